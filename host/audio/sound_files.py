@@ -278,20 +278,23 @@ def flac_bytes(samples: Array, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def flac_samples(data: bytes, sample_rate: int, most_samples: int) -> Array | None:
-    """Samples of a FLAC file, [channels, n].
-
-    None if it is none of one or two channels at ``sample_rate``, or is empty or longer than ``most_samples``.
-    """
+def flac_shape(data: bytes, sample_rate: int) -> tuple[int, int] | None:
+    """Channels and samples of a FLAC file, as its header tells; None if it is none at ``sample_rate``."""
     with (
         defer_signals(),
         contextlib.suppress(soundfile.SoundFileError),
         soundfile.SoundFile(io.BytesIO(data)) as file,
     ):
-        is_as_expected = file.format == "FLAC" and file.samplerate == sample_rate and file.channels <= 2
-        if is_as_expected and 0 < file.frames <= most_samples:
-            samples: Array = file.read(dtype="float32", always_2d=True).T
-            return samples
+        if file.format == "FLAC" and file.samplerate == sample_rate:
+            return file.channels, file.frames
+    return None
+
+
+def flac_samples(data: bytes) -> Array | None:
+    """Samples of a FLAC file, [channels, n]; None if it is damaged."""
+    with defer_signals(), contextlib.suppress(soundfile.SoundFileError):
+        samples: Array = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0].T
+        return samples
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ..arrays import Array
-from ..audio.sound_files import flac_samples
+from ..audio.sound_files import flac_samples, flac_shape
 from ..errors import UserError
 from ..kinds.card_fields import MetadataPart
 from ..units import db_to_gain
@@ -34,27 +34,45 @@ class Recordings:
     flacs: Sequence[str]
     source: str
 
-    def sides(self, index: int) -> Array:
-        """Samples, [channels, samples] with 1 or 2 channels, at the model's rate and the level of decoded clips.
+    def shape(self, index: int) -> tuple[int, int]:
+        """Channels, 1 or 2, and samples.
 
         Raises:
             UserError: not the FLAC that the card names, or not at the model's rate.
         """
-        recording = self.card.recordings[index]
-        subject = f"{self.source}: its recording {recording.name!r}"
+        return self._checked(index)[1]
+
+    def sides(self, index: int) -> Array:
+        """Samples, [channels, samples], at the model's rate and the level of decoded clips.
+
+        Raises:
+            UserError: as `shape`, or the FLAC is damaged.
+        """
+        flac, shape = self._checked(index)
+        samples = flac_samples(flac)
+        if samples is None or samples.shape != shape:
+            raise UserError(f"{self._subject(index)} is a damaged FLAC; {AGAIN}")
+        return samples * db_to_gain(self.card.recordings[index].gain_db)
+
+    def _checked(self, index: int) -> tuple[bytes, tuple[int, int]]:
+        """The FLAC, and its channels and samples."""
+        sample_rate, most_samples = self.card.sample_rate, round(MOST_SECONDS * self.card.sample_rate)
         try:
             flac = base64.b64decode(self.flacs[index], validate=True)
         except ValueError:
-            raise UserError(f"{subject} is not base64; {AGAIN}") from None
-        if hashlib.sha256(flac).hexdigest() != recording.sha256:
-            raise UserError(f"{subject} is not the one that its card names; {AGAIN}")
-        samples = flac_samples(flac, self.card.sample_rate, round(MOST_SECONDS * self.card.sample_rate))
-        if samples is None:
+            raise UserError(f"{self._subject(index)} is not base64; {AGAIN}") from None
+        if hashlib.sha256(flac).hexdigest() != self.card.recordings[index].sha256:
+            raise UserError(f"{self._subject(index)} is not the one that its card names; {AGAIN}")
+        shape = flac_shape(flac, sample_rate)
+        if shape is None or shape[0] > 2 or not 0 < shape[1] <= most_samples:
             raise UserError(
-                f"{subject} is no FLAC of one or two channels at {self.card.sample_rate} Hz, "
-                f"{MOST_SECONDS:g} s at most; {AGAIN}"
+                f"{self._subject(index)} is no FLAC of one or two channels at {sample_rate} Hz, {MOST_SECONDS:g} s at "
+                f"most; {AGAIN}"
             )
-        return samples * db_to_gain(recording.gain_db)
+        return flac, shape
+
+    def _subject(self, index: int) -> str:
+        return f"{self.source}: its recording {self.card.recordings[index].name!r}"
 
     @property
     def megabytes(self) -> float:

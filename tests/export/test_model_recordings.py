@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from timbrel.export import recordings as module
 from timbrel.export.recordings import FADE_SECONDS, RecordedClip, holding, packed
-from timbrel.host.audio.sound_files import flac_samples
+from timbrel.host.audio.sound_files import flac_samples, flac_shape
 from timbrel.host.model.model import Model
 from timbrel.host.units import db_to_gain
 
@@ -18,7 +18,8 @@ def clip(name, sides, label="", code=(0.0,), gain=1.0):
 
 
 def unpacked(flac):
-    return flac_samples(flac, RATE, 1 << 20)
+    assert flac_shape(flac, RATE) == flac_samples(flac).shape
+    return flac_samples(flac)
 
 
 def noise(seed, length=2000, channels=2):

@@ -93,8 +93,7 @@ class SingleClipDecoder:
         """Channels and samples of a recording's clips; None: of decoded ones."""
         if recording is None or self._recorded is None:
             return 1, self.model.card.frame_length
-        channel_count, length = self._recorded.sides(recording).shape
-        return channel_count, length
+        return self._recorded.shape(recording)
 
     def clip(self, label: Label, code: Array, recording: int | None = None) -> ResampledClip:
         """The clip of a ``code``, [n_latents], or the ``recording`` moved to it."""

@@ -18,6 +18,7 @@ from .synthesis import POOLED, SpectraSound
 
 NEAR, FAR = 2.0, 3.0  # deviations from the nearest recording: up to the first it sounds alone, beyond the second not
 MOST_RATIO_DB = 24.0
+MOST_KEPT_BYTES = 1 << 25  # of recordings, and of frames at their codes: some twenty of each
 FLOOR = np.float32(1e-4)  # of the largest magnitude or level, added to both: below it a network's ratio is noise
 
 
@@ -30,30 +31,32 @@ class RecordedClips:
         self._frame_length, self._hop, self._has_levels = card.frame_length, card.hop_length, card.envelope_points > 0
         self._scale = in_deviations(card)
         self._codes = np.array([recording.latent for recording in card.recordings], np.float32)
-        self._own_frames: dict[int, Array] = {}
-        self._sounds: dict[int, Array] = {}
+        self._own_frames, self._sounds = _Newest(), _Newest()
 
-    def sides(self, index: int) -> Array:
-        """A recording, [channels, samples], a whole number of hops, no shorter than the model's clips."""
-        if index not in self._sounds:
-            assert self._model.recordings is not None
-            recorded = self._model.recordings.sides(index)
-            length = max(self._frame_length, math.ceil(recorded.shape[1] / self._hop) * self._hop)
-            self._sounds[index] = np.pad(recorded, ((0, 0), (0, length - recorded.shape[1])))
-        return self._sounds[index]
+    def shape(self, index: int) -> tuple[int, int]:
+        """Channels and samples of a recording: a whole number of hops, no fewer than the model's clips have."""
+        assert self._model.recordings is not None
+        channel_count, length = self._model.recordings.shape(index)
+        return channel_count, max(self._frame_length, math.ceil(length / self._hop) * self._hop)
+
+    def _padded(self, index: int) -> Array:
+        assert self._model.recordings is not None
+        recorded, (channel_count, length) = self._model.recordings.sides(index), self.shape(index)
+        padded = np.zeros((channel_count, length), np.float32)
+        padded[:, : recorded.shape[1]] = recorded
+        return padded
 
     def bent(self, index: int, code: Array, decode: Callable[[Array], Array]) -> Array:
-        """A recording moved to a ``code``, [n_latents]: [channels, samples], as long as the recording.
+        """A recording moved to a ``code``, [n_latents]: [channels, samples], of its `shape`.
 
         ``decode`` returns the frame of a code, [frame_width], under the recording's label.
         """
-        recorded, own_code = self.sides(index), self._codes[index]
+        recorded, own_code = self._sounds.get(index, self._padded), self._codes[index]
         if np.array_equal(code, own_code):
             return recorded
-        if index not in self._own_frames:
-            self._own_frames[index] = decode(own_code)
+        own_frame = self._own_frames.get(index, lambda _: decode(own_code))
         decoded_share, frame = self._decoded_share(code), decode(code)
-        sound = self._filtered(recorded, self._own_frames[index], frame)
+        sound = self._filtered(recorded, own_frame, frame)
         if not decoded_share:
             return sound
         decoded = np.zeros(sound.shape[1], np.float32)
@@ -80,6 +83,22 @@ class RecordedClips:
         recorded_levels = self._synthesis.levels(recorded)
         held = np.minimum(np.arange(len(recorded_levels)), len(level_ratios) - 1)
         return self._synthesis.levelled(filtered, recorded_levels * level_ratios[held], POOLED)
+
+
+class _Newest:
+    """Arrays by recording: those that were last asked for."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, Array] = {}
+
+    def get(self, index: int, make: Callable[[int], Array]) -> Array:
+        array = self._arrays.pop(index, None)
+        if array is None:
+            array = make(index)
+        self._arrays[index] = array
+        while len(self._arrays) > 1 and sum(kept.nbytes for kept in self._arrays.values()) > MOST_KEPT_BYTES:
+            del self._arrays[next(iter(self._arrays))]
+        return array
 
 
 def _ratios(moved: Array, own: Array) -> Array:
