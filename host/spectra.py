@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array, Doubles, Indices
+from .arrays import Array, Doubles, Indices, Spectrum
 from .signal import window
 
 KNEE_HZ, MEL_HZ, MEL_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: Hz per mel, then log step
 LEAST = 1e-12  # smallest divisor: the sum of magnitudes of a silent frame
+WEAK = np.float32(0.01)  # of the level of both sides, -40 dB: the phase of a weaker mean is that of rounding and noise
 
 
 def mel_edges_hz(rate: int, band_count: int) -> Doubles:
@@ -55,6 +56,21 @@ def centred_frames(sounds: Array, frame_length: int, hop: int) -> Array:
     """
     padded_sounds = np.pad(sounds, [(0, 0)] * (sounds.ndim - 1) + [(frame_length // 2,) * 2])
     return np.lib.stride_tricks.sliding_window_view(padded_sounds, frame_length, axis=-1)[..., ::hop, :]
+
+
+def mix_spectra(left: Spectrum, right: Spectrum) -> Spectrum:
+    """Mix the spectra of two sides, [frames, bins], to mono with the power of both.
+
+    A bin has the root of the sides' mean power, with the phase of their mean, or of the louder side where the mean is
+    weaker by 40 dB.
+    """
+    mean, left_level, right_level = (left + right) / 2, np.abs(left), np.abs(right)
+    level = np.hypot(left_level, right_level) * np.float32(0.5**0.5)
+    louder = np.where(left_level >= right_level, left, right)
+    phase_source = np.where(np.abs(mean) < WEAK * level, louder, mean)
+    source_level = np.abs(phase_source)
+    gain = np.divide(level, source_level, out=np.zeros_like(level), where=source_level > 0)
+    return np.asarray(gain * phase_source, np.complex64)
 
 
 def centroids(magnitudes: Array | Doubles, positions: npt.NDArray[np.float64]) -> Doubles:

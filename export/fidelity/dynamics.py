@@ -102,7 +102,7 @@ class CodedNotes:
         """
         latency_samples = latency_of(self._model.card)
         stream = FrameStream(self._model, _FixedPitch(transposed.note, code), "original", note=transposed.note)
-        sound = stream.process(np.pad(transposed.sound, (0, latency_samples)))[latency_samples:]
+        sound = stream.process(np.pad(transposed.sound, (0, latency_samples))[np.newaxis])[0, latency_samples:]
         rate = self._model.card.sample_rate
         restored_sound = soxr.resample(sound, rate, rate * transposed.ratio)[: transposed.length].astype(np.float32)
         return np.pad(restored_sound, (0, transposed.length - len(restored_sound)))

@@ -15,6 +15,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import UserError, nearest
+from ..ramps import RAMP_SECONDS, Ramp
+from .sound_files import is_stereo, sum_products
 
 CLIENT = b"timbrel"  # the JACK client name
 BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; longer, and keys feel late
@@ -24,6 +26,7 @@ RATES = (44100, 48000, 88200, 96000, 176400, 192000)
 SHORT_APIS = {"jack audio connection kit": "jack", "windows wasapi": "wasapi", "windows directsound": "directsound"}
 DEFAULT = "default"  # the name for the system's default input
 INPUT_SECONDS = 1.0  # of input buffered while the render thread is blocked
+AUDIBLE = 1e-8  # power of a side, -80 dB: a weaker one is the noise of an input without a cable
 LATE_BLOCKS = 3  # late input blocks in a row before some are dropped
 REST_SECONDS = 0.8  # of silence ahead while nothing sounds, looked at each 0.2 s: a busy machine does it late
 LOST_SECONDS = 1.0  # without a callback of the driver: a card that its system still calls active
@@ -212,7 +215,9 @@ class Ear:
         self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
         self._action: Any = None
         self._late_blocks = 0  # successive late blocks
-        self.heard = np.zeros(sink.block, np.float32)  # the current block, the mean of all channels
+        self.heard = np.zeros((channels, sink.block), np.float32)  # the current block
+        self._image = Ramp(0.0, round(RAMP_SECONDS * sink.rate))  # from the mean of both sides to each of them
+        self._read_samples = 0
 
     @property
     def latency_seconds(self) -> float:
@@ -228,7 +233,10 @@ class Ear:
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
-        """Read a block into `heard`; only when `ready`."""
+        """Read a block into `heard`; only when `ready`.
+
+        Two sides are mixed until both sound and differ: a recording through one input is no image.
+        """
         block_samples = self._sink.block
         surplus_samples = int(self._ring.read_available) + self._sink.queued_samples - self._sink.depth * block_samples
         self._late_blocks = self._late_blocks + 1 if surplus_samples > 0 else 0
@@ -236,9 +244,21 @@ class Ear:
             self._ring.advance_read_index(min(surplus_samples, int(self._ring.read_available) - block_samples))
             self._late_blocks = 0
         samples = np.frombuffer(self._ring.read(block_samples), np.float32)
-        self.heard = samples.reshape(block_samples, self._channels).mean(axis=1)
+        self.heard = np.ascontiguousarray(samples.reshape(block_samples, self._channels).T)
+        if self._channels == 2:
+            self._fade_image()
         if self._action not in self._stream.actions:  # the ring was full: the callback ended the action
             self._action = self._stream.record_ringbuffer(self._ring)
+
+    def _fade_image(self) -> None:
+        """Mix the sides of `heard`, or fade to them."""
+        side_products, block_start = sum_products([self.heard.T], 2), self._read_samples
+        self._read_samples += self._sink.block
+        if side_products.diagonal().min() > AUDIBLE * self._sink.block and is_stereo(side_products):
+            self._image.move(block_start, 1.0)
+        mean = self.heard.mean(axis=0)
+        self.heard = mean + self._image.block(block_start, self._sink.block) * (self.heard - mean)
+        self._image.forget(self._read_samples)
 
 
 class ProgressWatch:

@@ -21,6 +21,7 @@ from .resampling import Resampler
 
 # Of the power of the best mix; a mean below it has lost 10 dB, as of two channels with a correlation below -.82.
 CANCELLED = 0.1
+EQUAL = 1e-6  # of the power of the sum, -60 dB: sides with a weaker difference are one channel
 
 
 def sum_products(blocks: Iterable[Array], channel_count: int) -> Doubles:
@@ -41,6 +42,17 @@ def mix_signs(channel_products: Doubles) -> Array | None:
     if channel_products.sum() >= CANCELLED * (signs @ channel_products @ signs):
         return None
     return signs.astype(np.float32)
+
+
+def is_stereo(channel_products: Doubles) -> bool:
+    """Return whether two sides sound and differ, from their inner products, [2, 2].
+
+    One silent side is that of a recording through one input, which is no image.
+    """
+    (left_power, product), (_, right_power) = channel_products
+    power_sum = left_power + right_power
+    is_different = power_sum - 2 * product > EQUAL * (power_sum + 2 * product)
+    return bool(is_different and min(left_power, right_power) > EQUAL * power_sum)
 
 
 def antiphase_remark(signs: Array) -> str:
@@ -219,13 +231,26 @@ class SoundReader:
         Raises:
             UserError: as iteration.
         """
-        if self.channels == 1 or (self._data is None and not self._path.is_file()):
-            return None
-        with sound_reader(self._path, self._data) as reader:
-            signs = mix_signs(sum_products((block.T for block in reader), self.channels))
+        signs = None if self._channel_products is None else mix_signs(self._channel_products)
         if signs is not None:
             _warn_once(f"{self._path}: {antiphase_remark(signs)}")
         return signs
+
+    def has_sides(self) -> bool:
+        """As `is_stereo`, from a pass of its own; False for other than two channels. A pipe's two channels count as so.
+
+        Raises:
+            UserError: as iteration.
+        """
+        return self.channels == 2 and (self._channel_products is None or is_stereo(self._channel_products))
+
+    @functools.cached_property
+    def _channel_products(self) -> Doubles | None:
+        """As `sum_products`, from a pass of its own; None for a single channel, and for a pipe."""
+        if self.channels == 1 or (self._data is None and not self._path.is_file()):
+            return None
+        with sound_reader(self._path, self._data) as reader:
+            return sum_products((block.T for block in reader), self.channels)
 
     def _read(self) -> Array:
         """Return the next block, [n, channels]; empty at the end."""
@@ -404,12 +429,27 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
     """The channels' mean at ``rate``, [n] a block; channels in antiphase are inverted."""
     signs = reader.mix_signs()
-    resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
-    for block in reader:
-        mix = (block if signs is None else block * signs[:, np.newaxis]).mean(axis=0, keepdims=True)
-        yield (mix if resampler is None else resampler.process(mix))[0]
+    mixes = ((block if signs is None else block * signs[:, np.newaxis]).mean(axis=0, keepdims=True) for block in reader)
+    for mix in _resample(mixes, 1, reader.sample_rate, rate):
+        yield mix[0]
+
+
+def mono_or_sides(reader: SoundReader, rate: int) -> Iterator[Array]:
+    """Both channels at ``rate``, [2, n] a block, if the reader `has_sides`; else [1, n], as `mono`."""
+    if reader.has_sides():
+        yield from _resample(reader, 2, reader.sample_rate, rate)
+    else:
+        for mix in mono(reader, rate):
+            yield mix[np.newaxis]
+
+
+def _resample(blocks: Iterable[Array], channel_count: int, rate_in: int, rate_out: int) -> Iterator[Array]:
+    """Yield blocks, [channels, n], at another rate."""
+    resampler = Resampler(rate_in, rate_out, channel_count) if rate_in != rate_out else None
+    for block in blocks:
+        yield block if resampler is None else resampler.process(block)
     if resampler is not None:
-        yield resampler.flush()[0]
+        yield resampler.flush()
 
 
 def end_of(sound: Path, rate: int, limit: int, data: bytes | None = None) -> Array:

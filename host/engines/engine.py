@@ -246,7 +246,10 @@ class FrameCodec(Protocol):
         """Target levels, [rows, 1]."""
 
     def make(self, decoded: Array, analysis: FrameAnalysis, bin_offsets: Doubles | None) -> Array:
-        """Frames to overlap-add, [rows, frame_length]; ``bin_offsets`` as from `HarmonicShift.apply`."""
+        """Frames, [rows, frame_length]; ``bin_offsets`` as from `HarmonicShift.apply`."""
+
+    def fade(self, frames: Array, filtered: bool) -> Array:
+        """Window frames, [..., frame_length], to overlap-add. ``filtered``: since `make`, so they end abruptly."""
 
     def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
         """Magnitudes, [rows, bins], and summed mean squared errors at a maximum of 1."""

@@ -224,7 +224,7 @@ def _sound(state: ProcessState) -> None:
             sink = _open_sink(state)
         rack = _rack(patches, sink.rate, state.ear)
         if state.ear is not None:
-            state.ear.heard = white_noise(sink.block)
+            state.ear.heard = np.tile(white_noise(sink.block), (len(state.ear.heard), 1))
         warm_up(_rack(patches, sink.rate, state.ear), sink.block, by_channel(patches))
         with _in_driver(state):
             state.inputs = _open_inputs(state)

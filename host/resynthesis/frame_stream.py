@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from ..model.card import Card
 from ..model.encoder import SILENT, Encoder
 from ..model.model import Model
 from ..signal import chroma, window
+from .side_frames import FrameImages, first_difference, mix_frames
 
 BATCH = 64  # frames in one run of the encoder or decoder: larger batches are no faster
 STEPS_OF_HOP = 4  # a frame is computed within a quarter of a hop, which spreads its load over live blocks
@@ -56,11 +58,15 @@ class Fit:
 
 @dataclass
 class _Job:
-    """A batch of frames: ``start`` is the sample where the first begins, ``times`` are the frames' middles."""
+    """A batch of frames: ``start`` is the sample where the first begins, ``times`` are the frames' middles.
+
+    ``frames``: [rows, channels, frame_length]. ``sides``: spectra of the last rows, with an image, [rows, 2, bins].
+    """
 
     start: int
     frames: Array
     times: Times
+    sides: Spectrum | None = None
     analysis: FrameAnalysis | None = None
     pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # from `Bend.pitches`
     decoded: Array | None = None
@@ -74,12 +80,16 @@ def latency_of(card: Card) -> int:
 class FrameStream:
     """In constant memory; decoded frames get the input's pitch and level."""
 
-    def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
+    def __init__(
+        self, model: Model, bend: Bend, phase: str, start: int = 0, channels: int = 1, note: int | None = None
+    ) -> None:
         """Open the encoder.
 
         Args:
             phase: of spectra, ``original`` or ``own``.
             start: time of the first input sample; earlier ones are silence.
+            channels: of the sound, 1, or 2 sides: frames have their image from the first on whose sides differ by more
+                than -60 dB, earlier ones are the mean.
             note: MIDI note of a sound transposed to a training note, and not shifted back. None: shifts harmonics from
                 the detected pitches to those of ``bend``.
 
@@ -97,10 +107,12 @@ class FrameStream:
         self._detects_pitch = shifts_harmonics or (note is None and self._partial_spectra is not None)
         self._analysis_window = window(kind_of(card).window_through(card), self._length)
         self._next_start = start + self._hop - self._length  # start of the next frame, in samples
-        self._waiting_sound = np.zeros(self._length - self._hop, np.float32)
+        self._waiting_sound = np.zeros((channels, self._length - self._hop), np.float32)
+        self._images = FrameImages(card.sample_rate, self._length, phase == "own") if channels == 2 else None
+        self._has_image = False  # a frame had one
         self._jobs: deque[_Job] = deque()
         self._origin = start - latency_of(card)  # sample time of the start of `_pending`
-        self._pending = np.zeros(0, np.float32)
+        self._pending = np.zeros((channels, 0), np.float32)
         self.heard_any = False  # a frame that was sounding
         self.fit: Fit | None = None  # accumulates distances if set
 
@@ -110,30 +122,30 @@ class FrameStream:
         return (self._jobs[0].start if self._jobs else self._next_start) + self._length // 2
 
     def process(self, sound: Array) -> Array:
-        """[count] samples for [count], late by `latency_of`; runs one of a batch's three steps, or all due ones.
+        """[channels, count] for the same, late by `latency_of`; runs one of a batch's three steps, or all due ones.
 
         Raises:
             Failure: codes are not finite, or decoded frames exceed `LOUDEST`.
         """
-        self._waiting_sound = np.concatenate([self._waiting_sound, sound])
-        ready_count = max(0, (len(self._waiting_sound) - self._length) // self._hop + 1)
+        self._waiting_sound, count = np.concatenate([self._waiting_sound, sound], axis=1), sound.shape[1]
+        ready_count = max(0, (self._waiting_sound.shape[1] - self._length) // self._hop + 1)
         if ready_count:
-            frame_views = np.lib.stride_tricks.sliding_window_view(self._waiting_sound, self._length)[:: self._hop]
+            frame_views = np.lib.stride_tricks.sliding_window_view(self._waiting_sound, self._length, axis=1)
+            frame_views = frame_views[:, :: self._hop].swapaxes(0, 1)
             for first_frame in range(0, ready_count, BATCH):
                 batch_start = self._next_start + first_frame * self._hop
                 frames = frame_views[first_frame : first_frame + BATCH]
                 middle_times = batch_start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
                 self._jobs.append(_Job(batch_start, frames, middle_times))
-            self._waiting_sound = self._waiting_sound[ready_count * self._hop :]
+            self._waiting_sound = self._waiting_sound[:, ready_count * self._hop :]
             self._next_start += ready_count * self._hop
         if self._jobs:
             self._step()
-        block_end = self._origin + len(sound)
+        block_end = self._origin + count
         while self._jobs and self._jobs[0].start < block_end:
             self._step()
-        if len(self._pending) < len(sound):
-            self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
-        output, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
+        self._make_room(count)
+        output, self._pending = self._pending[:, :count], self._pending[:, count:]
         self._origin = block_end
         return output
 
@@ -155,22 +167,48 @@ class FrameStream:
             frames = self._codec.make(decoded, job.analysis, bin_offsets)
             if self.fit is not None:
                 self._measure(decoded, frames, job.analysis)
-            for row, frame in enumerate(frames):
+            for row, frame in enumerate(self._faded_frames(frames, job, job.analysis)):
                 self._add(job.start + row * self._hop, frame)
             self._jobs.popleft()
 
+    def _faded_frames(self, frames: Array, job: _Job, analysis: FrameAnalysis) -> Iterator[Array]:
+        """Yield windowed frames, [1, frame_length], or [2, frame_length] for those with an image."""
+        mono_count = len(frames) if job.sides is None else len(frames) - len(job.sides)
+        yield from self._codec.fade(frames[:mono_count], filtered=False)[:, np.newaxis]
+        if self._images is not None and job.sides is not None:
+            mixes = analysis.spectra[mono_count:]
+            yield from self._codec.fade(self._images.restore(frames[mono_count:], mixes, job.sides), filtered=True)
+
+    def _mix(self, job: _Job) -> tuple[Array, Array, Spectrum]:
+        """Mix the channels of a batch's frames, and keep the spectra of sides.
+
+        Returns:
+            Frames, windowed frames and their spectra: [rows, frame_length] twice, and [rows, bins].
+        """
+        mono_count, analysis_window = len(job.frames), self._analysis_window
+        if self._images is not None:
+            mono_count = 0 if self._has_image else first_difference(job.frames)
+            self._has_image = mono_count < len(job.frames)
+        frames = job.frames[:, 0] if self._images is None else job.frames.mean(axis=1)
+        windowed_frames = frames * analysis_window
+        spectra: Spectrum = np.fft.rfft(windowed_frames).astype(np.complex64, copy=False)
+        if mono_count < len(frames):
+            mixed = mix_frames(job.frames[mono_count:], analysis_window)
+            frames[mono_count:], windowed_frames[mono_count:] = mixed.frames, mixed.windowed
+            spectra[mono_count:], job.sides = mixed.spectra, mixed.sides
+        return frames, windowed_frames, spectra
+
     def _encode(self, job: _Job) -> None:
         """Analyse and encode a batch."""
-        windowed_frames = job.frames * self._analysis_window
-        spectra: Spectrum = np.fft.rfft(windowed_frames).astype(np.complex64, copy=False)
+        frames, windowed_frames, spectra = self._mix(job)
         magnitudes = np.abs(spectra)
         strongest_classes = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
-        sounding = job.frames.std(axis=1) > SILENT
+        sounding = frames.std(axis=1) > SILENT
         self.heard_any |= bool(sounding.any())
         detected_pitches, octaves_down, encoder_frames = (
             np.full(len(sounding), np.nan),
             np.zeros(len(sounding), np.intp),
-            job.frames,
+            frames,
         )
         if self._detects_pitch:
             detected_pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
@@ -230,9 +268,13 @@ class FrameStream:
         self.fit.frames += int(sounding.sum())
 
     def _add(self, frame_start: int, frame: Array) -> None:
-        """Overlap-add a frame."""
+        """Overlap-add a frame, [channels, frame_length], or [1, frame_length] to all channels."""
         offset = frame_start - self._origin
-        lacking_count = offset + len(frame) - len(self._pending)
+        self._make_room(offset + self._length)
+        self._pending[:, offset : offset + self._length] += frame
+
+    def _make_room(self, count: int) -> None:
+        """Extend the pending sound by silence to ``count`` samples."""
+        lacking_count = count - self._pending.shape[1]
         if lacking_count > 0:
-            self._pending = np.concatenate([self._pending, np.zeros(lacking_count, np.float32)])
-        self._pending[offset : offset + len(frame)] += frame
+            self._pending = np.pad(self._pending, ((0, 0), (0, lacking_count)))

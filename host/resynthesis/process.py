@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..arrays import Array
-from ..audio.sound_files import RATES, mono, sound_reader, sound_writer
+from ..audio.sound_files import RATES, mono_or_sides, sound_reader, sound_writer
 from ..errors import UserError
 from ..events import Event, Timing
 from ..kinds.table import kind_of
@@ -66,9 +66,9 @@ def process(
     """Process a sound file through a model, in constant memory.
 
     Args:
-        sound: any format, rate and channels, mixed to mono.
-        output: ``.wav``, ``.flac`` or ``.ogg``, mono, of exactly the input's length; with effects stereo, with up to 30
-            s of their tail.
+        sound: any format and rate. Two channels that sound and differ keep their image; others are mixed to mono.
+        output: ``.wav``, ``.flac`` or ``.ogg``, of exactly the input's length, mono or with the input's image; with
+            effects stereo, with up to 30 s of their tail.
         sample_rate: of the output, Hz; default: the input's.
         events: returns events in samples at the rate it receives.
         programs: presets that program changes select on any channel; without any, these are skipped.
@@ -91,15 +91,16 @@ def process(
         rate = sample_rate or reader.sample_rate
         expected_length = reader.length * rate / reader.sample_rate
         timed_events = [] if events is None else events(rate)
-        effects = _Effects(patch, timed_events, programs, rate, freeze_seconds, opening, say)
+        input_channels = 2 if reader.has_sides() else 1
+        effects = _Effects(patch, timed_events, programs, rate, input_channels, freeze_seconds, opening, say)
         fit = effects.first.measure() if not timed_events and _plain(patch) and freeze_seconds is None else None
-        channel_count = 2 if effects.any_effects else 1
+        channel_count = 2 if effects.any_effects else input_channels
         written_length = 0
         with (
             sound_writer(output, rate, channel_count, overwrite, as_float) as writer,
             warn_if_slow(lambda: written_length / rate),
         ):
-            for block in _process_blocks(effects, _split_blocks(mono(reader, rate)), timed_events):
+            for block in _process_blocks(effects, _split_blocks(mono_or_sides(reader, rate)), timed_events):
                 writer.write(block[:channel_count])
                 written_length += block.shape[1]
                 if progress is not None:
@@ -171,10 +172,10 @@ def _option(option: str, option_text: str, number_text: str) -> float:
 
 
 def _split_blocks(sound_blocks: Iterator[Array]) -> Iterator[Array]:
-    """Split blocks of any length into blocks of at most `BLOCK` samples."""
+    """Split blocks, [channels, n], into blocks of at most `BLOCK` samples."""
     for block in sound_blocks:
-        for start in range(0, len(block), BLOCK):
-            yield block[start : start + BLOCK]
+        for start in range(0, block.shape[1], BLOCK):
+            yield block[:, start : start + BLOCK]
 
 
 class _Effects:
@@ -186,11 +187,12 @@ class _Effects:
         events: Sequence[Event],
         programs: Sequence[str],
         sample_rate: int,
+        input_channels: int,
         freeze_seconds: float | None,
         opening: Callable[[str], Patch],
         say: Callable[[str], None],
     ) -> None:
-        self.heard = np.zeros(0, np.float32)  # the current block of input
+        self.heard = np.zeros((input_channels, 0), np.float32)  # the current block of input
         self._rate, self._freeze_seconds = sample_rate, freeze_seconds
         self._waiting_sound = self.heard
         self._racks: list[EffectRack] = []
@@ -215,13 +217,13 @@ class _Effects:
         return any(rack.processor.stream.heard_any for rack in self._racks)
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block, [2, n], for a block of input, [n]."""
+        """Return the next block, [2, n], for a block of input, [channels, n]."""
         self._waiting_sound = sound
-        return self.succession.process(events, len(sound))[0]
+        return self.succession.process(events, sound.shape[1])[0]
 
     def _listen(self, count: int) -> None:
         """Take the rack's next samples of input into `heard`."""
-        self.heard, self._waiting_sound = self._waiting_sound[:count], self._waiting_sound[count:]
+        self.heard, self._waiting_sound = self._waiting_sound[:, :count], self._waiting_sound[:, count:]
 
     def _make(self, patches: Mapping[int, Patch]) -> EffectRack:
         """Make a rack that starts now; later ones fade in."""
@@ -237,14 +239,16 @@ def _process_blocks(effects: _Effects, sound_blocks: Iterator[Array], events: Se
     """Yield the processed blocks, [2, n], without the latency before them."""
     event_index, read_length, latency_samples = 0, 0, effects.latency_samples
     silent_blocks = (
-        np.zeros(min(BLOCK, latency_samples - start), np.float32) for start in range(0, latency_samples, BLOCK)
+        np.zeros((len(effects.heard), min(BLOCK, latency_samples - start)), np.float32)
+        for start in range(0, latency_samples, BLOCK)
     )
     for block in itertools.chain(sound_blocks, silent_blocks):
-        event_end_index = bisect_left(events, read_length + len(block), lo=event_index, key=lambda event: event.time)
+        block_end = read_length + block.shape[1]
+        event_end_index = bisect_left(events, block_end, lo=event_index, key=lambda event: event.time)
         output = effects.process(events[event_index:event_end_index], block)
         skipped_count = max(0, latency_samples - read_length)
-        event_index, read_length = event_end_index, read_length + len(block)
-        if skipped_count < len(block):
+        event_index, read_length = event_end_index, block_end
+        if skipped_count < block.shape[1]:
             yield output[:, skipped_count:]
 
 
@@ -252,7 +256,7 @@ def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
     """Yield the effects' sound after the end, until silence."""
     silent_blocks: list[Array] = []  # dropped unless sound returns
     for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
-        silent_blocks.append(effects.process([], np.zeros(BLOCK, np.float32)))
+        silent_blocks.append(effects.process([], np.zeros((len(effects.heard), BLOCK), np.float32)))
         if float(np.abs(silent_blocks[-1]).max()) >= SILENCE:
             yield from silent_blocks
             silent_blocks.clear()

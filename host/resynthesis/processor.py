@@ -207,8 +207,13 @@ class Processor(EventDispatcher):
     An event applies to the input at its time, and is audible `latency_samples` later.
     """
 
-    def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
+    def __init__(
+        self, patch: Patch, sample_rate: int, input_channels: int = 1, freeze_seconds: float | None = None
+    ) -> None:
         """The freeze starts at ``freeze_seconds``, or never (None).
+
+        Args:
+            input_channels: 1, or 2 for a left and a right side, whose image the output keeps.
 
         Raises:
             UserError: the model has no encoder or cannot process sound, or the preset does not fit it.
@@ -220,15 +225,17 @@ class Processor(EventDispatcher):
         check(preset, model.card, effects.targets())
         self._card = model.card
         self._rate, self._model_rate = sample_rate, model.card.sample_rate
-        self._resampler = Resampler(sample_rate, self._model_rate, 1) if sample_rate != self._model_rate else None
+        self._resampler = (
+            Resampler(sample_rate, self._model_rate, input_channels) if sample_rate != self._model_rate else None
+        )
         self._output = Output(self._model_rate, sample_rate, effects)
         self.codes = CodeTransform(patch, freeze_seconds)
         self._silence_samples, stream_latency = self._line_up(self._output.latency_samples - effects.latency_samples)
-        self.stream = FrameStream(model, self.codes, preset.process.phase, -self._silence_samples)
+        self.stream = FrameStream(model, self.codes, preset.process.phase, -self._silence_samples, input_channels)
         self.latency_samples = stream_latency + effects.latency_samples
         self._wet = _MixRamp(preset.process.wet, sample_rate, self.latency_samples)
-        self._waiting = np.zeros(self._silence_samples, np.float32)
-        self._dry = np.zeros(self.latency_samples, np.float32)
+        self._waiting = np.zeros((input_channels, self._silence_samples), np.float32)
+        self._dry = np.zeros((input_channels, self.latency_samples), np.float32)
         self._now = 0
         # One instrument on all channels; MPE zones are routed as in a rack.
         self._zones = Zones({CHANNEL: preset.mpe.enabled}, CHANNEL)
@@ -249,19 +256,19 @@ class Processor(EventDispatcher):
         return [knob.target for knob in self.codes.knobs.knobs]
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
+        """Next block, [2, count], for ``sound``, [input_channels, count]; the wet sound is limited."""
         for event in events:
             for _, routed_event in self._zones.route(event):
                 self._wet.event_time = routed_event.time
                 self.apply(replace(routed_event, time=round(routed_event.time * self._model_rate / self._rate)))
-        block_start, count = self._now, len(sound)
+        block_start, count = self._now, sound.shape[1]
         self._now += count
-        resampled_sound = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
-        self._waiting = np.concatenate([self._waiting, resampled_sound])
+        resampled_sound = sound if self._resampler is None else self._resampler.process(sound)
+        self._waiting = np.concatenate([self._waiting, resampled_sound], axis=1)
         wet_sound = limit(self._output.read(count, self._synthesize))
         self.codes.forget(max(0, self.stream.earliest))
-        self._dry = np.concatenate([self._dry, sound])
-        dry_sound, self._dry = self._dry[:count], self._dry[count:]
+        self._dry = np.concatenate([self._dry, sound], axis=1)
+        dry_sound, self._dry = self._dry[:, :count], self._dry[:, count:]
         wet_shares = self._wet.block(block_start, count)
         self._wet.forget(self._now)
         return dry_sound + wet_shares * (wet_sound - dry_sound)
@@ -284,10 +291,9 @@ class Processor(EventDispatcher):
 
     def _synthesize(self, events: Sequence[Event], count: int) -> Array:
         """Return the wet sound, [2, count], of the waiting input."""
-        assert count <= len(self._waiting)
-        sound, self._waiting = self._waiting[:count], self._waiting[count:]
-        wet_sound = self.stream.process(sound)
-        return np.stack([wet_sound, wet_sound])
+        assert count <= self._waiting.shape[1]
+        sound, self._waiting = self._waiting[:, :count], self._waiting[:, count:]
+        return np.repeat(self.stream.process(sound), 2 // len(sound), axis=0)
 
     def _start_note(self, event: NoteOn) -> None:
         self.codes.press(event.time, event.channel, event.key, self._mpe.touch(event.channel))
@@ -317,7 +323,7 @@ class Processor(EventDispatcher):
 
 
 class InputSound(Protocol):
-    heard: Array  # the current block
+    heard: Array  # the current block, [channels, n]; mono or two sides, for all blocks alike
 
 
 class EffectRack:
@@ -348,16 +354,17 @@ class EffectRack:
             UserError: as `Processor`.
         """
         try:
-            self.processor = Processor(patch, sample_rate, freeze_seconds)
+            self.processor = Processor(patch, sample_rate, len(source.heard), freeze_seconds)
         except UserError as error:
             raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None
         self._source = source
         self._fade_samples, self.played = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
-        self._late_sound = np.zeros(max(0, latency - self.processor.latency_samples), np.float32)
+        late_samples = max(0, latency - self.processor.latency_samples)
+        self._late_sound = np.zeros((len(source.heard), late_samples), np.float32)
 
     @property
     def latency_samples(self) -> int:
-        return self.processor.latency_samples + len(self._late_sound)
+        return self.processor.latency_samples + self._late_sound.shape[1]
 
     @property
     def pause_seconds(self) -> float:
@@ -395,15 +402,15 @@ class EffectRack:
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Next block, [2, count], also as channel 0's."""
         sound = self._source.heard
-        assert len(sound) == count
+        assert sound.shape[1] == count
         if self.played < self._fade_samples:
             sound = sound * np.clip(np.arange(self.played, self.played + count) / self._fade_samples, 0, 1).astype(
                 np.float32
             )
         self.played += count
-        if delay_samples := len(self._late_sound):
-            sound = np.concatenate([self._late_sound, sound])
-            sound, self._late_sound = sound[:count], sound[count:]
+        if delay_samples := self._late_sound.shape[1]:
+            sound = np.concatenate([self._late_sound, sound], axis=1)
+            sound, self._late_sound = sound[:, :count], sound[:, count:]
             events = [replace(event, time=event.time + delay_samples) for event in events]
         mix = self.processor.process(events, sound)
         return mix, {CHANNEL: mix}

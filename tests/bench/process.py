@@ -60,7 +60,7 @@ def with_phase(phase: str) -> Patch:
 def through(sound: np.ndarray, phase: str) -> None:
     processor = Processor(with_phase(phase), CARD.sample_rate)
     for start in range(0, len(sound), BLOCK):
-        processor.process([], sound[start : start + BLOCK])
+        processor.process([], sound[np.newaxis, start : start + BLOCK])
 
 
 def bare(sound: np.ndarray) -> None:
@@ -93,7 +93,7 @@ def live(sound: np.ndarray, phase: str, paced: bool) -> None:
             due += period
             time.sleep(max(0.0, due - time.perf_counter()))
         began = time.perf_counter()
-        processor.process([], block)
+        processor.process([], block[np.newaxis])
         taken.append((time.perf_counter() - began) / period)
     p50, p99, p999 = np.percentile(taken[200:], (50, 99, 99.9))
     three = np.convolve(taken[200:], np.ones(3), "valid").max() / 3
@@ -109,7 +109,7 @@ def likeness(clips: list[np.ndarray]) -> None:
         for clip in clips:
             processor = Processor(with_phase(phase), CARD.sample_rate)
             fit, late = processor.measure(), processor.latency_samples
-            given = processor.process([], np.concatenate([clip, np.zeros(late, np.float32)]))[0, late:]
+            given = processor.process([], np.pad(clip, (0, late))[np.newaxis])[0, late:]
             was, now = (np.abs(stft(sound, CARD.frame_length, CARD.hop_length)) for sound in (clip, given))
             of_frames.append(fit.convergence)
             squares.append(fit.mean_square)

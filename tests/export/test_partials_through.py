@@ -37,7 +37,7 @@ def through(patch, sound, events=(), **options):
     """A sound as it comes out, its latency taken off."""
     processor = Processor(with_options(patch, [], [], options), patch.model.card.sample_rate)
     late = processor.latency_samples
-    return processor.process(list(events), np.concatenate([sound, np.zeros(late, np.float32)]))[0, late:]
+    return processor.process(list(events), np.pad(sound, (0, late))[np.newaxis])[0, late:]
 
 
 def tone(note, rate, seconds=0.7):

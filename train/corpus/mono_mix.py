@@ -8,27 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...host.arrays import Doubles, Spectrum
 from ...host.signal import overlapped_hops, stft, window
+from ...host.spectra import mix_spectra
 from .pitch import Samples, Sliceable
 
-EQUAL = 1e-6  # of the power of the sum, -60 dB: sides with a weaker difference are one channel
 WINDOW_SECONDS = 4096 / 44100
 HOPS = 4  # in a window: squares of overlapping Hann windows have a constant sum, `WINDOW_SUM`
 WINDOW_SUM = np.float32(1.5)
-WEAK = np.float32(0.01)  # of the level of both sides, -40 dB: the phase of a weaker mean is that of rounding and noise
 PIECE = 256  # hops at once, 6 s: bounds memory
-
-
-def is_stereo(channel_products: Doubles) -> bool:
-    """Return whether two sides sound and differ, from their inner products, [2, 2].
-
-    One silent side is that of a recording through one input, which is no image.
-    """
-    (left_power, product), (_, right_power) = channel_products
-    power_sum = left_power + right_power
-    is_different = power_sum - 2 * product > EQUAL * (power_sum + 2 * product)
-    return bool(is_different and min(left_power, right_power) > EQUAL * power_sum)
 
 
 def mix_sides(left: Sliceable, right: Sliceable, rate: int) -> Iterator[Samples]:
@@ -48,7 +35,7 @@ def mix_sides(left: Sliceable, right: Sliceable, rate: int) -> Iterator[Samples]
         left_spectra, right_spectra = (
             stft(_zero_padded(side, start_sample, end_sample), frame_length, hop) for side in (left, right)
         )
-        frames = np.fft.irfft(_mix_spectra(left_spectra, right_spectra), frame_length).astype(np.float32)
+        frames = np.fft.irfft(mix_spectra(left_spectra, right_spectra), frame_length).astype(np.float32)
         hops = overlapped_hops(frames * window("hann", frame_length) / WINDOW_SUM, hop)
         mixed_samples = hops[HOPS - 1 : HOPS - 1 + end_hop - first_hop].reshape(-1)
         yield mixed_samples[: len(left) - first_hop * hop]
@@ -60,17 +47,6 @@ def mix_to_mono(channels: Samples, rate: int) -> Samples:
         return channels.reshape(-1)
     left, right = channels
     return np.concatenate([np.zeros(0, np.float32), *mix_sides(left, right, rate)])
-
-
-def _mix_spectra(left: Spectrum, right: Spectrum) -> Spectrum:
-    """Return the spectra, [frames, bins], with the power of both sides."""
-    mean, left_level, right_level = (left + right) / 2, np.abs(left), np.abs(right)
-    level = np.hypot(left_level, right_level) * np.float32(0.5**0.5)
-    louder = np.where(left_level >= right_level, left, right)
-    phase_source = np.where(np.abs(mean) < WEAK * level, louder, mean)
-    source_level = np.abs(phase_source)
-    gain = np.divide(level, source_level, out=np.zeros_like(level), where=source_level > 0)
-    return np.asarray(gain * phase_source, np.complex64)
 
 
 def _zero_padded(side: Sliceable, start: int, end: int) -> Samples:

@@ -14,11 +14,10 @@ import soundfile
 import soxr
 
 from ...host.audio.decoding import FOREIGN, PhoneFile, PlainFile, open_sound, phone_container
-from ...host.audio.sound_files import LOUDEST, antiphase_remark, mix_signs, sum_products
+from ...host.audio.sound_files import LOUDEST, antiphase_remark, is_stereo, mix_signs, sum_products
 from ...host.errors import UserError
 from ...host.files import hushed
 from .file_names import as_text
-from .mono_mix import is_stereo
 from .pitch import Samples, Sliceable, silence_level
 
 SHORTEST = 4096  # samples: the window of pitch and spectrum

@@ -24,6 +24,9 @@ class GrainCodec:
         is_noise = card.domain == "magnitude"  # uncorrelated grains add in power, others in amplitude
         cover = np.sqrt(window_cover(np.square(self._shape), hop)) if is_noise else window_cover(self._shape, hop)
         self._cover = cover.astype(np.float32)
+        energy = np.square(self._shape)
+        energy_cover = np.sqrt(window_cover(np.square(energy), hop)) if is_noise else window_cover(energy, hop)
+        self._second_window = (self._shape / energy_cover).astype(np.float32)
         self._grain_count = 0
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
@@ -35,10 +38,13 @@ class GrainCodec:
         grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), random_places))
         grains = grains * self._shape
         row_gains = analysis.level / np.maximum(_root_mean_square(grains), np.maximum(analysis.level / MOST_GAIN, TINY))
-        return grains * row_gains / self._cover
+        return grains * row_gains
+
+    def fade(self, frames: Array, filtered: bool) -> Array:
+        return frames * self._second_window if filtered else frames / self._cover
 
     def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
-        magnitudes: Array = np.abs(np.fft.rfft(frames * self._cover))
+        magnitudes: Array = np.abs(np.fft.rfft(frames))
         return magnitudes, 0.0
 
 

@@ -33,9 +33,10 @@ class SpectrumCodec:
             spectra = self._own.apply(wanted, [self._voice] * len(wanted), bin_offsets)
         else:
             spectra = analysis.spectra * (wanted / np.maximum(np.abs(analysis.spectra), TINY))
-        frames: Array = np.fft.irfft(spectra, self._length).astype(np.float32, copy=False)
-        frames *= self._synthesis
-        return frames
+        return np.fft.irfft(spectra, self._length).astype(np.float32, copy=False)
+
+    def fade(self, frames: Array, filtered: bool) -> Array:
+        return frames * self._synthesis
 
     def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
         given = np.abs(analysis.spectra[analysis.sounding]) / np.maximum(analysis.level[analysis.sounding], TINY)

@@ -107,7 +107,7 @@ class CausalPhase:
         was = np.stack([frequency[row] if s.frequency is None else s.frequency for row, s in enumerate(states)])
         step = 2 * np.pi * self._hop / self._frame * (np.arange(self._bins) + (frequency + was) / 2.0)
         started = np.array([s.level is not None for s in states])[:, np.newaxis]
-        owner, peaks = _basins(magnitudes)
+        owner, peaks = find_basins(magnitudes)
         phase = _fill_basins(np.stack([s.phase for s in states]) + started * step, slope, owner, peaks)
 
         spectra: Spectrum = (magnitudes * np.exp(1j * phase) * self._middle).astype(np.complex64)
@@ -133,7 +133,7 @@ class CausalPhase:
         return frames * self._window
 
 
-def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
+def find_basins(magnitudes: Array) -> tuple[Indices, Indices]:
     """Basin of each bin, and peak of each basin, counted through all rows."""
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]

@@ -110,7 +110,7 @@ def test_what_sound_went_through_is_gone_without_a_collector_even_while_frames_a
 ):
     def insert():
         patch = make_patch(make_allpass(frame_length=1024, hop_length=256), cc=[KNOB], effects=MOVED["effects"])
-        return EffectRack(patch, rate, SimpleNamespace(heard=np.full(256, 0.1, np.float32)))
+        return EffectRack(patch, rate, SimpleNamespace(heard=np.full((1, 256), 0.1, np.float32)))
 
     player = Player(insert(), rate)
     play(player)

@@ -61,18 +61,37 @@ def ear():
     return ear
 
 
-def test_blocks_that_are_heard_come_in_order_and_their_channels_are_mixed(ear):
-    sound = noise(4 * BLOCK).reshape(-1, 2)
+def test_blocks_that_are_heard_come_in_order_and_keep_their_sides(ear):
+    sound = noise(20 * BLOCK).reshape(-1, 2)
     assert not ear.ready
     ear._ring.come(sound[: BLOCK - 1])
     assert not ear.ready
     ear._ring.come(sound[BLOCK - 1 : BLOCK])
-    ear.listen()
-    assert ear.heard == pytest.approx(sound[:BLOCK].mean(axis=1))
-    ear._ring.come(sound[BLOCK:])
-    ear.listen()
-    assert ear.heard == pytest.approx(sound[BLOCK:].mean(axis=1))
+    for start in range(0, len(sound), BLOCK):
+        ear.listen()
+        ear._ring.come(sound[start + BLOCK : start + 2 * BLOCK])
+        share = np.clip((start + np.arange(BLOCK)) / round(0.02 * RATE), 0, 1)  # they part from their mean
+        sides = sound[start : start + BLOCK].T
+        assert ear.heard == pytest.approx(sides.mean(axis=0) + share * (sides - sides.mean(axis=0)), abs=1e-6)
+    assert share.min() == 1
     assert ear.latency_seconds == 0.01
+
+
+def test_a_recording_through_one_of_two_inputs_is_heard_in_the_middle(ear):
+    cable, hum = noise(10 * BLOCK), 0.5e-4 * noise(10 * BLOCK, 1)
+    for start in range(0, len(cable), BLOCK):
+        ear._ring.come(np.stack([cable, hum], 1)[start : start + BLOCK])
+        ear.listen()
+        assert ear.heard == pytest.approx(np.stack([cable[start : start + BLOCK] / 2] * 2), abs=1e-4)
+
+
+def test_an_input_of_one_channel_is_heard_as_it_is():
+    ear, sound = Ear(Stream(), Ring(), 1, Sink()), noise(BLOCK)
+    ear._ring.elements = np.zeros((0, 1), np.float32)
+    ear.start()
+    ear._ring.come(sound[:, np.newaxis])
+    ear.listen()
+    assert np.array_equal(ear.heard, sound[np.newaxis])
 
 
 def test_what_waits_too_long_is_dropped_but_not_for_one_look_at_the_wrong_moment(ear):
@@ -84,7 +103,7 @@ def test_what_waits_too_long_is_dropped_but_not_for_one_look_at_the_wrong_moment
             continue  # held up once
         ear._sink.queued_samples = 2 * BLOCK if number == 20 else BLOCK  # a look between two counters
         ear.listen()
-        heard.append(int(ear.heard[0]))
+        heard.append(int(ear.heard[0, 0]))
     assert heard[:5] == [0, 1, 2, 3, 4]
     assert heard[5 : 5 + LATE_BLOCKS - 1] == list(range(5, 5 + LATE_BLOCKS - 1))
     assert heard[5 + LATE_BLOCKS - 1 :] == list(range(5 + LATE_BLOCKS, 40))
@@ -105,8 +124,8 @@ class Hears:
     ready = True
 
     def __init__(self, sound, block=BLOCK):
-        self._blocks = iter(sound.reshape(-1, block))
-        self.heard = None
+        self._blocks = iter(sound.reshape(-1, 1, block))
+        self.heard = np.zeros((1, block), np.float32)
 
     def listen(self):
         self.heard = next(self._blocks)

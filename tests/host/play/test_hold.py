@@ -205,7 +205,7 @@ def test_a_hand_rests_the_motion_of_what_goes_through_a_model(make_preset):
     def code(*events):
         processor = Processor(patch, 44_100)
         for block in noise:
-            processor.process(events, block)
+            processor.process(events, block[np.newaxis])
             events = ()
         return processor.codes.last
 

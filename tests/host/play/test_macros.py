@@ -163,7 +163,7 @@ def test_a_macro_bends_a_sound_that_goes_through(make_allpass, make_preset, tmp_
         "dry": [ParameterChange(0, 0, "process.wet", 0.0)],
     }.items():
         processor = Processor(Patch("through", make_preset(macro=[table]), model, tmp_path), 8000)
-        sounds[name] = processor.process(events, hum)
+        sounds[name] = processor.process(events, hum[np.newaxis])
     assert np.array_equal(sounds["macro"], sounds["dry"])
 
 

@@ -29,11 +29,11 @@ def decibels(error, of):
 
 
 def run(processor, sound, sizes, events=()):
-    """A processor's output for a sound, in blocks of these sizes, in turn."""
-    given, at, turn = [], 0, 0
-    while at < len(sound):
-        block = sound[at : at + sizes[turn % len(sizes)]]
-        due = [event for event in events if at <= event.time < at + len(block)]
+    """A processor's output for a sound, [n] or [channels, n], in blocks of these sizes, in turn."""
+    given, at, turn, channels = [], 0, 0, np.atleast_2d(sound)
+    while at < channels.shape[1]:
+        block = channels[:, at : at + sizes[turn % len(sizes)]]
+        due = [event for event in events if at <= event.time < at + block.shape[1]]
         given.append(processor.process(due, block))
-        at, turn = at + len(block), turn + 1
+        at, turn = at + block.shape[1], turn + 1
     return np.concatenate(given, axis=1)

@@ -10,14 +10,16 @@ from timbrel.host.preset.shipped import shipped_models
 FRAMES, LEVEL = 400, 0.1
 
 
-def test_grains_of_noise_overlap_to_the_level_of_the_sound():
+@pytest.mark.parametrize("filtered", [False, True])
+def test_grains_of_noise_overlap_to_the_level_of_the_sound(filtered):
     model = Model(shipped_models()["lakeside-10"])
     card, hop = model.card, hop_of(model.card)
     assert card.domain == "magnitude"
     rest = np.array([[latent.default for latent in card.latents]], np.float32)
     decoded = np.repeat(model.decode(rest, np.zeros(1, np.intp)), FRAMES, axis=0)
     level = np.full((FRAMES, 1), LEVEL * np.sqrt(3 / 8), np.float32)  # of frames under a Hann window
-    made = codec_of(card, "original").make(decoded, FrameAnalysis(None, level, *[None] * 7), None)
+    codec = codec_of(card, "original")
+    made = codec.fade(codec.make(decoded, FrameAnalysis(None, level, *[None] * 7), None), filtered)
     sound = np.zeros((FRAMES - 1) * hop + card.frame_length)
     for index, frame in enumerate(made):
         sound[index * hop : index * hop + card.frame_length] += frame

@@ -193,7 +193,7 @@ def test_a_turn_leads_a_sound_as_a_knob_does_that_goes_there_at_the_same_sample(
     processor = Processor(plain, rate)
     assert np.array_equal(run(processor, samples, [512], events), expected)
     assert processor.knobs.standing() == {target: place}
-    processor.process([ParameterChange(len(samples), 0, target, math.inf)], noise(1))
+    processor.process([ParameterChange(len(samples), 0, target, math.inf)], noise(1)[np.newaxis])
     most = {"process.scale": 4.0, "process.smooth_seconds": 10.0, "effects.0.gain_db": 24.0}.get(target, 1.0)
     assert processor.knobs.standing() == {target: most}
 
@@ -217,6 +217,6 @@ def test_a_parameter_is_the_same_to_a_rack_to_a_processor_and_to_what_the_desk_t
     for event in [*first, *chosen, *then]:
         desk.apply(event)
     racks[0].process([*first, *chosen, *then], 1)
-    processor.process([*first, *chosen, *then], noise(1))
+    processor.process([*first, *chosen, *then], noise(1)[np.newaxis])
     racks[1].process(desk.everything(), 1)
     assert processor.latent_values() == racks[0].latent_values(0) == racks[1].latent_values(0)

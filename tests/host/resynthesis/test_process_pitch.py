@@ -40,7 +40,7 @@ def keys():
 def through(processor, sound, events=()):
     """A sound as it comes out, its latency taken off."""
     late = processor.latency_samples
-    return processor.process(list(events), np.concatenate([sound, np.zeros(late, np.float32)]))[0, late:]
+    return processor.process(list(events), np.pad(sound, (0, late))[np.newaxis])[0, late:]
 
 
 def tone(note, seconds=0.7, rate=RATE, fall=0.8, partials=30):
@@ -81,12 +81,12 @@ def test_a_tone_of_any_of_five_octaves_keeps_its_pitch_within_five_cents(keys, n
 @pytest.mark.parametrize("rate", [RATE, 48_000])
 def test_what_is_heard_live_keeps_its_pitch_too(keys, rate):
     class Ear:
-        heard = np.zeros(0, np.float32)
+        heard = np.zeros((1, 0), np.float32)
 
     ear, sound = Ear(), tone(40.5, rate=rate)
     insert, blocks = EffectRack(keys(), rate, ear), []
     for start in range(0, len(sound) - 127, 128):
-        ear.heard = sound[start : start + 128]
+        ear.heard = sound[np.newaxis, start : start + 128]
         blocks.append(insert.process([], 128)[0][0])
     assert np.nanmedian(notes_of(np.concatenate(blocks)[rate // 3 :], rate)) == pytest.approx(40.5, abs=0.05)
 

@@ -108,7 +108,7 @@ def plugged(patch, messages, folder):
 
 def processed(patch, messages, folder):
     processor = Processor(patch, RATE)
-    processor.process(written(messages, folder).events, np.zeros(len(messages) * APART, np.float32))
+    processor.process(written(messages, folder).events, np.zeros((1, len(messages) * APART), np.float32))
     codes, now = processor.codes, round(len(messages) * APART * processor._model_rate / RATE)
     keys = {key.channel: {"key": key.key, "semitones": key.bend(now)} for key in codes.down}
     return keys, processor.knobs.at("latent.0")
