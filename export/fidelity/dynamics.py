@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soxr
 
 from ...host.arrays import Array, Doubles, Times
+from ...host.audio.mono_mix import mix_to_mono
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.kinds.spectrum import GestureSettings
@@ -29,7 +30,6 @@ from ...host.signal import medoid, window
 from ...host.spectra import centred_frames, centroids
 from ...host.units import gain_to_db, midi_to_hz, semitones_to_ratio
 from ...host.velocity import VelocityLevel, velocity_gain
-from ...train.corpus.mono_mix import mix_to_mono
 from ...train.corpus.store import Corpus
 from ..reports.report import Figures
 from .measures import FRAME, HOP

@@ -17,6 +17,7 @@ from ..errors import Failure, UserError
 from ..files import check_regular, hushed, replacing
 from ..interrupts import defer_signals
 from .decoding import PhoneFile, PlainFile, open_sound
+from .mono_mix import mix_blocks
 from .resampling import Resampler
 
 # Of the power of the best mix; a mean below it has lost 10 dB, as of two channels with a correlation below -.82.
@@ -427,9 +428,16 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 
 
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """The channels' mean at ``rate``, [n] a block; channels in antiphase are inverted."""
+    """Mono at ``rate``, [n] a block: a stereo sound's mix by `mix_blocks`, else the channels' mean.
+
+    Channels in antiphase are inverted.
+    """
     signs = reader.mix_signs()
-    mixes = ((block if signs is None else block * signs[:, np.newaxis]).mean(axis=0, keepdims=True) for block in reader)
+    if signs is None and reader.has_sides():
+        mixes = (mix[np.newaxis] for mix in mix_blocks(reader, reader.sample_rate))
+    else:
+        factors = np.ones((reader.channels, 1), np.float32) if signs is None else signs[:, np.newaxis]
+        mixes = ((block * factors).mean(axis=0, keepdims=True) for block in reader)
     for mix in _resample(mixes, 1, reader.sample_rate, rate):
         yield mix[0]
 

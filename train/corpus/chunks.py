@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ... import __version__
 from ...host.arrays import Array
+from ...host.audio.mono_mix import mix_sides
 from ...host.errors import Failure
 from .clip_table import CONTINUE_HINT, FLOAT, sides_name
 from .file_names import Names
 from .inharmonicity import by_partials
-from .mono_mix import mix_sides
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, Sliceable, frame_count, pitch_track, track_at_key
 from .report import Progress, no_progress

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Array, Doubles
+from ...host.audio.mono_mix import mix_to_mono
 from ...host.errors import UserError
 from ...host.spectra import centroids, peak_bins, step_levels_to_end_db
 from ...host.units import note_name
 from ..sampling import thinned
 from .loops import has_beat
-from .mono_mix import mix_to_mono
 from .note_segmentation import is_melody
 from .pitch import Samples, is_silent, pitch_track, single_note
 from .report import CorpusReport, duration, unusable

@@ -10,11 +10,11 @@ from statistics import median
 import numpy as np
 
 from ...host.arrays import Array, Doubles
+from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.resampling import stretched
 from ..metrics.rhythm import ONSET_RATE, onset_seconds, onset_strength
 from .clip_table import LoopGrid
 from .file_names import Names
-from .mono_mix import mix_to_mono
 from .pitch import Samples, is_silent, pitch_track
 from .report import CorpusReport, Progress
 from .sound_files import Copies, SoundFile, Unreadable, samples_digest

@@ -19,10 +19,10 @@ import mido
 import numpy as np
 import soundfile
 
+from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.sound_files import is_stereo, mix_signs, sum_products
 from ...host.errors import Failure, UserError
 from .build import assign, parse_fractions
-from .mono_mix import mix_to_mono
 from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport, Progress, no_progress
 from .store import writing

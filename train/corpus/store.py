@@ -6,7 +6,7 @@ sides-00000.f32, …      sides of the stereo clips among them, left before righ
 clips-1/                the table: a NumPy file a column, the pitch of all clips, and the source files
 
 Pitch is a MIDI note for every 1024 samples. A stereo clip's mono samples have the power of both sides
-(`mono_mix.mix_sides`). Format 2 has no sides. Format 1 has one shard, and its table in the manifest.
+(`mix_sides`). Format 2 has no sides. Format 1 has one shard, and its table in the manifest.
 """
 
 import contextlib

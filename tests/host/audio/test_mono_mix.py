@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from timbrel.train.corpus import mono_mix
-from timbrel.train.corpus.mono_mix import mix_sides, mix_to_mono
+from timbrel.host.audio import mono_mix
+from timbrel.host.audio.mono_mix import mix_blocks, mix_sides, mix_to_mono
 
-from .sounds import RATE, decibels, noise, sine
+from ...train.sounds import RATE, decibels, noise, sine
 
 
 @pytest.mark.parametrize("length", [0, 1, 65, 1023, 1024, 4096, 40_001])
@@ -42,6 +42,8 @@ def test_independent_sides_keep_their_power_in_all_bands():
 
 def test_pieces_give_the_whole(monkeypatch):
     left, right = noise(1), noise(2)
-    whole = np.concatenate([*mix_sides(left, right, RATE)])
+    whole = mix_to_mono(np.stack([left, right]), RATE)
     monkeypatch.setattr(mono_mix, "PIECE", 3)
     assert np.array_equal(np.concatenate([*mix_sides(left, right, RATE)]), whole)
+    blocks = np.split(np.stack([left, right]), [1, 700, 701, 5000], axis=1)
+    assert np.array_equal(np.concatenate([*mix_blocks(blocks, RATE)]), whole)
