@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import Array
+from ..audio.mono_mix import mix_to_mono
 from ..audio.resampling import Resampler
 from ..audio.sound_files import RATES, sound_writer
 from ..errors import UserError
@@ -33,7 +34,10 @@ VELOCITY = 100
 
 
 class Reconstruction(NamedTuple):
-    """A target sound and its reconstruction, [samples] both, and their distance."""
+    """A target sound, [samples], its reconstruction, [channels, samples], and their distance, in mono.
+
+    A reconstruction has two channels if they differ.
+    """
 
     target: Array
     rendition: Array
@@ -75,15 +79,15 @@ class Outputs(NamedTuple):
         """
         warnings = []
         target = np.concatenate([_levelled(reconstruction.target) for reconstruction in reconstructions])
-        rendition = np.concatenate([_levelled(reconstruction.rendition) for reconstruction in reconstructions])
+        rendition = np.concatenate([_levelled(reconstruction.rendition) for reconstruction in reconstructions], axis=1)
         with contextlib.ExitStack() as stack:
             preset_file = stack.enter_context(replacing(self.preset, overwrite))
             preset_file.write_text(preset.to_toml(), encoding="utf-8")
             figures_file = stack.enter_context(replacing(self.figures, overwrite))
             figures_file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             rate = int(np.clip(card.sample_rate, *RATES))
-            writer = stack.enter_context(sound_writer(self.sound, rate, 1, overwrite))
-            writer.write(_at_rate(rendition[np.newaxis], card.sample_rate, rate))
+            writer = stack.enter_context(sound_writer(self.sound, rate, len(rendition), overwrite))
+            writer.write(_at_rate(rendition, card.sample_rate, rate))
             writer.finish()
             try:
                 check_picture(self.picture)
@@ -91,9 +95,8 @@ class Outputs(NamedTuple):
                 warnings.append(f"{self.picture} is left out: {picture_error}")
             else:
                 titles = ("as it was", f"as {card.name} plays it")
-                draw_spectrograms(
-                    self.picture, dict(zip(titles, (target, rendition), strict=True)), card.sample_rate, overwrite
-                )
+                mixes = (target, mix_to_mono(rendition, card.sample_rate))
+                draw_spectrograms(self.picture, dict(zip(titles, mixes, strict=True)), card.sample_rate, overwrite)
         return warnings
 
 
@@ -116,7 +119,7 @@ def reconstruct(sound: Path, track: CodeTrack, preset: Preset, model: Model, out
         key = int(np.clip(np.floor(sounding_note(target, card.sample_rate) + 0.5), 0, KEYS - 1))
     events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(target), 0, key)]
     rendition = _render(preset, model, output, events, len(target))
-    return Reconstruction(target, rendition, measures(target, rendition, card.sample_rate))
+    return _compare(target, rendition, card)
 
 
 def reconstruct_kit(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:
@@ -131,29 +134,34 @@ def reconstruct_kit(tracks: Sequence[CodeTrack], preset: Preset, model: Model, o
         ]
     rendition = _render(preset, model, output, events, len(keys) * clip_length)
     reconstructions = []
-    for track, clip_rendition in zip(tracks, rendition.reshape(len(keys), clip_length), strict=True):
+    for track, clip_rendition in zip(tracks, np.split(rendition, len(keys), axis=1), strict=True):
         assert track.clip is not None
-        reconstructions.append(
-            Reconstruction(track.clip, clip_rendition, measures(track.clip, clip_rendition, card.sample_rate))
-        )
+        reconstructions.append(_compare(track.clip, clip_rendition, card))
     return reconstructions
 
 
+def _compare(target: Array, rendition: Array, card: Card) -> Reconstruction:
+    """A reconstruction, [channels, samples], beside its target, [samples]."""
+    mix = mix_to_mono(rendition, card.sample_rate)
+    return Reconstruction(target, rendition, measures(target, mix, card.sample_rate))
+
+
 def _render(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
-    """Render events by a preset, [length]."""
+    """Render events by a preset, [channels, length]; one channel if both are equal."""
     patch = Patch(output.stem, preset, model, output.parent)
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, model.card.sample_rate)) as rack:
         mix_blocks = [mix for _, mix, _ in blocks(rack, performance, 0.0, model.card.sample_rate)]
-    sound = np.concatenate([np.zeros((2, 0), np.float32), *mix_blocks], axis=1)[0, :length]
-    return np.pad(sound, (0, length - len(sound)))
+    sound = np.concatenate([np.zeros((2, 0), np.float32), *mix_blocks], axis=1)[:, :length]
+    sides = sound[:1] if np.array_equal(*sound) else sound
+    return np.pad(sides, ((0, 0), (0, length - sides.shape[1])))
 
 
 def _at_rate(sound: Array, rate: int, output_rate: int) -> Array:
-    """Resample a sound, [1, n]."""
+    """Resample a sound, [channels, n]."""
     if rate == output_rate:
         return sound
-    resampler = Resampler(rate, output_rate, 1)
+    resampler = Resampler(rate, output_rate, len(sound))
     return np.concatenate([resampler.process(sound), resampler.flush()], axis=1)
 
 
