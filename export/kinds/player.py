@@ -214,9 +214,9 @@ class NnPlayer(nn.Module):
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials."""
+    """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials; no image."""
     default_code = [knob.default for knob in model.card.latents]
-    return engine_of(model, EngineRequest(default_code, PlaySettings(phase="noise"), None, 0.0))
+    return engine_of(model, EngineRequest(default_code, PlaySettings(phase="noise", image=0.0), None, 0.0))
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:

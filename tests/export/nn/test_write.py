@@ -12,6 +12,7 @@ from timbrel.export import nn
 from timbrel.export.nn import Backend
 from timbrel.host.errors import Failure
 from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 
 from ...pantry import one_line
 
@@ -22,6 +23,13 @@ def test_a_shipped_model_is_written_for_nn(timbrel, tmp_path):
     assert ended.out == f"{tmp_path / 'gm.ts'}: for nn~ in Max and Pd, 2 latents, a pitch and a level as signals\n"
     assert Backend(tmp_path / "gm.ts").params("forward") == (4, 1, 1, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["gm.ts"]
+
+
+def test_a_model_with_a_stereo_image_is_written_without_it(tmp_path):
+    model = Model(shipped_models()["gm-partials-8"])
+    model.card = model.card.model_copy(update={"image": [[6.0, 0.3]] * 32})
+    nn.write(model, tmp_path / "gm.ts")
+    assert Backend(tmp_path / "gm.ts").params("forward") == (10, 1, 1, 1)
 
 
 def test_a_run_is_written_as_a_model_and_for_nn(timbrel, small_run, one_table, tmp_path):
