@@ -268,7 +268,8 @@ class Instrument:
         """Send a recording through the encoder and the decoder, as `timbrel process`; the options are the command's.
 
         Returns:
-            [1, samples] of the recording's length at its rate; with effects [2, samples], with their tail.
+            [1, samples] of the recording's length at its rate, [2, samples] of a stereo one; with effects [2, samples],
+            with their tail.
 
         Raises:
             UserError: the recording, a setting or the model cannot be used.

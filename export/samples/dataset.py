@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ... import __version__
 from ...host.arrays import Array, Doubles
+from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
 from ...host.files import WRITING, check_new_folder, claimed, replacing
@@ -199,9 +200,11 @@ def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
 def _shift_to_onset(sound: Array, onset_samples: int, settings: DatasetSettings) -> Array:
     length_samples = sound.shape[1]
     shifted_sound = np.zeros((2 if settings.stereo else 1, length_samples), np.float32)
-    shifted_sound[:, onset_samples:] = (sound if settings.stereo else sound.mean(axis=0, keepdims=True))[
-        :, : length_samples - onset_samples
-    ]
+    channels = sound
+    if not settings.stereo:
+        is_mono = np.array_equal(sound[0], sound[-1])
+        channels = sound[:1] if is_mono else mix_to_mono(sound, settings.sample_rate)[np.newaxis]
+    shifted_sound[:, onset_samples:] = channels[:, : length_samples - onset_samples]
     fade_samples = round(FADE_SECONDS * settings.sample_rate)
     shifted_sound[:, length_samples - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
     return shifted_sound

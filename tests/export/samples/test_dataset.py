@@ -310,11 +310,18 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
     assert refused == [1]
 
 
-def test_a_mono_note_is_the_mean_of_both_sides() -> None:
-    sound = np.stack([np.full(4000, 0.5), np.full(4000, -0.1)]).astype(np.float32)
+def test_a_mono_note_has_the_power_of_both_sides() -> None:
+    left = np.random.default_rng(1).uniform(-0.5, 0.5, 4000).astype(np.float32)
+    sound = np.stack([left, -0.2 * left])
     mono, stereo = (
         dataset._shift_to_onset(sound, 100, DatasetSettings(**SMALL, stereo=wide)) for wide in (False, True)
     )
-    np.testing.assert_allclose(mono[0, 100:3000], 0.2, atol=1e-7)
-    np.testing.assert_allclose(stereo[:, 100:3000], sound[:, 100:3000])
+    np.testing.assert_allclose(mono[0, 100:3000], np.sqrt((1 + 0.2**2) / 2) * left[:2900], atol=1e-6)
+    np.testing.assert_allclose(stereo[:, 100:3000], sound[:, :2900])
     assert not mono[:, :100].any()
+
+
+def test_a_mono_note_of_equal_sides_is_one_of_them() -> None:
+    left = np.random.default_rng(1).uniform(-0.5, 0.5, 4000).astype(np.float32)
+    mono = dataset._shift_to_onset(np.stack([left, left]), 0, DatasetSettings(**SMALL))
+    assert np.array_equal(mono[0, :3000], left[:3000])
