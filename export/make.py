@@ -44,6 +44,7 @@ from .reports.measure import good_news
 from .reports.report import Figures
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
+HIGHEST_RATE = 48_000  # of whole clips, which keys play as they are
 MELODIC_SHARE = 0.5  # of sounds are melodies: the others' hits or beats are theirs
 LEAST_PACE = 0.5  # of an idle core's steps: with fewer, other programs took most of the minutes
 WITHOUT_HELD_OUT = " without held-out sounds"  # a trial's stage
@@ -290,7 +291,8 @@ def _rebuild_for_family(
     """Build the corpus again as the family needs it: whole clips, or loops."""
     if not export_family.whole_clips and not export_family.gridded:
         return corpus
-    rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
+    highest_rate = corpus.rate if export_family.gridded else HIGHEST_RATE
+    rate = min(max(own_rate(sounds), LOWEST_RATE), highest_rate)
     build_corpus = functools.partial(build, sounds, rate=rate, name=corpus.name, label=label, progress=display.update)
     with replacing_folder(corpus.folder) as folder:
         if export_family.gridded:

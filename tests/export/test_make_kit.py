@@ -157,6 +157,14 @@ def test_hits_that_are_shorter_than_any_note_are_read_too(tmp_path, quick_kit):
     assert not (tmp_path / "notes").exists()
 
 
+@pytest.mark.parametrize(("rate", "kept"), [(48_000, 48_000), (96_000, 48_000)])
+def test_hits_keep_their_rate_up_to_48_khz(tmp_path, quick_kit, rate, kept):
+    folder = hits(tmp_path / "sounds", each=2, seconds=0.1, rates=(rate, rate))
+    _, display = made(folder, tmp_path / "kit", minutes=0.001, family="clip")
+    assert f"clips are kept whole, at {kept} Hz: 4 of them" in display.said
+    assert Run.open(tmp_path / "kit" / "run").recipe.frames.sample_rate == kept
+
+
 def test_notes_become_a_kit_if_one_wants_it(recordings, tmp_path, quick_kit):
     _, display = made(recordings, tmp_path / "kit", minutes=0.005, family="clip")
     assert "training tuned-clip" in display.stages
