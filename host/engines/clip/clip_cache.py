@@ -95,6 +95,12 @@ class SingleClipDecoder:
             return 1, self.model.card.frame_length
         return self._recorded.shape(recording)
 
+    def audible_length(self, recording: int | None) -> int:
+        """Samples of a recording itself; None: of decoded clips."""
+        if recording is None or self.model.recordings is None:
+            return self.model.card.frame_length
+        return self.model.recordings.shape(recording)[1]
+
     def clip(self, label: Label, code: Array, recording: int | None = None) -> ResampledClip:
         """The clip of a ``code``, [n_latents], or the ``recording`` moved to it."""
         if recording is None or self._recorded is None:

@@ -125,6 +125,7 @@ class ClipEngine(Engine[ClipStream]):
         decoder = SingleClipDecoder(model)
         clip_shapes = {slot: decoder.shape(hit.recording) for slot, hit in self._hits.items()}
         self._lengths = {slot: length for slot, (_, length) in clip_shapes.items()}
+        self._audible_lengths = {slot: decoder.audible_length(hit.recording) for slot, hit in self._hits.items()}
         self._channels = max(channel_count for channel_count, _ in clip_shapes.values())
         longest = max(self._lengths.values())
         self._blocking_cache = None if live else BlockingClipCache(decoder, FLOAT_BYTES * self._channels * longest)
@@ -160,9 +161,9 @@ class ClipEngine(Engine[ClipStream]):
     def start_stream(self, pitch: float, time: int, key: int, velocity: int = LOUDEST) -> ClipStream:
         playing, parameter_values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
         slot = self._slot(key, velocity)
-        segment = ClipSegment.from_values(
-            self._lengths[slot], parameter_values, playing.settings.loop, self._rate, self._fade_samples
-        )
+        segment = self._segment(self._audible_lengths[slot], parameter_values)
+        if segment.is_whole(self._audible_lengths[slot]):  # with room for what the decoder adds behind a recording
+            segment = self._segment(self._lengths[slot], parameter_values)
         shift_semitones = parameter_values["clip.pitch"] - MIDDLE_C
         self._slots.remove(slot)
         self._slots.insert(0, slot)
@@ -181,6 +182,10 @@ class ClipEngine(Engine[ClipStream]):
             )
             stream.over = time + math.ceil((segment.length * ONE) / slowest_step) + 1 + self._fade_samples
         return stream
+
+    def _segment(self, length: int, parameter_values: dict[str, float]) -> ClipSegment:
+        loops = self._playing.settings.loop
+        return ClipSegment.from_values(length, parameter_values, loops, self._rate, self._fade_samples)
 
     def _slot(self, key: int, velocity: int) -> int:
         """Slot of a key's hit nearest in velocity; equally near ones take turns."""

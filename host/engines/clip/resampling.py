@@ -439,6 +439,10 @@ class ClipSegment(NamedTuple):
         cross = min(round(values["clip.crossfade_seconds"] * sample_rate), (length - loop) // 2)
         return cls(first, length, backwards, 0, loop, length - loop - cross, cross)
 
+    def is_whole(self, clip_length: int) -> bool:
+        """Return whether a clip plays once, from its first sample to its last."""
+        return not (self.period or self.backwards) and self.first == 0 and self.length == clip_length
+
     def wrapped(self, position: int) -> int:
         """Equivalent position in the loop's first two passes."""
         period_units, loop_position = self.period << BITS, position - (self.loop << BITS)
