@@ -20,7 +20,22 @@ from timbrel.host.preset.validation import fitted
 from timbrel.host.units import db_to_gain
 
 from ....patience import until
-from ...clips import BINS, HOP, LOUDER, RATE, SHARP, TILT, in_16_bit, noise, recorded, save_clips, save_recorded
+from ...clips import (
+    BINS,
+    FRAME_LENGTH,
+    HOP,
+    LOUDER,
+    RATE,
+    SHARP,
+    SPECTRA,
+    TILT,
+    TRANSFORM,
+    in_16_bit,
+    noise,
+    recorded,
+    save_clips,
+    save_recorded,
+)
 
 SIDE, FADE = np.float32(np.sqrt(0.5)), round(FADE_SECONDS * RATE)
 STEREO, MONO, LONG = recorded(1, 2), recorded(2), recorded(3, 2, 9001)
@@ -139,7 +154,20 @@ BAND_MIDDLES = (np.arange(8) + 0.5) / 8  # of half the rate
 
 def band_powers(sound):
     """Of eight bands of equal width."""
-    return np.square(np.abs(np.fft.rfft(sound)))[:4096].reshape(8, -1).sum(1)
+    return np.square(np.abs(np.fft.rfft(sound)))[:-1].reshape(8, -1).sum(1)
+
+
+def test_beyond_the_networks_clip_its_last_ratio_holds(model):
+    """The upper half of its last spectrum rises by 12 dB."""
+    clips, plain = RecordedClips(model), np.ones(model.card.frame_width, np.float32)
+    clips._own_frames.get(2, lambda index: plain)
+    brighter = plain.copy()
+    brighter[SPECTRA * BINS - BINS // 2 : SPECTRA * BINS] = 4.0
+    found = clips.bent(2, np.array([0.0, -0.4], np.float32), lambda code: brighter)
+    for start, rise_db in ((0, 0.0), (FRAME_LENGTH + TRANSFORM, 12.04)):
+        halves = [band_powers(sound[0, start : start + 2048]).reshape(2, -1).sum(1) for sound in (found, LONG)]
+        (low, high), (low_before, high_before) = halves
+        assert 10 * np.log10(high / low * low_before / high_before) == pytest.approx(rise_db, abs=0.5)
 
 
 def test_loudness_changes_by_the_ratio_of_levels(model):
