@@ -88,6 +88,14 @@ def near(found, expected, within=2e-6):
 # ---- at rest
 
 
+def test_at_its_code_a_recording_is_as_it_is_and_nothing_is_decoded(model):
+    clips = RecordedClips(model)
+    for index, sides in ((0, STEREO), (2, LONG)):
+        found = clips.bent(index, np.array(CODES[index], np.float32), lambda code: pytest.fail("decoded"))
+        assert np.array_equal(found[:, : sides.shape[1]], sides)
+        assert not found[:, sides.shape[1] :].any()
+
+
 def test_a_key_plays_its_recording_on_both_sides_and_to_its_end(sides):
     found = sides([on(100, 36), on(20000, 37), on(40000, 38)], 60000, keys=kit("stereo", "mono", "long"))
     assert near(found[:, 100:3100], STEREO)
@@ -197,6 +205,14 @@ def test_far_from_every_recording_the_decoder_plays_alone(model):
     nearer = moved(model, "stereo", [0.5 + NEAR, 0.0])
     assert not near(both, np.tile(own(between), (2, 1)), 1e-3)
     assert np.abs(both - (nearer + own(between)) * np.float32(np.sqrt(0.5))).max() < 0.1 * np.abs(both).max()
+
+
+def test_what_the_decoder_adds_behind_a_recording_is_heard(tmp_path, sides):
+    far = Model(save_recorded(tmp_path / "m.onnx", {"mono": MONO}, [[-1.0, -1.0]]))
+    changes = [ParameterChange(0, 0, f"latent.{number}", 2.0) for number in range(2)]
+    found = sides([*changes, on(4000)], 10000, of=far, keys=kit("mono"))
+    assert np.abs(found[:, 4000 + 3100 : 4000 + FRAME_LENGTH]).max() > 1e-3
+    assert not found[:, 4000 + FRAME_LENGTH + 2000 :].any()
 
 
 def test_ratios_are_limited(model, monkeypatch):
