@@ -3,7 +3,8 @@
 One voice with 400 grains a second at 48 kHz, in blocks of 128 samples, and each grain has a code of its own. Thrice:
 models of noise, without and with an envelope, whose floor also shapes a stored noise, transforms it and lays the
 envelope over it, and one of samples, as large as the post's. The ratio is of blocks in which a grain begins, to the
-floor of as many. Loads are of the whole instrument, as fast as it goes and at the pace of a card.
+floor of as many; a second one is of such blocks with a stereo image, to those in mono. Loads are of the whole
+instrument, as fast as it goes and at the pace of a card.
 """
 
 import os
@@ -34,6 +35,7 @@ from timbrel.host.signal import window
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10
+IMAGE = np.column_stack([np.linspace(-6.0, 6.0, 32), np.linspace(1.0, 0.0, 32)]).tolist()
 DENSITY = 400
 BLOCKS = 6000
 SETTLING = 300  # blocks
@@ -86,7 +88,7 @@ def network(sizes, domain, folder, **card):
         "reference": {"latent": [[0.0] * sizes[0]], "chroma": None, "points": [0], "frame": [[0.0]], "tolerance": 1.0},
     }
     helper.set_model_props(made, {METADATA_KEY: json.dumps(fields | card)})
-    path = Path(folder, f"{domain}.onnx")
+    path = Path(folder, f"{domain}-{'stereo' if 'image' in card else 'mono'}.onnx")
     onnx.save(made, path)
     return Model(path)
 
@@ -174,6 +176,8 @@ def main() -> None:
             print(f"{name}, {weights / 1e6:.1f} M weights, {DENSITY} grains a second, blocks of {BLOCK} at {RATE} Hz")
             ratio, ours, floors = against_floor(model)
             print(f"  a block with grains {ours * 1e6:5.0f} us   floor {floors * 1e6:5.0f} us   {ratio:5.2f} x floor")
+            _, stereo, _ = against_floor(network(sizes, folder=folder, image=IMAGE, **card))
+            print(f"  in stereo           {stereo * 1e6:5.0f} us   {stereo / ours:5.2f} x mono")
             for paced in (False, True):
                 p50, p99, p999 = np.percentile(load(model, paced), (50, 99, 99.9))
                 print(f"  {'paced' if paced else 'unpaced':<8}load p50 {p50:4.0%}  p99 {p99:4.0%}  p99.9 {p999:4.0%}")

@@ -109,12 +109,12 @@ class GrainEngine(Engine[GrainStream]):
     A grain reads targets at its first sample, not before the note-on. Its random numbers depend only on the seed and
     the numbers of note and grain. A dense texture's loudness does not depend on density, length or shape. Codes unlike
     training may have any power: grains are limited to ``loudest``, a root mean square at the model's scale, or to the
-    default code's if larger.
+    default code's if larger. A stereo image is on both sides of where ``spread`` has the grain.
     """
 
     channels = 2
 
-    def __init__(self, model: Model, settings: GrainSettings, loudest: float = math.inf) -> None:
+    def __init__(self, model: Model, settings: GrainSettings, loudest: float = math.inf, image: float = 1.0) -> None:
         card = model.card
         self._model, self._rate = model, card.sample_rate
         self._seed, self._transposing = settings.seed, settings.keys == "transpose"
@@ -127,7 +127,7 @@ class GrainEngine(Engine[GrainStream]):
         ]
         self._code_jitter_ramp = self.targets["grain.code_jitter"]
         self._jitter_ramp = self.targets["grain.jitter"]
-        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
+        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate), image)
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low, self._high = np.array(card.spans, np.float32).T
         default_code = np.array([[latent.default for latent in card.latents]], np.float32)
@@ -303,4 +303,4 @@ def _window(length: int, shape: int) -> tuple[Array, float]:
 
 def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
-    return GrainEngine(model, request.kind_settings or GrainSettings(), loudest)
+    return GrainEngine(model, request.kind_settings or GrainSettings(), loudest, request.play.image)

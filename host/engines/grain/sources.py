@@ -6,21 +6,25 @@ import math
 import struct
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import Array, Indices
+from ...arrays import Array, Indices, Spectrum
 from ...model.card import Card
-from ...signal import fast_length, gaussian_noise
+from ...model.image import COSINE, LEFT, OTHER, OWN, RIGHT, SINE, image_curves
+from ...signal import fast_length, gaussian_noise, white_noise
 from ...voice_library import CoreGrainCut, voice_library
 
 OPEN = 0.5  # cycles per sample: a low-pass is open from here
 STEEP = 8  # twice the order of the Butterworth low-pass
 TRIED = 256  # padding lengths; the best one errs by less than 0.1 cents
 PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
+SIGN_HZ = 100.0  # bins this near turn the same way: the sound of a click stays within 10 ms
+APART = 0.5  # of the tables, between the noise that both sides have and the one that tells them apart
+LENGTHS = 16  # of grains whose image is kept
 
 
 class Cut(NamedTuple):
@@ -53,7 +57,7 @@ class GrainSource(ABC):
 
     @abstractmethod
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """A grain per frame without its window, [length] each, read-only if shared with ``frames``.
+        """A grain per frame without its window, read-only if shared with ``frames``: [length], or sides [2, length].
 
         Args:
             frames: [rows, frame_width].
@@ -67,25 +71,41 @@ class GrainSource(ABC):
             window, power = grain.window, self.power(frame, grain.cut.ratio, grain.window)
             if power > highest_power:
                 window = window * np.float32(math.sqrt(highest_power / power))
-            windowed_sound = (sound * window)[grain.skipped :]
-            for side, gain in zip(grain.sums, grain.side_gains, strict=True):
-                side += windowed_sound * gain
+            windowed_sound = (sound * window)[..., grain.skipped :]
+            side_sounds = np.broadcast_to(windowed_sound, grain.sums.shape)
+            for side, side_sound, gain in zip(grain.sums, side_sounds, grain.side_gains, strict=True):
+                side += side_sound * gain
 
 
-PACKED_GRAIN = struct.Struct("@9Pd2fi0d")  # a `CoreGrain`, ten times as fast
+PACKED_GRAIN = struct.Struct("@12Pd2fi0d")  # a `CoreGrain`, ten times as fast
 COMPLEX_BYTES = 8
+CurvesByBins = Callable[[int], Array]  # by the number of bins: curves of an image, [6, bins], or gains made of them
 
 
-def source_of(card: Card, longest: int) -> GrainSource:
-    return NoiseFrames(card, longest) if card.domain == "magnitude" else ResampledFrames(card, longest)
+def source_of(card: Card, longest: int, image: float = 0.0) -> GrainSource:
+    """Return the source of a model's grains of at most ``longest`` samples.
+
+    ``image``: factor of the model's stereo image, 0 to 2; at 0, and without an image, grains are mono.
+    """
+    curves = None if card.image is None or image == 0.0 else _curves_by_bins(card, image)
+    return NoiseFrames(card, longest, curves) if card.domain == "magnitude" else ResampledFrames(card, longest, curves)
+
+
+def _curves_by_bins(card: Card, image: float) -> CurvesByBins:
+    bands, sample_rate = np.array(card.image), card.sample_rate
+    return lambda bins: image_curves(bands, image, 1.0, sample_rate, bins)
 
 
 class ResampledFrames(GrainSource):
-    """Cuts the frame's middle, transposed and low-passed by band-limited resampling."""
+    """Cuts the frame's middle, transposed and low-passed by band-limited resampling.
 
-    def __init__(self, card: Card, longest: int) -> None:
+    An image gives the sides gains, and phases that differ by the angle of their correlation.
+    """
+
+    def __init__(self, card: Card, longest: int, curves: CurvesByBins | None = None) -> None:
         self._length, self._longest = card.frame_length, longest
         self._polar = card.domain == "magnitude_phase"
+        self._side_gains = None if curves is None else _side_gains_by_bins(curves, card.sample_rate)
 
     def longest(self, ratio: float) -> int:
         return min(max(2, math.floor(self._length / ratio)), self._longest)
@@ -106,31 +126,50 @@ class ResampledFrames(GrainSource):
     def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
         """Cut a grain from a frame."""
         full_length = self._length
-        if ratio != 1.0 or lowpass < OPEN:
+        if ratio != 1.0 or lowpass < OPEN or self._side_gains is not None:
             padded_length, resampled_length = _lengths(self._length, ratio)
             bin_gains = _resampling(padded_length, resampled_length, lowpass)
             spectrum = np.fft.rfft(frame, padded_length)[: len(bin_gains)] * bin_gains
+            if self._side_gains is not None:
+                spectrum = spectrum * self._side_gains(resampled_length // 2 + 1)[:, : len(bin_gains)]
             frame = np.fft.irfft(spectrum, resampled_length).astype(np.float32, copy=False)
             full_length = round(self._length * resampled_length / padded_length)
         first_sample = max(0, (full_length - length) // 2)
-        return frame[first_sample : first_sample + length]
+        return frame[..., first_sample : first_sample + length]
+
+
+def _side_gains_by_bins(curves: CurvesByBins, rate: int) -> Callable[[int], Spectrum]:
+    """Complex gains of both sides, [2, bins], by the number of bins."""
+    signs = np.where(white_noise(math.ceil(rate / 2 / SIGN_HZ) + 1) > 0, 1, -1)
+
+    @functools.lru_cache(maxsize=LENGTHS)
+    def side_gains(bins: int) -> Spectrum:
+        image = curves(bins)
+        bin_signs = signs[(np.linspace(0, rate / 2, bins) / SIGN_HZ).astype(np.intp)]
+        turn = image[COSINE] + 1j * image[SINE] * bin_signs
+        return np.stack([image[LEFT] * turn, image[RIGHT] * turn.conj()]).astype(np.complex64)
+
+    return side_gains
 
 
 class NoiseFrames(GrainSource):
     """Gaussian noise with the frame's amplitude spectrum and envelope, new for each grain.
 
-    Its spectrum is a random part of a Gaussian table times the phases of another.
+    Its spectrum is a random part of a Gaussian table times the phases of another. With an image, the sides have sum and
+    difference of two such noises, as loud and as alike as the image says.
     """
 
-    def __init__(self, card: Card, longest: int) -> None:
+    def __init__(self, card: Card, longest: int, curves: CurvesByBins | None = None) -> None:
         self._frame_length, self._bins, self._envelope_points = (
             card.frame_length,
             card.frame_length // 2 + 1,
             card.envelope_points,
         )
         self._longest = longest
+        self._mixes = None if curves is None else _noise_mixes_by_bins(curves)
+        self._sides = 1 if curves is None else 2
         self._table = gaussian_noise(1 << longest.bit_length())
-        self._phasors = self._table / np.abs(self._table)
+        self._phasors = np.asarray(self._table / np.abs(self._table), np.complex64)
         self._library = voice_library()
         self._table_addresses = self._table.ctypes.data, self._phasors.ctypes.data
 
@@ -156,22 +195,24 @@ class NoiseFrames(GrainSource):
                 if other_length == transform_length
             ]
             bin_count = transform_length // 2 + 1
-            last_start = len(self._table) - bin_count
-            spectra = np.empty((len(row_indices), bin_count), np.complex64)
+            spectra = np.empty((len(row_indices), self._sides, bin_count), np.complex64)
             for spectrum, row_index in zip(spectra, row_indices, strict=True):
-                noise_first, phasor_first = (int(place * last_start) for place in places[row_index])
-                np.multiply(
-                    self._table[noise_first : noise_first + bin_count],
-                    self._phasors[phasor_first : phasor_first + bin_count],
-                    out=spectrum,
-                )
                 _, ratio, lowpass = cuts[row_index]
-                spectrum *= _interpolated(
+                magnitudes = _interpolated(
                     frames[row_index], *_filtering(self._frame_length, transform_length, ratio, lowpass)
                 )
-            sounds = np.fft.irfft(spectra, transform_length)
+                noise = self._noise(places[row_index], bin_count)
+                noise *= magnitudes
+                if self._mixes is None:
+                    spectrum[0] = noise
+                    continue
+                other_noise = self._noise(_apart(places[row_index]), bin_count)
+                other_noise *= magnitudes
+                for side, (own_gain, other_gain) in zip(spectrum, self._mixes(bin_count), strict=True):
+                    side[:] = own_gain * noise + other_gain * other_noise
+            sounds = np.fft.irfft(spectra if self._sides == 2 else spectra[:, 0], transform_length)
             for sound, row_index in zip(sounds, row_indices, strict=True):
-                grains[row_index] = self._shaped(sound[: cuts[row_index].length], frames[row_index])
+                grains[row_index] = self._shaped(sound[..., : cuts[row_index].length], frames[row_index])
         return grains
 
     def add(self, frames: Array, placed_grains: Sequence[PlacedGrain], highest_power: float) -> None:
@@ -181,11 +222,16 @@ class NoiseFrames(GrainSource):
             return
         frames = np.ascontiguousarray(frames, np.float32)
         cuts = [_core_cut(self._frame_length, self._envelope_points, grain.cut) for grain in placed_grains]
-        transforms = [_Transforms(length, count) for length, count in Counter(cut.length for cut in cuts).items()]
+        lengths = Counter(cut.length for cut in cuts)
+        transforms = [_Transforms(length, count, self._sides) for length, count in lengths.items()]
         addresses = {transform.length: transform.addresses() for transform in transforms}
+        mixes = {cut.bins: self._mixes(cut.bins) for cut in cuts} if self._mixes is not None else {}
+        mix_addresses = {bins: mix.ctypes.data for bins, mix in mixes.items()}
         core_grains = b"".join(
             [
-                self._packed(cut, grain, frame, *next(addresses[cut.length]), highest_power)
+                self._packed(
+                    cut, grain, frame, mix_addresses.get(cut.bins), *next(addresses[cut.length]), highest_power
+                )
                 for cut, grain, frame in zip(cuts, placed_grains, _row_addresses(frames), strict=True)
             ]
         )
@@ -195,26 +241,65 @@ class NoiseFrames(GrainSource):
         library.core_add_grains(core_grains, len(placed_grains))
 
     def _packed(
-        self, cut: "_CoreCut", grain: PlacedGrain, frame: int, spectrum: int, sound: int, highest_power: float
+        self,
+        cut: "_CoreCut",
+        grain: PlacedGrain,
+        frame: int,
+        mixes: int | None,
+        spectrum: int,
+        sound: int,
+        highest_power: float,
     ) -> bytes:
-        """A `CoreGrain`; its frame, spectrum and sound are addresses."""
-        last_start, sums = len(self._table) - cut.bins, grain.sums.ctypes.data
-        noise, phasors = (
-            table + int(place * last_start) * COMPLEX_BYTES
-            for table, place in zip(self._table_addresses, grain.places, strict=True)
-        )
+        """A `CoreGrain`; its frame, mixes, spectrum and sound are addresses."""
+        sums = grain.sums.ctypes.data
+        other_noise = (0, 0) if mixes is None else self._addresses(_apart(grain.places), cut.bins)
         return PACKED_GRAIN.pack(
-            *(cut.address, frame, noise, phasors, spectrum, sound, grain.window.ctypes.data),
-            *(sums, sums + grain.sums.strides[0], highest_power, *grain.side_gains, grain.skipped),
+            *(cut.address, frame, *self._addresses(grain.places, cut.bins), *other_noise, mixes or 0, spectrum, sound),
+            *(grain.window.ctypes.data, sums, sums + grain.sums.strides[0], highest_power),
+            *(*grain.side_gains, grain.skipped),
         )
 
+    def _noise(self, places: Sequence[float], bin_count: int) -> Spectrum:
+        """A white spectrum from two places of the tables, [bins]."""
+        noise_first, phasor_first = self._first_bins(places, bin_count)
+        noise = self._table[noise_first : noise_first + bin_count]
+        return noise * self._phasors[phasor_first : phasor_first + bin_count]
+
+    def _addresses(self, places: Sequence[float], bin_count: int) -> tuple[int, int]:
+        """Addresses of the factors of a `_noise`."""
+        noise_first, phasor_first = self._first_bins(places, bin_count)
+        noise_address, phasor_address = self._table_addresses
+        return noise_address + noise_first * COMPLEX_BYTES, phasor_address + phasor_first * COMPLEX_BYTES
+
+    def _first_bins(self, places: Sequence[float], bin_count: int) -> tuple[int, int]:
+        last_start = len(self._table) - bin_count
+        noise_place, phasor_place = places
+        return int(noise_place * last_start), int(phasor_place * last_start)
+
     def _shaped(self, sound: Array, frame: Array) -> Array:
-        """Apply a frame's envelope."""
+        """Apply a frame's envelope to a sound, [..., length]."""
         if not self._envelope_points:
             return sound
-        shaped_sound = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, len(sound)))
-        shaped_sound *= sound
-        return shaped_sound
+        envelope = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, sound.shape[-1]))
+        return sound * envelope
+
+
+def _apart(places: Sequence[float]) -> tuple[float, float]:
+    """Places of a noise that is independent of that of ``places``."""
+    noise_place, phasor_place = places
+    return (noise_place + APART) % 1.0, (phasor_place + APART) % 1.0
+
+
+def _noise_mixes_by_bins(curves: CurvesByBins) -> CurvesByBins:
+    """Gains of two noises on the left, then on the right, [2, 2, bins], by the number of bins."""
+
+    @functools.lru_cache(maxsize=LENGTHS)
+    def mixes(bins: int) -> Array:
+        image = curves(bins)
+        own, other = image[OWN], image[OTHER]
+        return np.stack([image[LEFT] * np.stack([own, other]), image[RIGHT] * np.stack([own, -other])])
+
+    return mixes
 
 
 @functools.cache
@@ -292,12 +377,12 @@ def _core_cut(frame_length: int, points: int, cut: Cut) -> _CoreCut:
 
 
 class _Transforms:
-    """Spectra, [count, length // 2 + 1], and their transforms, [count, length]."""
+    """Spectra, [count, sides, length // 2 + 1], and their transforms, [count, sides, length]."""
 
-    def __init__(self, length: int, count: int) -> None:
+    def __init__(self, length: int, count: int, sides: int) -> None:
         self.length = length
-        self.spectra = np.empty((count, length // 2 + 1), np.complex64)
-        self.sounds = np.empty((count, length), np.float32)
+        self.spectra = np.empty((count, sides, length // 2 + 1), np.complex64)
+        self.sounds = np.empty((count, sides, length), np.float32)
 
     def addresses(self) -> Iterator[tuple[int, int]]:
         """Addresses of each spectrum and its transform."""

@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 5,
+	CORE_VERSION = 6,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,

@@ -19,8 +19,10 @@ typedef struct {
 	const GrainCut *cut;
 	const float *frame;           /* magnitudes, then the envelope's points */
 	const float *noise, *phasors; /* complex, [bins] */
-	float *filtered;              /* complex, [bins]: the noise times the magnitudes */
-	const float *sound, *window;  /* [length]; sound: the transform of `filtered` */
+	const float *other_noise, *other_phasors;
+	const float *mixes;           /* [2, 2, bins]: gains of both noises on the left, then on the right; null: mono */
+	float *filtered;              /* complex, [sides, bins]: the noise times the magnitudes */
+	const float *sound, *window;  /* sound: the transforms of `filtered`, [sides, 2 bins - 2]; window: [length] */
 	float *left, *right;          /* sums, from sample `skipped` of the grain on */
 	double highest_power;         /* of the grain */
 	float left_gain, right_gain;

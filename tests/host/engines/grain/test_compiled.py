@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from timbrel.host.engines.grain import sources
-from timbrel.host.engines.grain.sources import PACKED_GRAIN, Cut, NoiseFrames, PlacedGrain
+from timbrel.host.engines.grain.sources import PACKED_GRAIN, Cut, PlacedGrain, source_of
 from timbrel.host.voice_library import CoreGrain, load_library
 
 from .grains import RATE, sound
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the core is not compiled")
 POINTS = 16
+IMAGE = np.column_stack([np.linspace(-9, 9, 32), np.linspace(1, -0.5, 32)]).tolist()
+images = pytest.mark.parametrize("image", [None, IMAGE], ids=["mono", "stereo"])
 
 
 def test_a_packed_grain_has_the_fields_of_the_core():
@@ -19,17 +21,17 @@ def test_a_packed_grain_has_the_fields_of_the_core():
 
 
 @pytest.fixture
-def card(grain_model):
-    """The card of a model of magnitudes and an envelope."""
+def card_of(grain_model):
+    """The card of a model of magnitudes and an envelope, by its image."""
     frame = np.ones(1024 // 2 + 1 + POINTS)
-    return grain_model(frame, domain="magnitude", envelope_points=POINTS).card
+    return lambda image: grain_model(frame, domain="magnitude", envelope_points=POINTS, image=image).card
 
 
 def added(card, library, highest_power, monkeypatch):
     """Sums of four grains: an octave down, as it is, low-passed, above half the rate; one begins before its note."""
     monkeypatch.setattr(sources, "voice_library", lambda: library)
     rng = np.random.default_rng(7)
-    source = NoiseFrames(card, 22050)
+    source = source_of(card, 22050, image=1.0)
     frames = rng.uniform(0.1, 2.0, (4, card.frame_width)).astype(np.float32)
     cuts = [Cut(900, 0.5, 0.5), Cut(900, 1.0, 0.5), Cut(1201, 1.3, 0.1), Cut(600, 4.0, 0.5)]
     sums = rng.normal(0, 0.01, (2, 3000)).astype(np.float32)
@@ -48,18 +50,22 @@ def added(card, library, highest_power, monkeypatch):
     return sums
 
 
+@images
 @pytest.mark.parametrize("highest_power", [1e9, 1e-4], ids=["free", "limited"])
-def test_sums_are_those_of_numpy(card, highest_power, monkeypatch):
+def test_sums_are_those_of_numpy(card_of, image, highest_power, monkeypatch):
+    card = card_of(image)
     compiled, numpys = (added(card, library, highest_power, monkeypatch) for library in (load_library(), None))
     untouched = added(card, load_library(), 0.0, monkeypatch)
     assert np.abs(compiled - untouched).max() > 0.01
     assert np.allclose(compiled, numpys, rtol=0, atol=2e-6 * np.abs(numpys).max())
 
 
-def test_a_texture_is_that_of_numpy_whatever_moves(grain_model, monkeypatch):
+@images
+def test_a_texture_is_that_of_numpy_whatever_moves(grain_model, image, monkeypatch):
     """More pitches in a block than tables are kept."""
     rng = np.random.default_rng(8)
-    model = grain_model(rng.uniform(0.1, 1.0, 1024 // 2 + 1 + POINTS), domain="magnitude", envelope_points=POINTS)
+    frame = rng.uniform(0.1, 1.0, 1024 // 2 + 1 + POINTS)
+    model = grain_model(frame, domain="magnitude", envelope_points=POINTS, image=image)
 
     class Bent:
         def latents(self, voices, times, own_times=None):
