@@ -73,7 +73,8 @@ def evaluate(
             export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             return functools.partial(exported_patch, opened_run, export_folder, which=checkpoint)
 
-        if family.played and (exported is None or measured_run is not run):
+        plays = family.played or family.sided
+        if plays and (exported is None or measured_run is not run):
             exported = opener(measured_run)
         trial = None
         if family.keyed and trial_run is not None:
@@ -85,7 +86,7 @@ def evaluate(
             step,
             report_progress,
             judge,
-            exported=exported if family.played else None,
+            exported=exported if plays else None,
             instrument=instrument if family.played else None,
             demo=family.demo if instrument is not None and family.demo else None,
             trial=trial,

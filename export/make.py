@@ -109,7 +109,7 @@ def make(
         export_family, model = FAMILIES[run.recipe.family], patch.model
         if model.card.recordings:
             display.say(f"{model.path}: {holding(model.card)}")
-        figures = _evaluated(run, output, display, (lambda: patch) if export_family.played else None)
+        figures = _evaluated(run, output, display, lambda: patch)
         preset = rendered(model, output / export_family.demo, display)
         if (output / "report").exists():
             # the page plays it, in the panel too
@@ -135,7 +135,7 @@ def _training_kept(output: Path) -> Iterator[None]:
         ) from error
 
 
-def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
+def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch]) -> Figures:
     """Write the report, and return its figures."""
     display.stage("evaluating")
     shutil.rmtree(output / "report", ignore_errors=True)  # of the instrument before

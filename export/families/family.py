@@ -28,6 +28,7 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
         completing: recipe changes, as ``key=value``, with which the instrument learns ends of clips after the trial.
         played: the report compares notes with recordings; it receives ``exported``, which opens the first preset, and
             ``instrument``, its folder.
+        sided: the report compares sides with those of stereo recordings; it receives ``exported`` too.
         judged: the report receives a classifier ``judge``.
         whole_clips: clips are whole recordings, at their own rate and of any length.
         gridded: clips are loops on one grid, at their own rate.
@@ -41,6 +42,7 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
     keyed: ClassVar[bool] = False
     completing: ClassVar[tuple[str, ...]] = ()
     played: ClassVar[bool] = False
+    sided: ClassVar[bool] = False
     judged: ClassVar[bool] = False
     whole_clips: ClassVar[bool] = False
     gridded: ClassVar[bool] = False

@@ -1,6 +1,7 @@
 """The grain family: its ONNX graphs, and its report on unseen windows."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...host.arrays import Array
 from ...host.errors import UserError
 from ...host.kinds.card_fields import NormalPrior
 from ...host.model.model import Model
+from ...host.preset.library import Patch
 from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus
 from ...train.families.grain.data import overlapped, windows
@@ -19,6 +21,8 @@ from ...train.families.grain.network import GrainAutoencoder, MagnitudePhase
 from ...train.families.grain.recipe import GrainRecipe
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
+from ..fidelity.images import mean_image
+from ..fidelity.textures import along, mean_sides_distance
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
 from ..measures import codes as latent_statistics
 from ..measures import grains as textures
@@ -171,6 +175,26 @@ def _code_cell(part_figures: Figures, name: str, digits: int) -> str:
     return noted(f"{value_text} ({low_text} to {high_text})", chance_text)
 
 
+SIDES = (
+    Measure("", "name"),
+    *(Measure(f"{name.capitalize()}, dB", f"{name}_db", ".1f") for name in ("left", "right", "mid", "side")),
+    Measure("Sides, dB", "sides_db", ".1f", "the mean of these."),
+)
+
+
+def _sides_table(sides_figures: Figures) -> Markup:
+    """Return the table of distances of the sides."""
+    table_rows = [
+        {"name": name, **sides_figures[key]}
+        for key, name in (("image", "In stereo"), ("mono", "In mono (play.image = 0)"))
+    ]
+    table_note = (
+        "The instrument plays the codes of the recordings. Mean spectra of both sides, and of their mid and side: root "
+        "mean squares of differences over thirds of octaves."
+    )
+    return measures_across(SIDES, table_rows, table_note)
+
+
 CODE_MEASURES = (
     *(
         Measure(label, functools.partial(_code_cell, name=name, digits=digits))
@@ -238,6 +262,7 @@ TEST_WINDOWS = 2048  # deviations over clips need clips more than windows
 HELD_WINDOWS = 16384  # only for codes: their means to a hundredth of a deviation
 PICTURED_WINDOWS = 6
 PICTURED_SECONDS = 10.0  # as in the post
+SIDES_SECONDS = 30.0  # mean spectra of noise to a few tenths of a decibel
 PATH_PLACES = 24  # of the path of codes that the sound of a picture takes
 OVERLAP = 4  # overlapping grains in the sounds
 FEWEST_WINDOWS = 2  # for a covariance
@@ -335,6 +360,20 @@ def _spectral_distance(inputs: _ReportInputs, decoded: Array, generated: Array) 
     levels_by_set = {set_name: textures.log_mel(sounds, rate) for set_name, sounds in sounds_by_set.items()}
     distances = set_distances(levels_by_set, test_levels, inputs.test is not inputs.train)
     return distances | {"drawn_from": "prior" if inputs.normal.prior else "fit"}
+
+
+def _sides(inputs: _ReportInputs, exported: Callable[[], Patch]) -> Figures | None:
+    """Return distances of the instrument's sides to the recordings', in stereo and in mono; None of a mono corpus."""
+    corpus, part, frame_settings = inputs.corpus, inputs.test.part, inputs.recipe.frames
+    if all(corpus.channels(clip) == 1 for clip in corpus.clips("train")):
+        return None
+    patch = exported()
+    recording = stretch(corpus, part, frame_settings, SIDES_SECONDS, sides=True)
+    mono_mix = stretch(corpus, part, frame_settings, SIDES_SECONDS)
+    return {
+        name: mean_sides_distance(recording, along(patch, mono_mix, image), corpus.rate)._asdict()
+        for name, image in (("image", 1.0), ("mono", 0.0))
+    }
 
 
 def _codes(inputs: _ReportInputs, test_codes: Array) -> tuple[Figures, list[Picture]]:
@@ -574,6 +613,7 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     purpose = "a texture of grains, which keys move and knobs walk"
     demo = "texture.wav"
     completing = ("frames.held_out=0",)
+    sided = True
 
     @torch.no_grad()
     def graphs(self, network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
@@ -600,6 +640,7 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
                 "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if is_adversarial else None,
                 "chroma": None,
                 "envelope_points": network.settings.envelope_points or 0,
+                "image": mean_image(corpus),
             },
             strays=UNWRAP_STRAYS if network.settings.domain == "magnitude_phase" else 0.0,
         )
@@ -624,6 +665,9 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
         latent_figures = latent_statistics.latent_figures(inputs.codes, None)
         loss_figures = losses(inputs.run, inputs.recipe.loss)
         phase_figures, phase_pictures = _phases(inputs)
+        request.progress(0.65, "comparing sides")
+        assert request.exported is not None
+        sides_figures = _sides(inputs, request.exported)
         sounds = _report_sounds(inputs, generated_grains)
         figures = judged(
             verdict,
@@ -647,6 +691,7 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
             spectral_distance=distance_figures,
             codes=code_figures,
             phases=phase_figures,
+            sides=sides_figures,
             latents=latent_figures,
             loss=loss_figures,
         )
@@ -665,6 +710,7 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
                 "Sound": ["waveforms", "resynthesis"],
                 "Bands": [_bands_table(band_figures), "average_spectrum", "grain_spectrum", "filtered"],
                 "Texture": [_distances_table(distance_figures)],
+                "Sides": [_sides_table(sides_figures)] if sides_figures else [],
                 "Knobs": [_latents_table(latent_figures, code_figures), "correlation"],
             },
             {

@@ -1,4 +1,4 @@
-"""Stereo images of notes: the one that a recording has, and distances of a rendition's sides to a recording's."""
+"""Stereo images: those of recordings, and distances of a rendition's sides to a recording's."""
 
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from ...host.arrays import Array, Doubles
 from ...host.kinds.card_fields import IMAGE_BANDS
 from ...host.signal import window
 from ...host.spectra import centred_frames, mel_triangles
+from ...train.corpus.clip_table import Clip
 from ...train.corpus.store import Corpus
 from ...train.sampling import thinned
 from .measures import SUSTAIN_RANGE_DB, SUSTAINED
@@ -18,6 +19,7 @@ MOST_CLIPS = 256  # of a corpus
 FLOOR_DB = -60.0  # of a band below the power of both sides
 LEAST_POWER = 1e-15  # equal in both sides: a silent band is in the middle
 MOST_LEVEL_DB = 60.0
+TOGETHER = 1024  # frames, to bound memory
 
 
 class SidesDistance(NamedTuple):
@@ -32,24 +34,55 @@ class SidesDistance(NamedTuple):
 
 def measured_image(sides: Array, rate: int) -> Doubles:
     """Return the image of a note, as in `image_curves`, [32, 2], of its sides, [2, samples]."""
-    left, right = _spectra(sides)
-    filters = mel_triangles(rate, FRAME, IMAGE_BANDS)
-    left_power, right_power, cross_power = (
-        filters @ power.sum(0, dtype=np.float64) + LEAST_POWER
-        for power in (np.square(np.abs(left)), np.square(np.abs(right)), (left * right.conj()).real)
-    )
+    return _image(_side_products(sides), rate)
+
+
+def _image(side_products: Doubles, rate: int) -> Doubles:
+    """Return the image, [32, 2], of `_side_products`."""
+    left_power, right_power, cross_power = side_products @ mel_triangles(rate, FRAME, IMAGE_BANDS).T + LEAST_POWER
     levels = 10 * np.log10(left_power / right_power)
     correlations = cross_power / np.sqrt(left_power * right_power)
     return np.stack([np.clip(levels, -MOST_LEVEL_DB, MOST_LEVEL_DB), np.clip(correlations, -1, 1)], axis=1)
 
 
+def _side_products(sides: Array) -> Doubles:
+    """Return power of the left and of the right side, and their product, [3, bins], summed over frames."""
+    side_products = np.zeros((3, FRAME // 2 + 1))
+    frames = centred_frames(sides, FRAME, HOP)
+    for first in range(0, frames.shape[1], TOGETHER):
+        left, right = np.fft.rfft(frames[:, first : first + TOGETHER] * window("hann", FRAME))
+        products = (left * left.conj(), right * right.conj(), left * right.conj())
+        side_products += [product.real.sum(0, dtype=np.float64) for product in products]
+    return side_products
+
+
 def corpus_image(corpus: Corpus) -> list[tuple[float, float]] | None:
-    """Return a card's image: the median of training clips' images; None for a mono corpus."""
-    clips = corpus.clips("train")
-    if all(corpus.channels(clip) == 1 for clip in clips):
+    """Return a card's image for notes: the median of training clips' images; None for a mono corpus."""
+    clips = _stereo_clips(corpus)
+    if clips is None:
         return None
-    images = [measured_image(corpus.sides(clip), corpus.rate) for clip in thinned(clips, MOST_CLIPS)]
-    return [(float(level), float(correlation)) for level, correlation in np.round(np.median(images, axis=0), 2)]
+    return _bands(np.median([measured_image(corpus.sides(clip), corpus.rate) for clip in clips], axis=0))
+
+
+def mean_image(corpus: Corpus) -> list[tuple[float, float]] | None:
+    """Return a card's image for textures: that of training clips' mean spectra; None for a mono corpus."""
+    clips = _stereo_clips(corpus)
+    if clips is None:
+        return None
+    side_products = np.zeros((3, FRAME // 2 + 1))
+    for clip in clips:
+        side_products += _side_products(corpus.sides(clip))
+    return _bands(_image(side_products, corpus.rate))
+
+
+def _stereo_clips(corpus: Corpus) -> list[Clip] | None:
+    """Return at most `MOST_CLIPS` training clips, None if all are mono."""
+    clips = corpus.clips("train")
+    return None if all(corpus.channels(clip) == 1 for clip in clips) else list(thinned(clips, MOST_CLIPS))
+
+
+def _bands(image: Doubles) -> list[tuple[float, float]]:
+    return [(float(level), float(correlation)) for level, correlation in np.round(image, 2)]
 
 
 def sides_distance(recording: Array, rendition: Array, rate: int) -> SidesDistance:

@@ -301,6 +301,7 @@ def mixed(counters: Tensor) -> Tensor:
 
 
 STEPS, STEP_SECONDS = 8, 1.5  # of the walk
+MONO_SPREAD = 0.7
 # More controls of a texture, on the general purpose controllers and the modulation wheel.
 KNOBS = (
     CCMap(number=1, target="grain.code_jitter", low=0.0, high=1.0),
@@ -312,10 +313,11 @@ KNOBS = (
 
 
 def _preset(model: Model) -> Preset:
+    spread = MONO_SPREAD if model.card.image is None else 0.0  # an image is as wide as the recordings by itself
     return preset_of(
         model,
         play=PlaySettings(mode="poly", voices=8),
-        grain=GrainSettings(density=200.0, spread=0.7, code_jitter=0.3),
+        grain=GrainSettings(density=200.0, spread=spread, code_jitter=0.3),
         envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
         cc=[*default_knobs(model.card), *KNOBS],
     )

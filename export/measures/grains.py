@@ -174,14 +174,17 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
     return GrainSample(part, len(part_windows), samples, part_windows.places(window_indices).clip)
 
 
-def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
-    """Return up to ``seconds`` of evenly spaced clips, concatenated, [samples]."""
-    clip_sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
+def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float, *, sides: bool = False) -> Array:
+    """Return up to ``seconds`` of evenly spaced clips, concatenated: [samples], or with ``sides`` [2, samples]."""
+    clip_sounds = [corpus.sides(clip) if sides else corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
-        clip_sounds = [clip_sound[round(len(clip_sound) * (1 - settings.held_out)) :] for clip_sound in clip_sounds]
+        clip_sounds = [
+            clip_sound[..., round(clip_sound.shape[-1] * (1 - settings.held_out)) :] for clip_sound in clip_sounds
+        ]
     stretch_samples = round(seconds * corpus.rate)
-    clip_count = -(-stretch_samples * len(clip_sounds) // sum(len(clip_sound) for clip_sound in clip_sounds))
-    return np.concatenate([clip_sounds[i] for i in evenly_spaced(len(clip_sounds), clip_count)])[:stretch_samples]
+    clip_count = -(-stretch_samples * len(clip_sounds) // sum(clip_sound.shape[-1] for clip_sound in clip_sounds))
+    clip_indices = evenly_spaced(len(clip_sounds), clip_count)
+    return np.concatenate([clip_sounds[i] for i in clip_indices], axis=-1)[..., :stretch_samples]
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:

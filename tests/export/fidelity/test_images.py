@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity.images import corpus_image, measured_image, sides_distance
+from timbrel.export.fidelity import images
+from timbrel.export.fidelity.images import corpus_image, mean_image, measured_image, sides_distance
+from timbrel.train.corpus.store import Corpus, writing
 
 from .tones import RATE, note_corpus
 
@@ -55,4 +57,32 @@ def test_swapped_sides_are_far_on_both():
 
 
 def test_a_mono_corpus_has_no_image(tmp_path):
-    assert corpus_image(note_corpus(tmp_path / "c", [("train", 60, {}), ("train", 62, {})])) is None
+    corpus = note_corpus(tmp_path / "c", [("train", 60, {}), ("train", 62, {})])
+    assert corpus_image(corpus) is None
+    assert mean_image(corpus) is None
+
+
+def stereo_corpus(folder, *clips):
+    """A corpus of clips, sides [2, samples] each."""
+    with writing(folder, RATE) as writer:
+        for number, sides in enumerate(clips):
+            track = np.full(-(-sides.shape[1] // 1024), np.nan, np.float32)
+            writer.append(sides.mean(0), track, name=f"{number}", group=f"{number}", sides=sides)
+        writer.finish({f"{number}": "train" for number in range(len(clips))}, name="sides")
+    return Corpus.open(folder)
+
+
+def test_a_textures_image_is_that_of_its_mean_spectra_to_which_loud_sounds_contribute_more(tmp_path):
+    """Three sounds in the middle and a loud one without correlation: the median of notes is the middle."""
+    middle = [np.tile(noise(0.0)[:1], (2, 1)) for _ in range(3)]
+    corpus = stereo_corpus(tmp_path / "c", *middle, 10 * noise(0.0))
+    correlations, medians = (np.array(image(corpus))[4:, 1] for image in (mean_image, corpus_image))
+    assert correlations == pytest.approx(np.full(28, 0.0), abs=0.15)
+    assert medians == pytest.approx(np.ones(28))
+
+
+def test_a_long_sound_is_measured_in_pieces(monkeypatch):
+    sides = noise(0.3, 3.0)
+    whole = measured_image(sides, RATE)
+    monkeypatch.setattr(images, "TOGETHER", 3)
+    assert measured_image(sides, RATE) == pytest.approx(whole, abs=1e-6)
