@@ -21,6 +21,7 @@ from ...train.metrics.clips import KnownFrames
 from ...train.metrics.rhythm import beat_kept
 from ...train.metrics.streams import constant_share, longest_verbatim, loudness_range, repeating_share, share_in_range
 from ...train.sampling import evenly_spaced
+from ..fidelity.images import mean_image
 from ..graphs import EncodedFrames, Graphs
 from ..kinds.stream import HEAT
 from ..measures.sounds import silence_message
@@ -268,6 +269,7 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
                 "window": "hann",
                 "prior": NormalPrior(normal=(0.0, 1.0)),
                 "chroma": None,
+                "image": mean_image(corpus),
                 "stream": StreamLayout(
                     step_length=frame_settings.hop_length,
                     steps_per_beat=frame_settings.steps_per_beat,

@@ -25,7 +25,7 @@ from timbrel.train.launch import start
 from timbrel.train.metrics.rhythm import LoopMeasures, groove
 from timbrel.train.run import Run, trained
 
-from ..train.looped import BAR, SMALL, STEP, grooves, loop
+from ..train.looped import BAR, SMALL, STEP, grooves, loop, loops_of
 from ..train.loops import CPU
 from ..train.struck import RATE
 
@@ -74,6 +74,17 @@ def test_the_card_says_how_frames_follow_and_how_loud_they_are(model, corpus):
     assert re.fullmatch(r"[\d.]+ to [\d.]+ onsets a beat", named["density"])
     assert named["latent 3"] == ""
     assert named["density"] in describe(card, 1000)
+
+
+def test_stereo_loops_give_the_card_their_image_and_mono_ones_none(run, tmp_path):
+    network, sounds = trained(run, "best")[0], [loop(seed) for seed in range(4)]
+    stereo, mono = (
+        FAMILIES["loops"].graphs(network, run.recipe, loops_of(tmp_path / name, sounds, gains=gains), False)
+        for name, gains in (("stereo", (1.0, 0.5)), ("mono", None))
+    )
+    image = np.array(stereo.card["image"])
+    assert image == pytest.approx(np.tile([20 * np.log10(2), 1.0], (32, 1)), abs=0.05)
+    assert mono.card["image"] is None
 
 
 def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice(model, run):

@@ -36,12 +36,14 @@ def loop(seed, bars=2, swing=0.0, hats=2, level=1.0):
     return level * sound.reshape(3, -1).sum(0)
 
 
-def loops_of(path, sounds, splits=None):
-    """A corpus of loops, [samples] each."""
+def loops_of(path, sounds, splits=None, gains=None):
+    """A corpus of loops, [samples] each; with ``gains`` of both sides in stereo."""
     with writing(path, RATE) as writer:
         for number, sound in enumerate(sounds):
             track = np.full(-(-len(sound) // 1024), np.nan, np.float32)
-            writer.append(np.asarray(sound, np.float32), track, name=f"loop {number}", group=f"loop {number}")
+            samples = np.asarray(sound, np.float32)
+            sides = None if gains is None else np.outer(gains, samples).astype(np.float32)
+            writer.append(samples, track, name=f"loop {number}", group=f"loop {number}", sides=sides)
         dealt = splits or ["train"] * len(sounds)
         named = {clip.name: split for clip, split in zip(writer.clips, dealt, strict=True)}
         writer.finish(named, name="looped", loops=LoopGrid(step_length=STEP))

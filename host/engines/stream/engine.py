@@ -162,7 +162,13 @@ class StreamEngine(Engine[StreamSound]):
     """
 
     def __init__(
-        self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest_latents: Sequence[float], live: bool
+        self,
+        model: Model,
+        settings: StreamSettings,
+        seeds: Sequence[Seed],
+        rest_latents: Sequence[float],
+        live: bool,
+        image: float = 1.0,
     ) -> None:
         card = model.card
         assert card.stream is not None
@@ -181,7 +187,7 @@ class StreamEngine(Engine[StreamSound]):
         ramp_samples = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, ramp_samples) for name, value in settings.values().items()}
         self._note_count = 0
-        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
+        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit, image=image)
         self._first_frames = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
@@ -189,6 +195,10 @@ class StreamEngine(Engine[StreamSound]):
         self._age_ms = 0.0
         if self._first_frames is not None:
             self._first_frames.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest_code, self._step)], 0)
+
+    @property
+    def channels(self) -> int:
+        return self._maker.channels
 
     @property
     def ready(self) -> bool:
@@ -220,10 +230,10 @@ class StreamEngine(Engine[StreamSound]):
             self._look(self._first_frames, motion, max(0, len(streams) - 1), block_end - 1)
         sounds = []
         for voice_index, stream in enumerate(streams):
-            output = np.zeros((1, count), np.float32)
+            output = np.zeros((self.channels, count), np.float32)
             first_sample, end_sample = max(start, stream.on), min(block_end, stream.end or block_end)
             if first_sample < end_sample:
-                self._play(voice_index, stream, motion, first_sample, end_sample, output[0, first_sample - start :])
+                self._play(voice_index, stream, motion, first_sample, end_sample, output[:, first_sample - start :])
             sounds.append(output)
         for ramp in self.targets.values():
             ramp.forget(block_end)
@@ -251,7 +261,7 @@ class StreamEngine(Engine[StreamSound]):
                 stream.next,
                 position,
                 piece_end,
-                output[position - first_sample : piece_end - first_sample],
+                output[:, position - first_sample : piece_end - first_sample],
             )
             if stream.next is not None and piece_end > stream.next.plan.begin:
                 next_start = max(position, stream.next.plan.begin)
@@ -260,7 +270,7 @@ class StreamEngine(Engine[StreamSound]):
                     None,
                     next_start,
                     piece_end,
-                    output[next_start - first_sample : piece_end - first_sample],
+                    output[:, next_start - first_sample : piece_end - first_sample],
                 )
             if piece_end == current_frame.plan.end:
                 if stream.next is not None:
@@ -402,8 +412,8 @@ class StreamEngine(Engine[StreamSound]):
         if decoded is None:
             frame.late = piece_end
             return
-        offset = len(decoded.sound) - (plan.end - plan.begin)  # skips the part of a first frame before its note-on
-        piece = decoded.sound[offset + piece_start - plan.begin : offset + piece_end - plan.begin]
+        offset = decoded.sound.shape[1] - (plan.end - plan.begin)  # skips the part of a first frame before its note-on
+        piece = decoded.sound[:, offset + piece_start - plan.begin : offset + piece_end - plan.begin]
         if plan.fade and piece_start < plan.step_time:
             piece = piece * self._rising(np.arange(piece_start, piece_end), plan.begin, plan.fade)
         if next_frame is not None and piece_end > next_frame.plan.begin:
@@ -413,7 +423,7 @@ class StreamEngine(Engine[StreamSound]):
         if frame.late is not None and piece_start < frame.late + self._late_samples:
             fade_share = (np.arange(piece_start, piece_end) - frame.late + 1) / self._late_samples
             piece = piece * np.clip(fade_share, 0.0, 1.0).astype(np.float32)
-        output[: len(piece)] += piece
+        output[:, : piece.shape[1]] += piece
 
     def _rising(self, times: npt.NDArray[np.int64], fade_start: int, samples: int) -> Array:
         """Gains of a fade in from ``fade_start``, or out to it if ``samples`` < 0."""
@@ -447,4 +457,4 @@ def _recurrent_inputs(state: States) -> States:
 def make_engine(model: Model, request: EngineRequest) -> StreamEngine:
     settings = request.kind_settings or StreamSettings()
     seeds = seeds_of(model, settings, request.sound, request.rest_latents)
-    return StreamEngine(model, settings, seeds, request.rest_latents, request.live)
+    return StreamEngine(model, settings, seeds, request.rest_latents, request.live, request.play.image)

@@ -17,6 +17,7 @@ from ...units import db_to_gain
 from ..clip.resampling import OCTAVES, ONE, ResampledClip, Stretch, read
 from ..clip.synthesis import SpectraSound
 from ..model_process import Away, ModelProcess
+from .side_filters import SideFilters
 
 FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 
@@ -33,14 +34,15 @@ class FrameInputs(NamedTuple):
 
 
 class MadeFrame(NamedTuple):
-    """A frame's sound, [length], and the next state."""
+    """A frame's sound, [channels, length], and the next state."""
 
     sound: Array
     state: States
 
 
 class FrameMaker:
-    def __init__(self, model: Model, *, restore: bool = True, limit: bool = True) -> None:
+    def __init__(self, model: Model, *, restore: bool = True, limit: bool = True, image: float = 1.0) -> None:
+        """``image``: factor of the model's stereo image, 0 to 2. At 0 and without an image frames have one channel."""
         card = model.card
         assert card.stream is not None
         self.model, self._card, self._restores = model, card, restore
@@ -49,6 +51,10 @@ class FrameMaker:
         previous_frame = next(state for state in card.state if state.name == PREVIOUS_FRAME)
         self._feeds_sound = card.domain != "magnitude" and previous_frame.shape == [card.frame_width]
         self._spectra: dict[int, SpectraSound] = {}
+        self._side_filters: SideFilters | None = None
+        if card.image is not None and image > 0:
+            self._side_filters = SideFilters(np.array(card.image), image, card.sample_rate)
+        self.channels = 1 if self._side_filters is None else 2
 
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""
@@ -71,7 +77,7 @@ class FrameMaker:
             sound = sound * np.float32(gain)
             if self._feeds_sound:
                 next_state[PREVIOUS_FRAME] = next_state[PREVIOUS_FRAME] * np.float32(gain)
-        return MadeFrame(sound, next_state)
+        return MadeFrame(sound[np.newaxis] if self._side_filters is None else self._side_filters(sound), next_state)
 
     def _rebuilt_state(self, step: FrameInputs, code_row: Array) -> States:
         """The state after the step's history; the bar position continues."""

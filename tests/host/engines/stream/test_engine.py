@@ -23,6 +23,7 @@ from ...streams import CYCLES, LENGTH, RATE, SAME, STEP, save_streams, sine
 
 AMPLITUDE = 0.25
 GAIN = 1 / np.sqrt(2)  # in the middle, of a model as loud as a voice, at full velocity
+IMAGE = np.column_stack([np.full(32, 6.0), np.linspace(1.0, 0.2, 32)]).tolist()
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.001, "release_seconds": 0.001}
 
 
@@ -50,6 +51,28 @@ def played(patch, events, count, size=None, **rack):
         blocks.append(rack.process([event for event in events if start <= event.time < end], end - start)[0])
     rack.close()
     return np.concatenate(blocks, axis=1)[0]
+
+
+def sides_of(patch, count):
+    """Both sides of a held note, [2, count]."""
+    rack = Rack({0: patch}, RATE)
+    sides = rack.process([NoteOn(0, 0, 60, 127)], count)[0]
+    rack.close()
+    return sides
+
+
+@pytest.mark.parametrize(("play", "level_db"), [({}, 6.0), ({"image": 2.0}, 12.0), ({"image": 0.0}, 0.0)])
+def test_sides_are_those_of_the_models_image_as_far_as_the_preset_wants(patch, play, level_db):
+    left, right = sides_of(
+        patch(model={"image": np.column_stack([np.full(32, 6.0), np.ones(32)]).tolist()}, play=play), 5000
+    )
+    assert 20 * np.log10(left[500:].std() / right[500:].std()) == pytest.approx(level_db, abs=0.1)
+
+
+def test_without_image_a_model_of_stereo_loops_plays_the_bytes_of_a_mono_one(patch):
+    mono = sides_of(patch(), 5000)
+    assert np.array_equal(sides_of(patch(model={"image": IMAGE}, play={"image": 0.0}), 5000), mono)
+    assert not np.array_equal(sides_of(patch(model={"image": IMAGE}), 5000), mono)
 
 
 def test_frames_join_to_the_very_sine_that_they_are_of(patch):
@@ -82,7 +105,8 @@ def test_each_frame_is_made_with_the_knobs_of_the_moment_at_which_the_one_before
     assert level[-1] == pytest.approx(0.1 * 2.0 * GAIN, rel=1e-5)
 
 
-def test_blocks_and_processes_change_nothing(patch):
+@pytest.mark.parametrize("image", [None, IMAGE], ids=["mono", "stereo"])
+def test_blocks_and_processes_change_nothing(patch, image):
     events = [
         NoteOn(100, 0, 60, 100),
         ControlChange(700, 0, 70, 127),
@@ -96,7 +120,7 @@ def test_blocks_and_processes_change_nothing(patch):
         {"number": 70, "target": "latent.0", "low": 0.0, "high": 1.0},
         {"number": 71, "target": "stream.heat", "low": 0.0, "high": 0.1},
     ]
-    made = patch(None, {"push": push, "noise": LENGTH}, cc=cc)
+    made = patch(None, {"push": push, "noise": LENGTH, "image": image}, cc=cc)
     whole = played(made, events, 6000)
     assert np.array_equal(played(made, events, 6000, 97), whole)
     assert np.array_equal(played(made, events, 6000, 2000, processes=2), whole)
@@ -283,7 +307,7 @@ def test_what_is_limited_is_fed_back_as_it_is_heard(patch):
     _, state = model.step(np.zeros((1, 2), np.float32), np.zeros(1, np.intp), model.at_rest(1))
     made = FrameMaker(model).make(FrameInputs(state, np.zeros(2, np.float32), None, False, None, 0.0, LENGTH, 1.0))
     assert np.abs(made.sound).max() == pytest.approx(10 ** (-12 / 20), rel=1e-5)
-    assert np.allclose(made.state["previous"][0], made.sound, rtol=1e-5)
+    assert np.allclose(made.state["previous"], made.sound, rtol=1e-5)
 
 
 def counting(patch, **preset):
