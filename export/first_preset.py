@@ -9,6 +9,7 @@ import numpy as np
 from ..host.arrays import Array
 from ..host.engines.engine import VOICE_LUFS
 from ..host.events import Event, NoteOff, NoteOn
+from ..host.kinds.clip import recordings_of
 from ..host.kinds.spectrum import GestureSettings
 from ..host.kinds.table import kind_of
 from ..host.midi.files import Performance
@@ -78,9 +79,17 @@ def single(patch: Patch, key: int, velocity: int) -> Array:
     card = patch.model.card
     rendered_seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:
-        rendered_seconds = max(rendered_seconds, card.frame_length / card.sample_rate)
+        rendered_seconds = max(rendered_seconds, _longest_clip(patch, key) / card.sample_rate)
     events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(round(HELD_SECONDS * RATE), 0, key)]
     return played(patch, events, round(rendered_seconds * RATE))
+
+
+def _longest_clip(patch: Patch, key: int) -> int:
+    """Return samples of the model's clips, or of the key's longest recording."""
+    card, recordings = patch.model.card, patch.model.recordings
+    entries = [entry for entry in patch.preset.keys if entry.key == key]
+    indices = [index for entry in entries for index in recordings_of(entry, card)]
+    return max([card.frame_length, *(recordings.shape(index)[1] for index in indices if recordings is not None)])
 
 
 def played(patch: Patch, events: Sequence[Event], sample_count: int) -> Array:

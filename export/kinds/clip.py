@@ -38,8 +38,10 @@ def kit(card: Card) -> list[KeySettings]:
             for key_offset, mark_index in enumerate(_spread_landmarks(card, DRAWN_KEYS))
         ]
     sounds = {recording.name: recording.sound for recording in card.recordings if recording.sound}
-    marks = [card.landmarks[mark_index].label for mark_index in sorted(_spread_landmarks(card, len(KEYS)))]
-    key_labels = card.labels or list(dict.fromkeys(sounds.get(mark, mark) for mark in marks))
+    key_labels = card.labels
+    if not key_labels:
+        marks = [card.landmarks[mark_index].label for mark_index in sorted(_spread_landmarks(card, len(KEYS)))]
+        key_labels = list(dict.fromkeys(sounds.get(mark, mark) for mark in marks))
     entries = sorted(label_keys(key_labels).items(), key=lambda entry: entry[1])
     hat_keys = HATS & {key for _, key in entries}
     choke_settings = {"choke": "hats"} if len(hat_keys) > 1 else {}

@@ -34,7 +34,8 @@ def test_make_hands_its_arguments_on_and_opens_the_instrument(tmp_path: Path, mo
     folder = tones(tmp_path / "tones")
     found = timbrel.make(folder, output=tmp_path / "made", minutes=2, family="clips", label="folder")
     del asked["display"]
-    assert asked == {"sounds": [folder], "minutes": 2, "more_minutes": None, "family": "clips", "label": "folder"}
+    options = {"minutes": 2, "more_minutes": None, "family": "clips", "label": "folder", "recordings": True}
+    assert asked == {"sounds": [folder]} | options
     assert (found.name, found.kind) == ("made", "clip")
 
 

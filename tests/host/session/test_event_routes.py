@@ -125,9 +125,9 @@ def played(presets, events, hours, monkeypatch):
 
 
 def processed(presets, events, hours, monkeypatch):
-    effects = _Effects(open_patch(presets[0]), events, presets, RATE, None, open_patch, print)
+    effects = _Effects(open_patch(presets[0]), events, presets, RATE, 1, None, open_patch, print)
     noise = np.random.default_rng(1).uniform(-0.1, 0.1, events[-1].time + APART).astype(np.float32)
-    effects.process(events, noise)
+    effects.process(events, noise[np.newaxis])
     rack = effects.succession._player.rack
     codes = rack.processor.codes.knobs
     return heard_in(rack, codes, codes._rate, round(len(noise) * codes._rate / RATE))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.engines.spectrum.phase_retrieval import CausalPhase, _basins, _fill_basins
+from timbrel.host.engines.spectrum.phase_retrieval import CausalPhase, _fill_basins, find_basins
 from timbrel.host.signal import stft
 
 RATE, FRAME = 22050, 1024
@@ -68,7 +68,7 @@ def test_basins_are_filled_as_by_a_walk_from_each_peak_to_its_valleys(seed):
     rng = np.random.default_rng(seed)
     magnitudes = rng.integers(0, 6, (3, 40)).astype(np.float32)  # with plateaus and ties
     phase, slope = rng.standard_normal((2, 3, 40))
-    found = _fill_basins(phase, slope, *_basins(magnitudes))
+    found = _fill_basins(phase, slope, *find_basins(magnitudes))
     for row in range(3):
         for bin_ in range(40):
             peak = bin_
