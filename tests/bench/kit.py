@@ -17,6 +17,8 @@ from timbrel.host.resynthesis.distance import distance_db
 from timbrel.host.spectra import log_mel
 from timbrel.train.metrics.clips import attack_seconds
 
+KNOBS = 3
+
 
 def off(sound, target, rate):
     """Log-mel distance in dB, and attack error in ms, of one side from another."""
@@ -59,10 +61,17 @@ def main():
     moved = {"spectra and loudness": [], "spectra": []}
     for name, found in moved.items():
         decoder._recorded._has_levels = name == "spectra and loudness"
-        decoder._recorded._decoded_share = lambda code: 0.0
+        decoder._recorded._decoded_share = lambda code: 0.0  # however far
         for a, b in pairs:
             found.append(off(decoder.clip(labels[a], codes[b], a).samples, recordings[b][0], rate))
         told(f"moved to another's code, {name}", found)
+
+    decoder, turned = SingleClipDecoder(model), []
+    for index, number, direction in itertools.product(codes, range(KNOBS), (-1, 1)):
+        code = codes[index].copy()
+        code[number] += direction * model.card.latents[number].std
+        turned.append(off(decoder.clip(labels[index], code, index).samples, recordings[index][0], rate))
+    told(f"one of the first {KNOBS} knobs turned by a deviation", turned)
 
     times = {"recording": [], "network alone": []}
     for index, (name, found) in itertools.product(codes, times.items()):
