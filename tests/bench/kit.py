@@ -39,7 +39,8 @@ def main():
     parser.add_argument("instrument", help="a preset or folder whose keys play recordings")
     patch = open_patch(parser.parse_args().instrument)
     model, rate = patch.model, patch.model.card.sample_rate
-    kit = {key: hit for key, hit in hits(patch.preset.keys, model.card).items() if hit.recording is not None}
+    kit = {key: found[0] for key, found in hits(patch.preset.keys, model.card).items() if len(found) == 1}
+    kit = {key: hit for key, hit in kit.items() if hit.recording is not None}
     recordings = {hit.recording: model.recordings.sides(hit.recording) for hit in kit.values()}
     print(f"{len(kit)} keys; medians and worst: log-mel distance, attack")
 
