@@ -14,6 +14,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import argparse
 import dataclasses
 import itertools
 import json
@@ -144,6 +145,7 @@ PATCHES = {
     "held, looped": lambda path: patch_of(Model(path), clip={"loop": True}),
     "drum-kit": lambda _: of_16_voices(open_patch("drum-kit")),
     "digits-keys": lambda _: of_16_voices(open_patch("digits-keys")),
+    "your own": lambda path: of_16_voices(open_patch(path)),
 }
 OWN = 3  # of these are of a model of random weights
 
@@ -255,7 +257,7 @@ def to_new_sound(patch):
             rack.process(events, BLOCK)
             events = []
             since = time.perf_counter() - turned
-            code = np.array(instrument.current_latents())
+            code = np.array(instrument.current_latents(), np.float32)
             wants = engine._wants(code, [engine._label_of(slot, 0) for slot in engine._slots], 0)
             there = [
                 any(kept.name == want.name for kept in engine._prefetch_cache.ready_clips(want.slot)) for want in wants
@@ -320,7 +322,9 @@ def row(path, name):
 
 
 def main() -> None:
-    names = list(PATCHES)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("instrument", nargs="?", help="a kit to play live, beside the shipped ones")
+    instrument, (*names, own) = parser.parse_args().instrument, PATCHES
     with tempfile.TemporaryDirectory() as folder:
         for length in (16000, 64000):
             model = network(length, folder)
@@ -334,6 +338,8 @@ def main() -> None:
     print("shipped")
     for name in names[OWN:]:
         row(None, name)
+    if instrument is not None:
+        row(instrument, own)
 
 
 if __name__ == "__main__":
