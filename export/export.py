@@ -125,7 +125,7 @@ def export_untrained(run: Run, network: Network, path: Path, labels: LabelInput)
 
 @dataclass(frozen=True)
 class _Source:
-    """Of a model's files."""
+    """Inputs of a model's files."""
 
     run: Run
     graphs: Graphs

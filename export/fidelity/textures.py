@@ -23,7 +23,7 @@ LEAST_POWER = 1e-20
 
 
 class RecordedCodes:
-    """Of a `Motion` as much as grains read: codes, [moments, n_latents], ``hop`` samples apart, without bends."""
+    """The part of a `Motion` that grains read: codes, [moments, n_latents], ``hop`` samples apart, without bends."""
 
     def __init__(self, codes: Array, hop: int) -> None:
         self._codes, self._hop = codes, hop

@@ -384,7 +384,7 @@ def describe(
     plane: CodeMap | None = None,
     recordings: Recordings | None = None,
 ) -> str:
-    """Lines of a title and a text each, for a card and what lies beside it; then a line for each latent."""
+    """Lines of a title and a text each, for a card, its gestures, map and recordings; then a line for each latent."""
     kind = kind_of(card)
     chroma_text = f"none: keys move the {kind.moved_property}"
     if card.chroma is not None:

@@ -28,7 +28,7 @@ def first_difference(side_frames: Array) -> int:
 
 
 class MixedFrames(NamedTuple):
-    frames: Array  # [rows, frame_length]: what an encoder gets
+    frames: Array  # [rows, frame_length]: input of the encoder
     windowed: Array  # [rows, frame_length]
     spectra: Spectrum  # of the windowed frames, [rows, bins]
     sides: Spectrum  # of the windowed sides, [rows, 2, bins]

@@ -1,4 +1,4 @@
-"""How near a kit's keys are to its recordings, at rest and moved to the code of another; and the time that takes.
+"""Measures distances of a kit's keys from its recordings, at rest and moved to the code of another, and their cost.
 
 python tests/bench/kit.py INSTRUMENT
 """

@@ -1,4 +1,4 @@
-"""What the filters of stereo loops do to recorded ones, and to their attacks.
+"""Measures errors of the filters of stereo loops on recorded loops, and their effect on attacks.
 
     python tests/bench/loop_sides.py FOLDER
 

@@ -1,4 +1,4 @@
-"""How near a texture's sides are to those of its recordings.
+"""Measures distances of a texture's sides from those of its recordings.
 
     python tests/bench/texture_sides.py RECORDINGS STEREO [MEAN]
 

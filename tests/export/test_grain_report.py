@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export import evaluate
-from timbrel.export.families import grain as grain_report
+from timbrel.export.families import grain_report
 from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures

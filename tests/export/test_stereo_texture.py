@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from timbrel.export import evaluate
 from timbrel.export.evaluate import exported_patch
-from timbrel.export.families import grain as grain_report
+from timbrel.export.families import grain_report
 from timbrel.export.fidelity.textures import along, mean_sides_distance
 from timbrel.export.measures import codes
 from timbrel.host.spectra import mel_edges_hz

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from timbrel.export.families import grain as grain_report
+from timbrel.export.families import grain_report
 from timbrel.export.measures import codes
 from timbrel.export.study.grain import study
 from timbrel.export.study.runs import StudyOptions

@@ -1,4 +1,4 @@
-"""Files that are layers or takes of one sound are told by their names."""
+"""File names tell layers and takes of one sound."""
 
 import pytest
 from timbrel.train.corpus.file_names import takes, velocities

@@ -18,6 +18,7 @@ from .synthesis import POOLED, SpectraSound
 
 NEAR, FAR = 2.0, 3.0  # deviations from the nearest recording: up to the first it sounds alone, beyond the second not
 MOST_RATIO_DB = 24.0
+TINY = np.float32(1e-20)  # keeps divisors above 0, also of a silent frame
 MOST_KEPT_BYTES = 1 << 25  # of recordings, and of frames at their codes: some twenty of each
 FLOOR = np.float32(1e-4)  # of the largest magnitude or level, added to both: below it a network's ratio is noise
 
@@ -31,7 +32,7 @@ class RecordedClips:
         self._frame_length, self._hop, self._has_levels = card.frame_length, card.hop_length, card.envelope_points > 0
         self._scale = in_deviations(card)
         self._codes = np.array([recording.latent for recording in card.recordings], np.float32)
-        self._own_frames, self._sounds = _Newest(), _Newest()
+        self._own_frames, self._sounds = _RecentArrays(), _RecentArrays()
 
     def shape(self, index: int) -> tuple[int, int]:
         """Channels and samples of a recording: a whole number of hops, no fewer than the model's clips have."""
@@ -74,18 +75,20 @@ class RecordedClips:
         spectrum_count, bin_count = self._spectrum_shape
         magnitude_count, hop_count = spectrum_count * bin_count, recorded.shape[1] // self._hop
         magnitude_ratios = _ratios(frame[:magnitude_count], own_frame[:magnitude_count]).reshape(-1, bin_count)
-        held = np.minimum(np.arange(hop_count + 1), spectrum_count - 1)
-        spectra = np.stack([self._synthesis.transformed(side) for side in recorded]) * magnitude_ratios[held]
+        spectrum_indices = np.minimum(np.arange(hop_count + 1), spectrum_count - 1)
+        spectra = (
+            np.stack([self._synthesis.transformed(side) for side in recorded]) * magnitude_ratios[spectrum_indices]
+        )
         filtered = self._synthesis.added(spectra)
         if not self._has_levels:
             return filtered
         level_ratios = _ratios(frame[magnitude_count:], own_frame[magnitude_count:])
         recorded_levels = self._synthesis.levels(recorded)
-        held = np.minimum(np.arange(len(recorded_levels)), len(level_ratios) - 1)
-        return self._synthesis.levelled(filtered, recorded_levels * level_ratios[held], POOLED)
+        part_indices = np.minimum(np.arange(len(recorded_levels)), len(level_ratios) - 1)
+        return self._synthesis.levelled(filtered, recorded_levels * level_ratios[part_indices], POOLED)
 
 
-class _Newest:
+class _RecentArrays:
     """Arrays by recording: those that were last asked for."""
 
     def __init__(self) -> None:
@@ -96,14 +99,15 @@ class _Newest:
         if array is None:
             array = make(index)
         self._arrays[index] = array
-        while len(self._arrays) > 1 and sum(kept.nbytes for kept in self._arrays.values()) > MOST_KEPT_BYTES:
+        while len(self._arrays) > 1 and sum(recent.nbytes for recent in self._arrays.values()) > MOST_KEPT_BYTES:
             del self._arrays[next(iter(self._arrays))]
         return array
 
 
-def _ratios(moved: Array, own: Array) -> Array:
+def _ratios(magnitudes: Array, own_magnitudes: Array) -> Array:
     """Ratios of magnitudes or levels, within `MOST_RATIO_DB`."""
     most_nepers = MOST_RATIO_DB / 20 * math.log(10)
-    log_ratios = np.log((moved + FLOOR * moved.max()) / (own + FLOOR * own.max()))
+    floored, own_floored = (values + max(FLOOR * values.max(), TINY) for values in (magnitudes, own_magnitudes))
+    log_ratios = np.log(floored / own_floored)
     ratios: Array = np.exp(np.clip(log_ratios, -most_nepers, most_nepers)).astype(np.float32)
     return ratios

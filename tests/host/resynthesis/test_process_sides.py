@@ -18,7 +18,7 @@ LEFT, OTHER = noise(20_000), noise(20_000, seed=1)
 
 
 APART, HALF_ALIKE = np.stack([LEFT, OTHER]), np.stack([LEFT + OTHER, LEFT - 0.5 * OTHER]) / 2
-# Frames of mixes of sides that differ in every bin are told to the encoder nearly, not exactly.
+# Where sides differ in every bin, the encoder gets an approximation of their mix.
 IMAGES = {
     "panned": (np.stack([LEFT, 0.1 * LEFT]), -80),
     "opposite": (np.stack([LEFT, -LEFT]), -80),

@@ -60,7 +60,7 @@ def patch(model, tmp_path):
 
 @pytest.fixture
 def sides(patch):
-    """A function that gives both sides of what events make, without the gain of voices, [2, count]."""
+    """Return a function that renders events, [2, count], without the gain of voices."""
 
     def play(events, count, size=1 << 14, live=False, **keys):
         instrument = ChannelInstrument(patch(**keys), RATE, live=live)
@@ -161,7 +161,7 @@ BAND_MIDDLES = (np.arange(8) + 0.5) / 8  # of half the rate
 
 
 def band_powers(sound):
-    """Of eight bands of equal width."""
+    """Return the powers of eight bands of equal width."""
     return np.square(np.abs(np.fft.rfft(sound)))[:-1].reshape(8, -1).sum(1)
 
 
@@ -205,6 +205,19 @@ def test_far_from_every_recording_the_decoder_plays_alone(model):
     nearer = moved(model, "stereo", [0.5 + NEAR, 0.0])
     assert not near(both, np.tile(own(between), (2, 1)), 1e-3)
     assert np.abs(both - (nearer + own(between)) * np.float32(np.sqrt(0.5))).max() < 0.1 * np.abs(both).max()
+
+
+def test_a_decoder_that_is_silent_at_either_code_gives_finite_sound(model):
+    clips, silent, loud = (
+        RecordedClips(model),
+        *(np.full(model.card.frame_width, level, np.float32) for level in (0, 1)),
+    )
+    for own_frame, frame in ((silent, loud), (loud, silent), (silent, silent)):
+        clips._own_frames = type(clips._own_frames)()
+        clips._own_frames.get(2, lambda index, own=own_frame: own)
+        with np.errstate(all="raise"):
+            found = clips.bent(2, np.array([0.0, -0.4], np.float32), lambda code, moved=frame: moved)
+        assert np.isfinite(found).all()
 
 
 def test_what_the_decoder_adds_behind_a_recording_is_heard(tmp_path, sides):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.signal import csd, welch
 from timbrel.host.engines.grain.engine import GrainEngine
 from timbrel.host.engines.grain.sources import Cut, source_of
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.spectra import mel_edges_hz
 
+from ...sides import by_band
 from .grains import LENGTH, RATE, Still, grain_instrument, level_db, slope
 
 MIDDLES_HZ = mel_edges_hz(RATE, 32)[1:-1]
@@ -43,15 +43,6 @@ def texture(model, seconds=20.0, image=1.0, block=16384, **grain):
     return np.concatenate(blocks, axis=1)
 
 
-def by_band(sides, low_hz, high_hz):
-    """Level of the left side over the right one in dB, and correlation, between two frequencies."""
-    hz, left = welch(sides[0], RATE, nperseg=1024)
-    inside = (hz > low_hz) & (hz < high_hz)
-    right, cross = welch(sides[1], RATE, nperseg=1024)[1], csd(*sides, RATE, nperseg=1024)[1].real
-    left_power, right_power, cross_power = (power[inside].sum() for power in (left, right, cross))
-    return 10 * np.log10(left_power / right_power), cross_power / np.sqrt(left_power * right_power)
-
-
 @pytest.mark.parametrize("domain", ["magnitude", "samples", "magnitude_phase"])
 @pytest.mark.parametrize("amount", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("level", "correlation"), [(0.0, 0.3), (6.0, 1.0), (-9.0, -0.4), (3.0, 0.0)])
@@ -60,7 +51,7 @@ def test_sides_have_the_level_and_the_correlation_of_the_image_and_together_the_
 ):
     model = imaged(level, correlation, domain)
     sides, mono = texture(model, image=amount), texture(model, image=0.0)
-    side_level, side_correlation = by_band(sides, 300, 10_000)
+    side_level, side_correlation = by_band(sides, 300, 10_000, RATE, 1024)
     assert side_level == pytest.approx(amount * level, abs=0.3)
     assert side_correlation == pytest.approx(np.cos(min(amount * np.arccos(correlation), np.pi)), abs=0.06)
     assert level_db(sides) == pytest.approx(level_db(mono), abs=0.3)
@@ -71,8 +62,8 @@ def test_sides_have_the_level_and_the_correlation_of_the_image_and_together_the_
 def test_bands_stay_in_place_while_the_pitch_moves(imaged, domain, pitch):
     model = imaged(np.where(MIDDLES_HZ < 2000, -12.0, 12.0), np.where(MIDDLES_HZ < 2000, 1.0, 0.0), domain)
     sides = texture(model, pitch=pitch)
-    low_level, low_correlation = by_band(sides, 300, 1500)
-    high_level, high_correlation = by_band(sides, 2700, 5000)
+    low_level, low_correlation = by_band(sides, 300, 1500, RATE, 1024)
+    high_level, high_correlation = by_band(sides, 2700, 5000, RATE, 1024)
     assert (low_level, high_level) == pytest.approx((-12, 12), abs=0.8)
     assert (low_correlation, high_correlation) == pytest.approx((1.0, 0.0), abs=0.1)
 
@@ -87,7 +78,7 @@ def test_without_an_image_or_an_amount_both_sides_are_the_same_bytes(imaged, gra
 
 def test_spread_moves_grains_of_an_image_from_side_to_side(imaged):
     model = imaged(0.0, 0.9)
-    narrow, wide = (by_band(texture(model, spread=spread), 300, 10_000)[1] for spread in (0.0, 1.0))
+    narrow, wide = (by_band(texture(model, spread=spread), 300, 10_000, RATE, 1024)[1] for spread in (0.0, 1.0))
     assert narrow == pytest.approx(0.9, abs=0.05)
     assert wide < 0.7
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.signal import csd, welch
 from timbrel.host.engines.stream.side_filters import SideFilters
 from timbrel.host.spectra import mel_edges_hz
+
+from ...sides import by_band
 
 RATE = 44100
 MIDDLES_HZ = mel_edges_hz(RATE, 32)[1:-1]
@@ -19,15 +20,6 @@ def noise(seconds=4.0):
     return np.random.default_rng(0).standard_normal(round(seconds * RATE)).astype(np.float32)
 
 
-def by_band(sides, low_hz, high_hz):
-    """Level of the left side over the right one in dB, and correlation, between two frequencies."""
-    hz, left = welch(sides[0], RATE, nperseg=2048)
-    inside = (hz > low_hz) & (hz < high_hz)
-    right, cross = welch(sides[1], RATE, nperseg=2048)[1], csd(*sides, RATE, nperseg=2048)[1].real
-    left_power, right_power, cross_power = (power[inside].sum() for power in (left, right, cross))
-    return 10 * np.log10(left_power / right_power), cross_power / np.sqrt(left_power * right_power)
-
-
 @pytest.mark.parametrize("amount", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("level", "correlation"), [(0.0, 0.3), (6.0, 1.0), (-9.0, -0.4), (3.0, 0.0)])
 def test_sides_have_the_level_and_the_correlation_of_the_image_and_together_the_power_of_mono(
@@ -36,7 +28,7 @@ def test_sides_have_the_level_and_the_correlation_of_the_image_and_together_the_
     sound = noise()
     sides = filters(level, correlation, amount)(sound)
     for low_hz, high_hz in ((500, 1500), (1500, 5000), (5000, 15_000)):
-        side_level, side_correlation = by_band(sides, low_hz, high_hz)
+        side_level, side_correlation = by_band(sides, low_hz, high_hz, RATE, 2048)
         assert side_level == pytest.approx(amount * level, abs=1.0)
         assert side_correlation == pytest.approx(np.cos(min(amount * np.arccos(correlation), np.pi)), abs=0.08)
     assert 10 * np.log10(np.square(sides).mean() / np.square(sound).mean()) == pytest.approx(0, abs=0.3)
@@ -45,8 +37,8 @@ def test_sides_have_the_level_and_the_correlation_of_the_image_and_together_the_
 def test_bands_differ():
     share = np.interp(np.log(MIDDLES_HZ), np.log([800, 4000]), [0, 1])
     sides = filters(12 * share - 6, 1 - share)(noise())
-    low_level, low_correlation = by_band(sides, 300, 800)
-    high_level, high_correlation = by_band(sides, 4500, 9000)
+    low_level, low_correlation = by_band(sides, 300, 800, RATE, 2048)
+    high_level, high_correlation = by_band(sides, 4500, 9000, RATE, 2048)
     assert (low_level, high_level) == pytest.approx((-6, 6), abs=0.7)
     assert (low_correlation, high_correlation) == pytest.approx((1.0, 0.0), abs=0.1)
 

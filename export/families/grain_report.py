@@ -1,0 +1,660 @@
+"""Reports on networks of grains: unseen windows, random codes, sides."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from markupsafe import Markup
+
+from ...host.arrays import Array
+from ...host.errors import UserError
+from ...host.preset.library import Patch
+from ...train.corpus.store import Corpus
+from ...train.families.grain.data import overlapped
+from ...train.families.grain.network import GrainAutoencoder, MagnitudePhase
+from ...train.families.grain.recipe import GrainRecipe
+from ...train.run import Run
+from ...train.sampling import evenly_spaced
+from ..fidelity.textures import along, mean_sides_distance
+from ..measures import codes as latent_statistics
+from ..measures import grains as textures
+from ..measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
+from ..measures.grains import LEAST_DB, GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
+from ..measures.sounds import recordings, silence_message
+from ..reports import clip_figures as grain_figures
+from ..reports import frame_figures
+from ..reports.measure import (
+    Measure,
+    Sentence,
+    Verdict,
+    alive,
+    dead,
+    knobs_in_use,
+    latents_table,
+    learned,
+    likeness,
+    likeness_sentence,
+    measures_across,
+    measures_down,
+    minus,
+    percent,
+    set_distances,
+    short_events,
+    verdict_of,
+)
+from ..reports.page import noted, paragraphs, report_page
+from ..reports.report import SEED as REPORT_SEED
+from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
+
+RECONSTRUCTION = (
+    Measure("Mean square error of samples", "sample_mean_square", ".3g", "The post’s measure."),
+    Measure(
+        "The same against the sound’s energy, dB",
+        "sample_error_db",
+        ".1f",
+        "0 is what silence has. Fresh noise of the right level has +3: of a network that decodes a filter for noise, "
+        "both say nothing.",
+    ),
+    Measure(
+        "Spectral convergence, dB",
+        "spectral_convergence_db",
+        ".1f",
+        "Magnitudes: energy of the error against that of the sound. Perfect, but fresh, noise has about −3.",
+    ),
+    Measure(
+        "Log-spectral distance, dB",
+        "log_spectral_distance_db",
+        ".1f",
+        "How far levels of 40 mel bands are off on average: what counts for textures. Fresh noise of the right "
+        "spectrum has 2 to 4.",
+    ),
+)
+PARTS = {
+    "held_out": "Ends of training clips",
+    "test": "Test clips",
+    "val": "Validation clips",
+    "train": "Training windows",
+}
+
+
+def _errors_table(figures: Figures) -> Markup:
+    """Return the table of reconstruction errors."""
+    errors_by_heading = {
+        "As decoded": figures["reconstruction"]["unfiltered"],
+        "Filtered": figures["reconstruction"]["filtered"],
+    }
+    table_note = (
+        f"Relative error on levels of 40 mel bands: {figures['relative_error']:.2f}, where 1 has learned nothing. "
+        "Below each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, "
+        "as the post did."
+    )
+    return measures_down(RECONSTRUCTION, errors_by_heading, table_note)
+
+
+def level_text(level_db: float) -> str:
+    """Format a level; those that are not distinguished are the same."""
+    return "≤ −40" if level_db <= LEAST_DB else minus(f"{level_db:+.1f}")
+
+
+BANDS = (
+    Measure("kHz", "name"),
+    Measure("Level", "level_db.mean", "+.1f", "against the sound’s own in the band."),
+    Measure("Added", "excess_db.mean", level_text, "power beyond the sound’s own, in pieces of 100 Hz."),
+    Measure("Added, filtered", "filtered.excess_db.mean", level_text),
+    Measure(
+        "Noise",
+        "noise_db.mean",
+        level_text,
+        "power that is no filtered copy of the sound’s waveform; networks that decode a filter for noise give nothing "
+        "else, and have no figure.",
+    ),
+)
+
+
+def _bands_table(figures_by_filter: Figures) -> Markup:
+    """Return the table of levels by frequency band."""
+    band_pairs = zip(figures_by_filter["unfiltered"], figures_by_filter["filtered"], strict=True)
+    table_rows = [
+        {
+            **band,
+            "name": f"{band['low_hz'] / 1000:g} – {band['high_hz'] / 1000:.3g}",
+            "filtered": filtered_band,
+        }
+        for band, filtered_band in band_pairs
+    ]
+    table_rows[-1]["name"] = f"All above {table_rows[-1]['name'].split(' ')[0]}"
+    return measures_across(BANDS, table_rows, "Mean over clips, in dB.")
+
+
+def _distances_table(distance_figures: Figures) -> Markup:
+    """Return the table of spectral distances."""
+    code_source = (
+        "the prior" if distance_figures["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
+    )
+    labels_by_set = {
+        "train": "Training windows",
+        "reconstruction": "Decoded windows of the split",
+        "filtered": "The same, filtered",
+        "generated": f"Random codes, drawn from {code_source}",
+    }
+    return likeness(distance_figures, labels_by_set, "windows")
+
+
+def _code_cell(part_figures: Figures, name: str, digits: int) -> str:
+    """Return a figure of codes with its interval, and below it the figure that chance gives."""
+    value_text, low_text, high_text = (
+        minus(f"{part_figures[name][end]:.{digits}f}") for end in ("value", "low", "high")
+    )
+    chance = part_figures["by_chance"].get(name)
+    chance_text = "" if chance is None else f"{chance:.{digits}f} by chance"
+    return noted(f"{value_text} ({low_text} to {high_text})", chance_text)
+
+
+SIDES = (
+    Measure("", "name"),
+    *(Measure(f"{name.capitalize()}, dB", f"{name}_db", ".1f") for name in ("left", "right", "mid", "side")),
+    Measure("Sides, dB", "sides_db", ".1f", "the mean of these."),
+)
+
+
+def _sides_table(sides_figures: Figures) -> Markup:
+    """Return the table of distances of the sides."""
+    table_rows = [
+        {"name": name, **sides_figures[key]}
+        for key, name in (("image", "In stereo"), ("mono", "In mono (play.image = 0)"))
+    ]
+    table_note = (
+        "The instrument plays the codes of the recordings. Mean spectra of both sides, and of their mid and side: root "
+        "mean squares of differences over thirds of octaves."
+    )
+    return measures_across(SIDES, table_rows, table_note)
+
+
+CODE_MEASURES = (
+    *(
+        Measure(label, functools.partial(_code_cell, name=name, digits=digits))
+        for name, label, digits in (
+            ("largest_mean", "Largest mean of a latent", 2),
+            ("smallest_std", "Smallest deviation", 2),
+            ("largest_std", "Largest deviation", 2),
+            ("largest_correlation", "Largest correlation of two", 2),
+            ("kolmogorov_smirnov", "Kolmogorov–Smirnov distance, worst latent", 2),
+            ("energy", "Energy coefficient, jointly", 3),
+        )
+    ),
+    Measure(
+        "Deviations of training windows that are as loud",
+        lambda part_figures: "{smallest_std:.2f} to {largest_std:.2f}".format(**part_figures["as_loud"]),
+    ),
+)
+
+
+def _codes_table(code_figures: Figures) -> Markup:
+    """Return the table on the distribution of codes, with its explanation."""
+    part_names = [part_name for part_name in PARTS if part_name in code_figures]
+    clips_text = " and ".join(
+        f"{code_figures[part_name]['clips']} {PARTS[part_name].lower()}" for part_name in part_names
+    )
+    reference_text = (
+        f"the prior, mean 0 and deviation {code_figures['normal']['deviation'][0]:g}"
+        if code_figures["normal"]["prior"]
+        else "a normal distribution fitted to training codes: no prior was trained toward"
+    )
+    table_note = (
+        f"95 % intervals are a bootstrap over clips ({clips_text}). Distances are to {reference_text}; 0 is the same, "
+        "1 is apart. By chance: the distance of truly normal codes, one a clip."
+    )
+    return measures_down(
+        CODE_MEASURES, {PARTS[part_name]: code_figures[part_name] for part_name in part_names}, table_note
+    )
+
+
+def _latents_table(latent_figures: Figures, code_figures: Figures) -> Markup:
+    """Return the table of latents, with the distance of each to the normal distribution."""
+    part_name = next(part_name for part_name in PARTS if part_name in code_figures)
+    latent_distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in code_figures[part_name]["dimensions"]]
+    meaning = f"Kolmogorov–Smirnov, {PARTS[part_name].lower()}."
+    distance_measure = Measure("Distance", lambda latent: latent_distances[int(latent["number"])], ".3f", meaning)
+    return latents_table(latent_figures, "windows", [distance_measure])
+
+
+def _phases_text(phase_figures: Figures) -> Markup:
+    """Return a sentence on neighbouring phases that are far apart."""
+    far_apart_shares = phase_figures["far_apart"]
+    source_percent, reconstruction_percent = (
+        percent(far_apart_shares[sound_name]) for sound_name in ("source", "reconstruction")
+    )
+    text = (
+        f"After unwrapping, {source_percent} of neighbouring phases of the sounds are more than π/2 apart, and "
+        f"{reconstruction_percent} of those that come out. The post wants none; multiples of 2π can only bring "
+        "neighbours within π, and those of noise lie anywhere."
+    )
+    return paragraphs([text])
+
+
+TRAINING_WINDOWS = 4096  # percentiles to a part in a hundred, covariances of 40 bands to a part in fifty
+TEST_WINDOWS = 2048  # deviations over clips need clips more than windows
+HELD_WINDOWS = 16384  # only for codes: their means to a hundredth of a deviation
+PICTURED_WINDOWS = 6
+PICTURED_SECONDS = 10.0  # as in the post
+SIDES_SECONDS = 30.0  # mean spectra of noise to a few tenths of a decibel
+PATH_PLACES = 24  # of the path of codes that the sound of a picture takes
+OVERLAP = 4  # overlapping grains in the sounds
+FEWEST_WINDOWS = 2  # for a covariance
+FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
+
+
+@dataclass(frozen=True)
+class _ReportInputs:
+    """Inputs of all parts of a report: the run, its network, windows drawn from the corpus, and training codes."""
+
+    run: Run
+    recipe: GrainRecipe
+    corpus: Corpus
+    network: GrainAutoencoder
+    train: GrainSample
+    held_out: GrainSample | None
+    test: GrainSample
+    codes: Array
+    normal: CodeDistribution
+    rng: np.random.Generator
+
+    def decoded(self, latents: Array) -> Array:
+        return decode(self.network, latents, self.recipe, self.rng)
+
+
+def _prepare(run: Run, network: GrainAutoencoder) -> _ReportInputs:
+    """Draw the windows of the report, and encode the training windows."""
+    recipe = run.recipe
+    assert isinstance(recipe, GrainRecipe)
+    corpus, frame_settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
+    training_sample = draw(corpus, "train", frame_settings, TRAINING_WINDOWS, rng)
+    if training_sample is None or len(training_sample) < FEWEST_WINDOWS:
+        raise UserError(silence_message(corpus, "training window"))
+    window_counts = {part: HELD_WINDOWS if part == "held_out" else TEST_WINDOWS for part in FALLBACKS}
+    samples_by_part = {part: draw(corpus, part, frame_settings, count, rng) for part, count in window_counts.items()}
+    large_samples = (
+        sample for sample in samples_by_part.values() if sample is not None and len(sample) >= FEWEST_WINDOWS
+    )
+    test_sample = next(large_samples, training_sample)
+    training_codes = encode(network, training_sample.samples)
+    is_adversarial = bool(recipe.network.adjudicator)
+    code_distribution = (
+        prior(training_codes.shape[1], recipe.network.deviation) if is_adversarial else fitted(training_codes)
+    )
+    return _ReportInputs(
+        run,
+        recipe,
+        corpus,
+        network,
+        training_sample,
+        samples_by_part["held_out"],
+        test_sample,
+        training_codes,
+        code_distribution,
+        rng,
+    )
+
+
+def _reconstruction(inputs: _ReportInputs, decoded: Array) -> tuple[Figures, Figures]:
+    """Return reconstruction errors and bands of decoded test windows, unfiltered and filtered."""
+    test_sample, rate = inputs.test, inputs.recipe.frames.sample_rate
+    grains_by_filter = {"unfiltered": decoded, "filtered": filtered(decoded)}
+    keeps_waveform = inputs.recipe.network.domain != "noise"
+    return (
+        {
+            filter_name: textures.reconstruction(test_sample.samples, grains, test_sample.clips, rate)
+            for filter_name, grains in grains_by_filter.items()
+        },
+        {
+            filter_name: textures.bands(test_sample.samples, grains, test_sample.clips, rate, keeps_waveform)
+            for filter_name, grains in grains_by_filter.items()
+        },
+    )
+
+
+def _relative_error(inputs: _ReportInputs, decoded: Array) -> float:
+    """Return the squared error of mel levels, as a share of that of the training mean."""
+    rate = inputs.recipe.frames.sample_rate
+    train_levels, test_levels, decoded_levels = (
+        textures.log_mel(sounds, rate) for sounds in (inputs.train.samples, inputs.test.samples, decoded)
+    )
+    return float(np.square(test_levels - decoded_levels).sum() / np.square(test_levels - train_levels.mean(0)).sum())
+
+
+def _spectral_distance(inputs: _ReportInputs, decoded: Array, generated: Array) -> Figures:
+    """Return Fréchet distances to the test windows."""
+    rate = inputs.recipe.frames.sample_rate
+    test_levels = textures.log_mel(inputs.test.samples, rate)
+    sounds_by_set = {
+        "train": inputs.train.samples,
+        "reconstruction": decoded,
+        "filtered": filtered(decoded),
+        "generated": generated,
+    }
+    levels_by_set = {set_name: textures.log_mel(sounds, rate) for set_name, sounds in sounds_by_set.items()}
+    distances = set_distances(levels_by_set, test_levels, inputs.test is not inputs.train)
+    return distances | {"drawn_from": "prior" if inputs.normal.prior else "fit"}
+
+
+def _sides(inputs: _ReportInputs, exported: Callable[[], Patch]) -> Figures | None:
+    """Return distances of the instrument's sides to the recordings', in stereo and in mono; None of a mono corpus."""
+    corpus, part, frame_settings = inputs.corpus, inputs.test.part, inputs.recipe.frames
+    if all(corpus.channels(clip) == 1 for clip in corpus.clips("train")):
+        return None
+    patch = exported()
+    recording = stretch(corpus, part, frame_settings, SIDES_SECONDS, sides=True)
+    mono_mix = stretch(corpus, part, frame_settings, SIDES_SECONDS)
+    return {
+        name: mean_sides_distance(recording, along(patch, mono_mix, image), corpus.rate)._asdict()
+        for name, image in (("image", 1.0), ("mono", 0.0))
+    }
+
+
+def _codes(inputs: _ReportInputs, test_codes: Array) -> tuple[Figures, list[Picture]]:
+    """Compare codes with their normal distribution; return figures and pictures."""
+    coded_samples = {inputs.test.part: (test_codes, inputs.test)}
+    if inputs.held_out is not None:
+        coded_samples = {
+            "held_out": (encode(inputs.network, inputs.held_out.samples), inputs.held_out),
+            **coded_samples,
+        }
+    code_figures: Figures = {
+        part: distribution(part_codes, sample.clips, inputs.normal, inputs.rng)
+        for part, (part_codes, sample) in coded_samples.items()
+    }
+    training_levels = _levels(inputs.train.samples)
+    for part, (_, sample) in coded_samples.items():
+        latent_deviations = reweighted_deviations(inputs.codes, training_levels, _levels(sample.samples))
+        code_figures[part]["as_loud"] = {
+            "smallest_std": float(latent_deviations.min()),
+            "largest_std": float(latent_deviations.max()),
+        }
+    code_figures["normal"] = {
+        "prior": inputs.normal.prior,
+        "mean": inputs.normal.mean.tolist(),
+        "deviation": inputs.normal.deviation.tolist(),
+    }
+    labels_by_part = {
+        "held_out": "ends of training clips",
+        "test": "test clips",
+        "val": "validation clips",
+        "train": "training",
+    }
+    codes_by_label = {labels_by_part[part]: part_codes for part, (part_codes, _) in coded_samples.items()}
+    sound_kinds = [_kind(inputs.corpus.clips("train")[clip_index].name) for clip_index in inputs.train.clips]
+    frame_length = inputs.recipe.frames.frame_length
+    pictured_sound = stretch(inputs.corpus, inputs.test.part, inputs.recipe.frames, PICTURED_SECONDS)
+    code_path = encode(inputs.network, sequence(pictured_sound, frame_length, frame_length))
+    path_sections = np.array_split(code_path, min(PATH_PLACES, len(code_path)))
+    smoothed_path = np.stack([section.mean(0) for section in path_sections])
+    return code_figures, [
+        grain_figures.code_histograms(codes_by_label, inputs.normal),
+        grain_figures.code_space(inputs.codes, sound_kinds, smoothed_path),
+    ]
+
+
+def _levels(samples: Array) -> Array:
+    """Return root mean squares of windows, [windows]."""
+    levels: Array = np.sqrt(np.square(samples).mean(1))
+    return levels
+
+
+def _kind(name: str) -> str:
+    """Return the first word of a sound's name."""
+    words = "".join(character if character.isalpha() else " " for character in name).split()
+    return words[0].lower() if words else name
+
+
+@torch.no_grad()
+def _phases(inputs: _ReportInputs) -> tuple[Figures | None, list[Picture]]:
+    """Compare neighbouring phases before and after the network; return figures and a picture, if it has phases."""
+    domain = inputs.network.domain
+    if not isinstance(domain, MagnitudePhase):
+        return None, []
+    test_windows = torch.from_numpy(inputs.test.samples)
+    source_frames = domain.frame(domain.features(test_windows)).numpy()
+    decoded_frames = inputs.network.decode(inputs.network.encode(test_windows)).numpy()
+    far_apart_shares = {
+        sound_name: float(np.mean(np.abs(np.diff(frames[:, domain.bins :])) > np.pi / 2))
+        for sound_name, frames in (("source", source_frames), ("reconstruction", decoded_frames))
+    }
+    typical_index = _typical_window(inputs)
+    source_pair, decoded_pair = (
+        (frames[typical_index, : domain.bins], frames[typical_index, domain.bins :])
+        for frames in (source_frames, decoded_frames)
+    )
+    decoded_wave = np.fft.irfft(decoded_pair[0] * np.exp(1j * decoded_pair[1]), domain.length)
+    bins_hz = np.fft.rfftfreq(domain.length, 1 / inputs.recipe.frames.sample_rate)
+    waveforms = [inputs.test.samples[typical_index], decoded_wave]
+    return {"far_apart": far_apart_shares}, [grain_figures.phases(source_pair, decoded_pair, bins_hz, waveforms)]
+
+
+def _typical_window(inputs: _ReportInputs) -> int:
+    """Return the index of the test window of median energy."""
+    window_energies = np.square(inputs.test.samples).sum(1)
+    return int(np.argsort(window_energies)[len(window_energies) // 2])
+
+
+def _report_sounds(inputs: _ReportInputs, generated: Array) -> list[ReportSound]:
+    """Return a stretch of the split, its reconstruction, and random grains."""
+    frame_settings = inputs.recipe.frames
+    hop = frame_settings.frame_length // OVERLAP
+    source_sound = stretch(inputs.corpus, inputs.test.part, frame_settings, PICTURED_SECONDS)
+    decoded_grains = inputs.decoded(encode(inputs.network, sequence(source_sound, frame_settings.frame_length, hop)))
+    is_noise = inputs.recipe.network.domain == "noise"
+    captioned_sounds = {
+        "source": ("The source.", source_sound),
+        "remade": (
+            "What the model made of it: each grain encoded and decoded.",
+            overlapped(decoded_grains, hop, "hann", is_noise),
+        ),
+        "random": (
+            "Grains of random codes: the sound of random knob positions.",
+            overlapped(generated[: len(decoded_grains)], hop, "hann", True),
+        ),
+    }
+    return [
+        ReportSound(name, caption, samples, frame_settings.sample_rate)
+        for name, (caption, samples) in captioned_sounds.items()
+    ]
+
+
+def _sound_pictures(inputs: _ReportInputs, decoded: Array, generated: Array) -> list[Picture]:
+    """Draw waveforms and spectra of test windows, decoded windows and random grains."""
+    test_sample, frame_settings = inputs.test, inputs.recipe.frames
+    rate, frame_length = frame_settings.sample_rate, frame_settings.frame_length
+    pictured_indices = _pictured_windows(test_sample)
+    source_sound = stretch(inputs.corpus, test_sample.part, frame_settings, PICTURED_SECONDS)
+    resynthesis = resynthesised(inputs.network, inputs.recipe, source_sound, inputs.rng)
+    bins_hz = np.fft.rfftfreq(textures.transform_length(frame_length), 1 / rate)
+    typical_index = _typical_window(inputs)
+    typical_grains = {
+        "in": test_sample.samples[typical_index : typical_index + 1],
+        "out": decoded[typical_index : typical_index + 1],
+    }
+    sounds_by_name = {"source": test_sample.samples, "reconstruction": decoded, "random codes": generated}
+    return [
+        grain_figures.grain_waveforms(
+            test_sample.samples[pictured_indices],
+            decoded[pictured_indices],
+            rate,
+            "waveforms",
+            "Windows of the split, of as many clips as there are: what went in, and what came out.",
+        ),
+        grain_figures.grain_waveforms(
+            test_sample.samples[pictured_indices],
+            filtered(decoded[pictured_indices]),
+            rate,
+            "filtered",
+            "The same windows, the upper 85 % of the bins of what came out set to zero, as the post did.",
+        ),
+        grain_figures.resynthesis(source_sound[: len(resynthesis)], resynthesis, rate),
+        grain_figures.spectra(
+            {sound_name: textures.powers(x)[0] for sound_name, x in typical_grains.items()},
+            bins_hz,
+            "grain_spectrum",
+            "Spectrum of one window of middling level, in and out, in dB under the loudest bin that went in.",
+        ),
+        grain_figures.spectra(
+            {sound_name: textures.powers(x).mean(0) for sound_name, x in sounds_by_name.items()},
+            bins_hz,
+            "average_spectrum",
+            "Mean spectra of all measured windows, of what is decoded of them, and of what random codes give.",
+        ),
+    ]
+
+
+def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, rng: np.random.Generator) -> Array:
+    """Encode and decode windows without overlap: [samples]."""
+    frame_length = recipe.frames.frame_length
+    return decode(network, encode(network, sequence(sound, frame_length, frame_length)), recipe, rng).ravel()
+
+
+def _pictured_windows(sample: GrainSample) -> list[int]:
+    """Return indices of a few windows, each of another clip."""
+    clip_indices = np.unique(sample.clips)
+    window_indices_by_clip = (
+        np.flatnonzero(sample.clips == clip_indices[i]) for i in evenly_spaced(len(clip_indices), PICTURED_WINDOWS)
+    )
+    return [int(clip_window_indices[len(clip_window_indices) // 2]) for clip_window_indices in window_indices_by_clip]
+
+
+DULL_DB = 6.0  # half of the amplitude missing is clearly audible
+NOISY_DB = 6.0  # noise at this level below the sound is audible
+# Of the prior's deviation, and of two latents: a walk then reaches every trained sound.
+DEVIATION_TOLERANCE, LARGEST_CORRELATION = 0.05, 0.15
+
+
+def _faults(figures: Figures) -> list[str]:
+    """Return the faults above 3 kHz."""
+    high_band, faults = figures["bands"]["unfiltered"][-1], []
+    level_db, excess_db = high_band["level_db"]["mean"], high_band["excess_db"]["mean"]
+    if level_db <= -DULL_DB:
+        faults.append(f"dull ({-level_db:.0f} dB too quiet above 3 kHz)")
+    if excess_db >= -NOISY_DB:
+        side = "over" if excess_db >= 0 else "under"
+        faults.append(f"noisy (added power {abs(excess_db):.0f} dB {side} the sound’s own above 3 kHz)")
+    return faults
+
+
+def _prior_sentence(figures: Figures) -> Sentence:
+    """Return a sentence on the codes' spread in the prior."""
+    if not figures["run"]["adversarial"]:
+        return Sentence("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
+    code_figures = figures["codes"]
+    part_figures, prior_deviation = code_figures.get("held_out"), code_figures["normal"]["deviation"][0]
+    largest_mean, smallest_deviation, largest_deviation, largest_correlation = (
+        (part_figures or code_figures[figures["split"]])[figure_name]["value"]
+        for figure_name in ("largest_mean", "smallest_std", "largest_std", "largest_correlation")
+    )
+    is_good = (
+        largest_mean <= DEVIATION_TOLERANCE * prior_deviation
+        and smallest_deviation >= (1 - DEVIATION_TOLERANCE) * prior_deviation
+        and largest_deviation <= (1 + DEVIATION_TOLERANCE) * prior_deviation
+        and largest_correlation <= LARGEST_CORRELATION
+    )
+    opening_text = "Codes fill" if is_good else "Codes do not quite fill"
+    return Sentence(
+        f"{opening_text} the prior: deviations of {smallest_deviation:.2f} to {largest_deviation:.2f} where "
+        f"{prior_deviation:g} is wanted.",
+        is_good,
+    )
+
+
+def verdict(figures: Figures) -> Verdict:
+    """Return the verdict on random grains beside recordings, and the shortcomings."""
+    if not alive(figures):
+        return verdict_of([dead(figures)])
+    shortcomings = short_events(figures, "grains keep the colour of a sound and scatter its moments")
+    if figures["run"]["tonal"]:
+        pitched_percent = percent(figures["recordings"]["pitched"])
+        shortcomings.append(
+            f"Melodies are lost: {pitched_percent} of the sound has a pitch, and keys do not choose it."
+        )
+    return verdict_of(
+        [
+            likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures)),
+            _prior_sentence(figures),
+            knobs_in_use(figures),
+        ],
+        shortcomings,
+        learned(figures["relative_error"], "grains of the recordings are no nearer than their mean would be"),
+    )
+
+
+def grain_report(request: ReportRequest) -> Report:
+    """Report how a network decodes unseen windows, how random codes sound, and how codes are spread."""
+    request.progress(0.0, "cutting windows")
+    inputs = _prepare(request.run, request.network)
+    request.progress(0.3, "decoding the test windows")
+    test_sample, log_lines = inputs.test, inputs.run.logged()
+    test_codes = encode(inputs.network, test_sample.samples)
+    decoded_grains = inputs.decoded(test_codes)
+    generated_grains = inputs.decoded(inputs.normal.sample(TRAINING_WINDOWS, inputs.rng))
+    reconstruction_figures, band_figures = _reconstruction(inputs, decoded_grains)
+    request.progress(0.5, "comparing textures")
+    distance_figures = _spectral_distance(inputs, decoded_grains, generated_grains)
+    request.progress(0.6, "comparing codes")
+    code_figures, code_pictures = _codes(inputs, test_codes)
+    latent_figures = latent_statistics.latent_figures(inputs.codes, None)
+    loss_figures = losses(inputs.run, inputs.recipe.loss)
+    phase_figures, phase_pictures = _phases(inputs)
+    request.progress(0.65, "comparing sides")
+    assert request.exported is not None
+    sides_figures = _sides(inputs, request.exported)
+    sounds = _report_sounds(inputs, generated_grains)
+    figures = judged(
+        verdict,
+        run={
+            **request.origin(),
+            "tonal": inputs.run.info.tonal,
+            "domain": inputs.recipe.network.domain,
+            "adversarial": inputs.normal.prior,
+            "parameters": sum(p.numel() for p in inputs.network.parameters()),
+            "seconds": log_lines[-1]["seconds"] if log_lines else None,
+        },
+        split=test_sample.part,
+        clips=len(np.unique(test_sample.clips)),
+        frames=len(test_sample),
+        frames_in_split=test_sample.windows_in_part,
+        sounds=listed(sounds),
+        recordings=recordings(inputs.corpus),
+        relative_error=_relative_error(inputs, decoded_grains),
+        reconstruction=reconstruction_figures,
+        bands=band_figures,
+        spectral_distance=distance_figures,
+        codes=code_figures,
+        phases=phase_figures,
+        sides=sides_figures,
+        latents=latent_figures,
+        loss=loss_figures,
+    )
+    pictures = [
+        *_sound_pictures(inputs, decoded_grains, generated_grains),
+        *code_pictures,
+        *phase_pictures,
+        *grain_figures.loss_parts(loss_figures, request.step),
+        *([frame_figures.correlation(latent_figures["correlation"])] if inputs.codes.shape[1] > 1 else []),
+    ]
+    page = report_page(
+        request,
+        figures,
+        pictures,
+        {
+            "Sound": ["waveforms", "resynthesis"],
+            "Bands": [_bands_table(band_figures), "average_spectrum", "grain_spectrum", "filtered"],
+            "Texture": [_distances_table(distance_figures)],
+            "Sides": [_sides_table(sides_figures)] if sides_figures else [],
+            "Knobs": [_latents_table(latent_figures, code_figures), "correlation"],
+        },
+        {
+            "Reconstruction": [_errors_table(figures)],
+            "Codes": [_codes_table(code_figures), "codes", "code_space"],
+            "Phases": [_phases_text(phase_figures), "phases"] if phase_figures else [],
+            "Training": ["loss"],
+        },
+    )
+    return Report(figures, pictures, sounds, page)
