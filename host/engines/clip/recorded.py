@@ -32,13 +32,16 @@ class RecordedClips:
         self._frame_length, self._hop, self._has_levels = card.frame_length, card.hop_length, card.envelope_points > 0
         self._scale = in_deviations(card)
         self._codes = np.array([recording.latent for recording in card.recordings], np.float32)
+        self._shapes: dict[int, tuple[int, int]] = {}
         self._own_frames, self._sounds = _RecentArrays(), _RecentArrays()
 
     def shape(self, index: int) -> tuple[int, int]:
         """Channels and samples of a recording: a whole number of hops, no fewer than the model's clips have."""
-        assert self._model.recordings is not None
-        channel_count, length = self._model.recordings.shape(index)
-        return channel_count, max(self._frame_length, math.ceil(length / self._hop) * self._hop)
+        if index not in self._shapes:  # checking a digest takes the interpreter from the audio thread
+            assert self._model.recordings is not None
+            channel_count, length = self._model.recordings.shape(index)
+            self._shapes[index] = channel_count, max(self._frame_length, math.ceil(length / self._hop) * self._hop)
+        return self._shapes[index]
 
     def _padded(self, index: int) -> Array:
         assert self._model.recordings is not None
