@@ -126,6 +126,7 @@ def corpus_soundfont(
     ] = None,
     velocities: Annotated[str, typer.Option(help="Velocities, such as 100 or 40,80,120.")] = "100",
     seconds: Annotated[float, typer.Option(help="How long each note is held.")] = 1.0,
+    release: Annotated[float, typer.Option(help="Seconds of each note after its release.")] = 0.0,
     channels: Annotated[
         int, typer.Option(min=1, max=2, help="2: both sides of notes, where they differ; 1: their mean.")
     ] = 2,
@@ -152,6 +153,7 @@ def corpus_soundfont(
             notes=parse_numbers(notes or ("60-72" if kits is None else "35-81")),
             velocities=parse_numbers(velocities),
             seconds=seconds,
+            release_seconds=release,
             channels=channels,
             rate=rate,
             split=split,

@@ -137,6 +137,20 @@ def test_brushes_slap_where_others_clap_and_an_orchestra_has_timpani():
     assert all(drum_class(0, key) == name for key, name in DRUM_CLASSES.items())
 
 
+def test_a_note_is_heard_after_its_release_if_asked(tmp_path):
+    options = {"programs": [48], "seconds": 0.5, "channels": 1}
+    render(tmp_path / "cut", **options)
+    render(tmp_path / "released", release_seconds=0.4, **options)
+    cut, released = (
+        corpus.samples(corpus.clips()[0])
+        for corpus in (Corpus.open(tmp_path / "cut"), Corpus.open(tmp_path / "released"))
+    )
+    assert (len(cut), len(released)) == (22050, 22050 + 17640)
+    np.testing.assert_array_equal(released[:21000], cut[:21000])
+    held, later, last = (np.abs(released[start : start + 2205]).max() for start in (19000, 23500, 37000))
+    assert held > later > 3 * last > 0
+
+
 # ---- refusals
 
 
@@ -149,6 +163,7 @@ def test_brushes_slap_where_others_clap_and_an_orchestra_has_timpani():
         ({"velocities": [0]}, "velocity 0 is out of range; 1 to 127"),
         ({"seconds": 0.0}, "a clip of 0 s cannot be rendered; 0.1 to 60 s"),
         ({"seconds": float("nan")}, "a clip of nan s cannot be rendered"),
+        ({"release_seconds": -0.1}, "a release of -0.1 s cannot be rendered; 0 to 60 s are allowed"),
         ({"rate": 192000}, "rate 192000 Hz is out of FluidSynth's range; 8000 to 96000 Hz"),
         ({"split": "all"}, "split 'all' is not three fractions"),
         ({"kits": True, "programs": [128], "notes": [35]}, "kit 128 is out of range; 0 to 127"),

@@ -102,8 +102,9 @@ def play_notes(
     seconds: float,
     rate: int,
     channels: int = 1,
+    release_seconds: float = 0.0,
 ) -> Iterator[tuple[tuple[int, int], RenderedNote]]:
-    """Render (note, velocity) pairs, [seconds * rate] samples long.
+    """Render (note, velocity) pairs, held for ``seconds`` and heard for ``release_seconds`` more.
 
     With 2 ``channels``, notes with different sides are stereo, and their mono mix has the power of both sides. All
     other notes have one channel, the mean of the sides.
@@ -112,13 +113,14 @@ def play_notes(
         Failure: FluidSynth fails.
     """
     # As `_score` rounds it.
-    note_length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS
+    note_length = round((seconds + release_seconds) * rate)
+    slot_seconds = round(seconds * 1000) / 1000 + round(release_seconds * 1000) / 1000 + _GAP_SECONDS
     notes_a_run = int(_RUN_SECONDS / slot_seconds)
     for first_pair in range(0, len(pairs), notes_a_run):
         batch_pairs = pairs[first_pair : first_pair + notes_a_run]
         with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
             midi_path, wav_path = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-            _score(channel, program, batch_pairs, seconds).save(midi_path)
+            _score(channel, program, batch_pairs, seconds, release_seconds).save(midi_path)
             _run(
                 program_path,
                 soundfont,
@@ -153,14 +155,20 @@ def _level(samples: Samples, rate: int) -> Samples:
     return levelled_samples
 
 
-def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
+def _score(
+    channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float, release_seconds: float
+) -> mido.MidiFile:
     """Return a MIDI file that plays notes one by one."""
-    gap_ticks, hold_ticks = round(_GAP_SECONDS * 1000), round(seconds * 1000)
+    gap_ticks, hold_ticks, release_ticks = (
+        round(1000 * part_seconds) for part_seconds in (_GAP_SECONDS, seconds, release_seconds)
+    )
     track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
     for note, velocity in pairs:
         track.append(mido.Message("note_on", channel=channel, note=note, velocity=velocity, time=gap_ticks))
         track.append(mido.Message("note_off", channel=channel, note=note, time=hold_ticks))
-        track.append(mido.Message("control_change", channel=channel, control=_ALL_SOUND_OFF, value=0))
+        track.append(
+            mido.Message("control_change", channel=channel, control=_ALL_SOUND_OFF, value=0, time=release_ticks)
+        )
     track.append(mido.MetaMessage("end_of_track", time=gap_ticks))
     return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
 
@@ -294,6 +302,7 @@ def render_soundfont(
     velocities: Sequence[int] = (100,),
     kits: bool = False,
     seconds: float = 1.0,
+    release_seconds: float = 0.0,
     channels: int = 2,
     rate: int = 44100,
     split: str = "0.85/0.07/0.08",
@@ -311,7 +320,8 @@ def render_soundfont(
         programs: of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.
         notes: 0 to 127; for kits 35 to 81.
         velocities: 1 to 127.
-        seconds: 0.1 to 60, held throughout; the last 20 ms fade out.
+        seconds: 0.1 to 60, how long each is held.
+        release_seconds: 0 to 60, how long each is heard after that; the last 20 ms of a clip fade out.
         channels: 2 for both sides of notes, where they differ; 1 for their mean.
         rate: 8000 to 96000 Hz.
         split: fractions by program, or by note of one program; for kits by hit, with all velocities.
@@ -321,7 +331,7 @@ def render_soundfont(
         Failure: FluidSynth fails, or the disk is full.
     """
     fractions = parse_fractions(split)
-    _check(programs, notes, velocities, seconds, channels, rate, kits)
+    _check(programs, notes, velocities, seconds, release_seconds, channels, rate, kits)
     available_programs, player_path = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
     programs, note_velocity_pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
@@ -334,7 +344,7 @@ def render_soundfont(
                 writer.report.unreadable[f"{kind} {program:03d}"] = "not in this soundfont"
                 continue
             for (note, velocity), (samples, sides) in play_notes(
-                player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate, channels
+                player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate, channels, release_seconds
             ):
                 clip_name = f"{prefix}{program:03d}/{note:03d}_{velocity:03d}"
                 note_channels = np.broadcast_to(samples, (channels, len(samples))) if sides is None else sides
@@ -369,6 +379,7 @@ def _check(
     notes: Sequence[int],
     velocities: Sequence[int],
     seconds: float,
+    release_seconds: float,
     channels: int,
     rate: int,
     kits: bool,
@@ -384,6 +395,10 @@ def _check(
     _check_numbers("velocity", velocities, lowest=1)
     if not 0.1 <= seconds <= _LONGEST_SECONDS:
         raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
+    if not 0 <= release_seconds <= _LONGEST_SECONDS:
+        raise UserError(
+            f"a release of {release_seconds:g} s cannot be rendered; 0 to {_LONGEST_SECONDS:g} s are allowed"
+        )
     if channels not in (1, 2):
         raise UserError(f"{channels} channels cannot be rendered; give 1 or 2")
     check_rate(rate)
