@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +29,9 @@ from ...host.spectra import MOMENT_SECONDS
 from ...train.corpus.store import Corpus
 from ..fidelity.images import measured_image
 from ..fidelity.measures import BANDS, HOP
-from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, sides_of, singles, spread, velocity
+from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, sides_of, singles, velocity
 from .code_fitting import LONGEST_SECONDS, ONSET_HOP, CodeFitter, Codes, band_middles, residuals_of
+from .selection import FEWEST_KEYS, distinct_notes, instrument_of, select_notes, with_attacks
 from .trajectory import (
     CODES_AT,
     LEVELS_AT,
@@ -48,10 +50,7 @@ from .velocity_levels import velocity_levels
 
 Steps = npt.NDArray[np.int8]
 
-MOST_NOTES, MOST_NOTES_OF_SEVERAL = 256, 768  # limits for one instrument, and for several together: a kilobyte per note
 DIRECTIONS = 6  # of codes: those of the largest movement; keeps files small for any number of latents
-FEWEST_KEYS = 3  # median per instrument: a group with fewer is a single note or an articulation, not an instrument
-SEED = 0  # of the choice of notes
 # Share of notes' codes that key and velocity must predict to select them: near 1 for a flute, three quarters for a
 # clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
 PREDICTED_SHARE = 0.4
@@ -72,19 +71,20 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
 
     ``corpus`` has the model's sample rate.
     """
-    training_notes = _with_attacks(singles(corpus, "train"))
+    training_notes = with_attacks(singles(corpus, "train"))
     if not training_notes or not model.card.keyed:
         return None
     corpus_peak_db = loudest_db(corpus, training_notes)
-    selected_notes = _select_notes(training_notes, [_loudness(corpus, single) for single in training_notes])
+    selected_notes = select_notes(corpus, distinct_notes(corpus, training_notes))
     trajectories = [_measured(corpus, single, coder) for single in selected_notes]
     notes = _fit_codes([course for course in trajectories if course is not None], coder)
     if not notes:
         return None
     directions = _directions(notes, model.card)
     code_levels = _Levels(model, directions)
+    note_levels = [replace(note_of(corpus, single), sound=np.zeros(0, np.float32)) for single in training_notes]
     instruments = [
-        _instrument(label, group, home, corpus_peak_db, code_levels)
+        _instrument(label, group, home, corpus_peak_db, code_levels, note_levels)
         for label, group, home in _groups(notes, model.card)
     ]
     return Gestures(
@@ -111,48 +111,6 @@ def _measured(corpus: Corpus, single: SingleNote, coder: CodeFitter) -> NoteTraj
     if course is None or coder.card.image is None:
         return course
     return course._replace(image=measured_image(sides_of(corpus, note), corpus.rate))
-
-
-def _with_attacks(notes: list[SingleNote]) -> list[SingleNote]:
-    """Return notes that are not slurred, if they have enough keys: a key struck alone begins as they do."""
-    attacked = [single for single in notes if not single.clip.slurred]
-    return attacked if len({single.key for single in attacked}) >= FEWEST_KEYS else notes
-
-
-def _select_notes(candidates: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
-    """Select notes that spread over keys and loudness, as many of each instrument."""
-    indices_by_instrument: dict[tuple[str, int | None], list[int]] = {}
-    for note_index, single in enumerate(candidates):
-        indices_by_instrument.setdefault(_instrument_of(single), []).append(note_index)
-    key_counts = [
-        len({candidates[note_index].key for note_index in note_indices})
-        for note_indices in indices_by_instrument.values()
-    ]
-    note_limit = MOST_NOTES if len(indices_by_instrument) == 1 else MOST_NOTES_OF_SEVERAL
-    notes_per_instrument = max(FEWEST_KEYS, note_limit // len(indices_by_instrument))
-    if np.median(key_counts) < FEWEST_KEYS or notes_per_instrument * len(indices_by_instrument) > note_limit:
-        return spread(candidates, note_limit, np.random.default_rng(SEED), loudness)
-    return [
-        note
-        for note_indices in indices_by_instrument.values()
-        for note in spread(
-            [candidates[note_index] for note_index in note_indices],
-            notes_per_instrument,
-            np.random.default_rng(SEED),
-            [loudness[note_index] for note_index in note_indices],
-        )
-    ]
-
-
-def _instrument_of(single: SingleNote) -> tuple[str, int | None]:
-    return single.clip.label, single.clip.program
-
-
-def _loudness(corpus: Corpus, single: SingleNote) -> float:
-    """Return a note's velocity, or the peak of its samples without one."""
-    if single.clip.velocity is not None:
-        return float(single.clip.velocity)
-    return float(np.abs(corpus.samples(single.clip)).max())
 
 
 class _Note(NamedTuple):
@@ -197,7 +155,7 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
     """
     notes_by_instrument: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
-        notes_by_instrument.setdefault(_instrument_of(note.course.note.single), []).append(note)
+        notes_by_instrument.setdefault(instrument_of(note.course.note.single), []).append(note)
     distinct_key_counts = [
         len({note.course.note.single.key for note in group}) for group in notes_by_instrument.values()
     ]
@@ -280,9 +238,18 @@ class _Levels:
 
 
 def _instrument(
-    label: str, notes: Sequence[_Note], home: Doubles, corpus_peak_db: float, code_levels: _Levels
+    label: str,
+    notes: Sequence[_Note],
+    home: Doubles,
+    corpus_peak_db: float,
+    code_levels: _Levels,
+    note_levels: Sequence[RecordedNote],
 ) -> InstrumentNotes:
-    """Build an instrument's notes around its home code."""
+    """Build an instrument's notes around its home code.
+
+    ``note_levels``: all training notes, also those that are not selected, without their sounds.
+    """
+    sources = {instrument_of(note.course.note.single) for note in notes}
     velocities = [velocity(note.course.note, corpus_peak_db) for note in notes]
     keys = [note.course.note.single.in_tune for note in notes]
     keys_and_velocities = np.array(list(zip(keys, velocities, strict=True)))
@@ -307,7 +274,7 @@ def _instrument(
         velocity_steps=key_velocity_steps,
         takes=packed(takes),
         transposed=bool(np.median([note_modes.free for note_modes in modes_by_note]) > MOST_FREE_SHARE),
-        velocity_levels=velocity_levels([note.course.note for note in notes]),
+        velocity_levels=velocity_levels([note for note in note_levels if instrument_of(note.single) in sources]),
         notes=note_ways,
     )
 

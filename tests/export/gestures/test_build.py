@@ -11,7 +11,7 @@ from timbrel.export.fidelity.images import corpus_image
 from timbrel.export.fidelity.measures import nearness
 from timbrel.export.fidelity.notes import SingleNote, cut
 from timbrel.export.first_preset import first_preset
-from timbrel.export.gestures import build
+from timbrel.export.gestures import build, selection
 from timbrel.export.gestures.build import gestures_of
 from timbrel.host.model.model import Model
 from timbrel.host.preset.library import Patch
@@ -74,8 +74,8 @@ def test_instruments_are_told_apart_by_label(tmp_path):
 
 
 def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "MOST_NOTES", 9)
-    monkeypatch.setattr(build, "MOST_NOTES_OF_SEVERAL", 9)
+    monkeypatch.setattr(selection, "MOST_NOTES", 9)
+    monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", 9)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -84,8 +84,8 @@ def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
 
 
 def test_so_many_instruments_that_each_would_have_too_few_notes_share_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "MOST_NOTES", 8)
-    monkeypatch.setattr(build, "MOST_NOTES_OF_SEVERAL", 8)
+    monkeypatch.setattr(selection, "MOST_NOTES", 8)
+    monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", 8)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -124,8 +124,8 @@ def test_one_note_alone_is_a_gesture(tmp_path):
 
 
 def test_many_notes_are_spread_over_keys_and_stay_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "MOST_NOTES", 4)
-    monkeypatch.setattr(build, "MOST_NOTES_OF_SEVERAL", 4)
+    monkeypatch.setattr(selection, "MOST_NOTES", 4)
+    monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", 4)
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", [KEYS[0]] * 3 + KEYS), network, model)
     notes = found.instruments[0].notes
