@@ -88,19 +88,21 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=p
 
 @commands.command()
 def presets() -> None:
-    """List the presets and models that ship, and your own."""
+    """List the presets that ship with their program numbers, your own, earlier ones, and models without a preset."""
     from ..model.model import Model
     from ..preset.loading import described_presets
-    from ..preset.shipped import shipped_models, shipped_presets
+    from ..preset.shipped import own_presets, shipped_models, shipped_presets
 
+    program_numbers = {name: number for number, name in enumerate([*shipped_presets(), *own_presets()], 1)}
     preset_entries = list(described_presets())
-    preset_lines = [(name, text) for kind, name, text in preset_entries if kind == "shipped"]
-    preset_lines += [(name, f"(your own) {text}") for kind, name, text in preset_entries if kind == "own"]
-    model_files = {name: path for name, path in shipped_models().items() if name not in shipped_presets()}
-    preset_lines += [(name, f"(model) {Model(path).card.description}") for name, path in model_files.items()]
-    name_width = max(len(name) for name, _ in preset_lines)
-    for name, description in preset_lines:
-        print(f"{name:<{name_width}}  {description}")
+    model_files = {name: path for name, path in shipped_models().items() if name not in program_numbers}
+    name_width = max(map(len, [*program_numbers, *model_files]))
+    print(f"{'preset':<{name_width}}  program  description")
+    for origin, name, description in preset_entries:
+        print(f"{name:<{name_width}}  {program_numbers[name]:>7}  {'(your own) ' * (origin == 'own')}{description}")
+    print(f"\n{'model':<{name_width}}  {'':>7}  description")
+    for name, path in model_files.items():
+        print(f"{name:<{name_width}}  {'':>7}  {Model(path).card.description}")
 
 
 @commands.command()

@@ -27,6 +27,8 @@ from ..preset.shipped import (
     MADE,
     MOST_LISTED,
     PRESETS,
+    current_presets,
+    earlier_presets,
     own_presets,
     preset_text,
     shipped_models,
@@ -64,7 +66,7 @@ class PresetFolder:
         self._list_expires, self._folder_mtimes = 0.0, [0]
 
     def listed(self) -> list[Listed]:
-        """Loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
+        """Loadable presets: the folder's and the user's own, each sorted by name, the shipped ones, earlier ones."""
         folders = (self.folder, own_folder("presets"), _favourites())
         now, mtimes_ns = time.monotonic(), [_mtime_ns(folder) for folder in folders]
         if now >= self._list_expires or mtimes_ns != self._folder_mtimes:
@@ -83,10 +85,11 @@ class PresetFolder:
             entry = _listed(path, name, shipped=False)
             if entry is not None and name not in folder_names:
                 entries.append(replace(entry, name=name))
-        for name, path in shipped_presets().items():
-            entry = _listed(path, name, shipped=True)
+        shipped_files, earlier_descriptions = shipped_presets(), earlier_presets()
+        for name in [*current_presets(), *earlier_descriptions]:
+            entry = _listed(shipped_files[name], name, shipped=True)
             if entry is not None:
-                entries.append(entry)
+                entries.append(replace(entry, description=earlier_descriptions.get(name, entry.description)))
         favourite_names = _favourite_names()
         return [replace(entry, favourite=entry.name in favourite_names) for entry in entries]
 

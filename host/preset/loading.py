@@ -19,7 +19,7 @@ from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
 from .preset import FORMAT, Preset
-from .shipped import own_presets, preset_text, shipped_presets
+from .shipped import current_presets, earlier_presets, own_presets, preset_text
 from .text import DECIMAL_COMMA, LONGEST, BrokenLine, KeyPath, lines_of, statements
 
 MOST_FAULTS = 20  # reported for one file
@@ -241,8 +241,10 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def described_presets() -> Iterator[tuple[str, str, str]]:
-    """Yield ``shipped`` or ``own``, name and description of each readable preset."""
-    for origin, preset_files in (("shipped", shipped_presets()), ("own", own_presets())):
+    """Yield ``shipped`` or ``own``, name and description of each readable preset; earlier ones last."""
+    for origin, preset_files in (("shipped", current_presets()), ("own", own_presets())):
         for name, path in preset_files.items():
             with contextlib.suppress(UserError):  # the user's own; loading it reports the error
                 yield origin, name, read_preset(path).description
+    for name, description in earlier_presets().items():
+        yield "shipped", name, description

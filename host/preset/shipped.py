@@ -18,7 +18,31 @@ DEMO = "five-systems"  # the tune of `timbrel demo`
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
 PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
-LAST_PRESETS = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
+INSTRUMENTS = (
+    *("grand-piano", "electric-piano", "church-organ", "nylon-guitar", "finger-bass", "string-ensemble", "mixed-choir"),
+    *("warm-pad", "solo-oboe", "saw-lead", "stereo-kit", "spoken-words"),
+)
+# By program number, from 1: a preset keeps its number, so new ones come last.
+PROGRAMS = (
+    *("digits-keys", "drum-kit", "drum-loops", "gm-hall", "gm-keys", "gm-lead", "gm-oboe", "gm-pad", "gm-strings"),
+    *("lakeside-knobs", "lakeside-post", "lakeside-soundscape", "lakeside-walk", "digits-gan"),
+    *INSTRUMENTS,
+)
+# In the order of lists.
+CURRENT = (
+    *INSTRUMENTS,
+    *("digits-gan", "lakeside-walk", "lakeside-knobs", "lakeside-soundscape", "lakeside-post", "drum-loops"),
+)
+SUCCESSORS = {  # of earlier presets, which stay for projects and program changes
+    "gm-keys": "electric-piano",
+    "gm-strings": "string-ensemble",
+    "gm-pad": "warm-pad",
+    "gm-hall": "warm-pad",
+    "gm-oboe": "solo-oboe",
+    "gm-lead": "saw-lead",
+    "drum-kit": "stereo-kit",
+    "digits-keys": "spoken-words",
+}
 LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
 SLOTS = 8  # for snapshots in a preset
 MOST_LISTED = 1000  # presets
@@ -40,9 +64,22 @@ class Draft:
 
 
 def shipped_presets() -> dict[str, Path]:
-    """By name, then the later ones."""
-    files = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
-    return {name: files[name] for name in [*(name for name in files if name not in LAST_PRESETS), *LAST_PRESETS]}
+    """By program number."""
+    files = {path.stem: path for path in PRESETS.glob("*.toml")}
+    return {name: files[name] for name in PROGRAMS if name in files}
+
+
+def current_presets() -> dict[str, Path]:
+    """Shipped presets without `earlier_presets`, in the order of lists."""
+    files, earlier_names = shipped_presets(), earlier_presets()
+    names = dict.fromkeys([*CURRENT, *files])
+    return {name: files[name] for name in names if name in files and name not in earlier_names}
+
+
+def earlier_presets() -> dict[str, str]:
+    """Shipped presets of earlier versions; description with the name of the successor, by name."""
+    files = shipped_presets()
+    return {name: f"(earlier; now {successor})" for name, successor in SUCCESSORS.items() if successor in files}
 
 
 def shipped_models() -> dict[str, Path]:

@@ -8,7 +8,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.panel import presets as folder_module
 from timbrel.host.panel.presets import PresetFolder
 from timbrel.host.preset.library import open_patch
-from timbrel.host.preset.shipped import shipped_presets
+from timbrel.host.preset.shipped import current_presets, earlier_presets, shipped_presets
 
 from .fakes import TEXT
 
@@ -25,7 +25,7 @@ def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over
     (presets.folder / "binary.toml").write_bytes(b"\xff\xfe")
     (presets.folder / "folder.toml").mkdir()
     listed = presets.listed()
-    assert [one.name for one in listed] == ["pad", *shipped_presets()]
+    assert [one.name for one in listed] == ["pad", *current_presets(), *earlier_presets()]
     assert (listed[0].description, listed[0].shipped, listed[0].fits) == ("a pad", False, False)  # it has no model
     assert all(one.shipped and one.fits for one in listed[1:])
 
@@ -34,6 +34,8 @@ def test_a_list_that_is_asked_for_a_thousand_times_is_read_once_a_second_and_aft
     now, read = [100.0], []
     monkeypatch.setattr(folder_module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(folder_module, "shipped_presets", lambda: read.append(now[0]) or {})
+    for names in ("current_presets", "earlier_presets"):
+        monkeypatch.setattr(folder_module, names, dict)
     for _ in range(1000):
         assert [one.name for one in presets.listed()] == ["pad"]
     assert len(read) < 10

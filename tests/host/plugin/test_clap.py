@@ -7,7 +7,7 @@ import pytest
 from timbrel.host.config import own_folder
 from timbrel.host.plugin.bundles import list_presets
 from timbrel.host.preset.loading import read_preset
-from timbrel.host.preset.shipped import shipped_presets
+from timbrel.host.preset.shipped import current_presets, earlier_presets, shipped_presets
 
 from .formats import middle, playing
 
@@ -153,7 +153,7 @@ def test_a_host_lists_shipped_presets_and_the_users_own(clap, tmp_path, monkeypa
     list_presets(tmp_path)
     said = clap(list=1000)[0]
     names = [line.removeprefix("listed ").split(" by ")[0] for line in said if line.startswith("listed ")]
-    assert names == [*shipped_presets(), "café"]
+    assert names == [*current_presets(), "café", *earlier_presets()]
     assert said[:2] == [
         f"listed {names[0]} by {names[0]} for clap timbrel.instrument, shipped",
         f"described {read_preset(shipped_presets()[names[0]]).description}",

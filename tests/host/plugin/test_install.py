@@ -8,7 +8,7 @@ import pytest
 from timbrel import __version__
 from timbrel.host.errors import Failure
 from timbrel.host.plugin import bundles as bundles_module
-from timbrel.host.preset.shipped import shipped_presets
+from timbrel.host.preset.shipped import current_presets, earlier_presets
 
 MODULE = f"Contents/{platform.machine()}-linux"
 PLACES = {"LV2": ".lv2/timbrel.lv2", "VST3": ".vst3/timbrel.vst3", "CLAP": ".clap/timbrel"}
@@ -77,7 +77,7 @@ def test_each_plugin_comes_to_its_formats_folder_beside_the_name_of_its_interpre
         assert (home / binary).with_name("interpreter").read_text() == f"{link}\n"
     assert (home / ".lv2/timbrel.lv2/manifest.ttl").read_text().startswith("# a manifest\n")
     listed = (home / BINARIES["CLAP"]).with_name("presets").read_text(encoding="utf-8")
-    assert [line.split("\t")[1] for line in listed.splitlines()] == [*shipped_presets()]
+    assert [line.split("\t")[1] for line in listed.splitlines()] == [*current_presets(), *earlier_presets()]
     assert not any(path.name.startswith(".timbrel") for path in home.rglob("*"))
 
 

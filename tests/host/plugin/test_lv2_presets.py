@@ -58,8 +58,9 @@ def test_a_preset_that_is_told_of_in_any_words_leaves_the_others_readable(bundle
         lambda path: read_preset(path).model_copy(update={"description": odd}),
     )
     monkeypatch.setattr(
-        "timbrel.host.preset.loading.shipped_presets",
+        "timbrel.host.preset.loading.current_presets",
         lambda: {'my <own> "keys" %': shipped_presets()["gm-keys"], "gm-pad": shipped_presets()["gm-pad"]},
     )
+    monkeypatch.setattr("timbrel.host.preset.loading.earlier_presets", dict)
     add_presets(bundle)
     assert listed(tmp_path) == ["gm-pad", 'my <own> "keys" %']
