@@ -15,6 +15,7 @@ from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import (
     DEMO,
     KEYS,
+    MIDI,
     PARTS,
     PRESETS,
     SUCCESSORS,
@@ -59,7 +60,7 @@ def patch(request):
 
 def test_the_changelog_counts_what_ships():
     told = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
-    counts = [len(shipped_models()), len(shipped_presets()), len(shipped_tunes())]
+    counts = [len(shipped_models()), len(shipped_presets()), len([*MIDI.glob("*.mid")])]
     assert "Ships {} models, {} presets and {} tunes.".format(*counts) in told
 
 
@@ -149,7 +150,7 @@ def test_its_files_are_small_and_say_where_the_sounds_are_from(patch):
     )
 
 
-@pytest.mark.parametrize("name", [DEMO, KEYS, "drum-kit", "digits-keys"])
+@pytest.mark.parametrize("name", [DEMO, KEYS, "drum-kit", "digits-keys", "digits-gan", "lakeside-walk", "gm-hall"])
 def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
     """The tune and the picture are those of its first second: all of it takes long."""
 
@@ -167,6 +168,12 @@ def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
     players = "1=gm-keys, 2=lakeside-knobs" if name == DEMO else f"preset {name} plays {tune.name}"
     assert f"{stem}.wav: {players}" in ended.out
     assert {path.name for path in tmp_path.iterdir()} == {f"{stem}.wav", f"{stem}.png"}
+
+
+def test_a_demo_of_an_unknown_preset_is_refused(timbrel):
+    ended = timbrel("demo", "gm-key")
+    assert ended.status == 2
+    assert "no shipped preset is named 'gm-key'; did you mean 'gm-keys'?" in ended.err
 
 
 def test_the_tune_of_five_systems_has_a_channel_for_each_of_its_kinds_and_every_note_sounds():

@@ -49,7 +49,7 @@ class Way(StrEnum):
 
 @commands.command()
 def demo(
-    tune: Annotated[str, typer.Argument(help="A shipped tune: five-systems, or a preset that has one.")] = DEMO,
+    tune: Annotated[str, typer.Argument(help="A shipped preset, or five-systems: five presets in one tune.")] = DEMO,
 ) -> None:
     """Render a shipped tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
     from ..errors import nearest
@@ -58,7 +58,7 @@ def demo(
 
     tune_files = shipped_tunes()
     if tune not in tune_files:
-        raise UserError(f"no tune ships for {tune!r}{nearest(tune, list(tune_files))}")
+        raise UserError(f"no shipped preset is named {tune!r}{nearest(tune, list(tune_files))}")
     sound_file, picture_file = demo(Path(), tune)
     parts_text = ", ".join(f"{channel}={preset}" for channel, preset in PARTS.get(tune, {}).items())
     print(f"{sound_file}: {parts_text or f'preset {tune}'} play{'' if parts_text else 's'} {tune_files[tune].name}")

@@ -87,10 +87,11 @@ def shipped_models() -> dict[str, Path]:
 
 
 def shipped_tunes() -> dict[str, Path]:
-    """A tune for one preset has its name."""
-    tune_files = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
-    preset_tune_files = {name: tune_files[name] for name in shipped_presets() if name in tune_files}
-    return {name: tune_files[name] for name in PARTS} | {KEYS: tune_files["demo"]} | preset_tune_files
+    """Tunes of several presets, and of each preset its own or its successor's."""
+    files = {path.stem: path for path in MIDI.glob("*.mid")}
+    files[KEYS] = files["demo"]
+    preset_tunes = {name: files[name if name in files else SUCCESSORS[name]] for name in shipped_presets()}
+    return {name: files[name] for name in PARTS} | preset_tunes
 
 
 def preset_file(name: str) -> Path | None:
