@@ -79,6 +79,12 @@ class HoldMessage(_PageMessage):
     down: bool
 
 
+class ListenMessage(_PageMessage):
+    """Start or stop the shipped preset's phrase."""
+
+    on: bool
+
+
 class PanicMessage(_PageMessage): ...
 
 
@@ -203,6 +209,7 @@ PageMessage = (
     | NoteMessage
     | SustainMessage
     | HoldMessage
+    | ListenMessage
     | PanicMessage
     | SpectrumMessage
     | DevicesMessage

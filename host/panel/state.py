@@ -13,7 +13,7 @@ from ..events import Event, ParameterChange
 from ..midi.controllers import ControllerReader
 from ..preset import text as editing
 from ..preset.midi_learn import LearnedKnob, MovedKnob, bound
-from ..preset.shipped import Draft
+from ..preset.shipped import Draft, shipped_tunes
 from ..session.messages import (
     Events,
     Heard,
@@ -38,6 +38,7 @@ from ..session.view import ControlView, PresetView
 from . import contents, messages, presets
 from .held_controls import HOLD, HeldControls
 from .pages import Page, Pages
+from .phrase import PhrasePlayer
 from .presets import History, HistoryEntry, PresetFolder, PresetState, Values
 
 
@@ -90,6 +91,8 @@ class PanelState:
         self._presets = PresetFolder(home, home)
         self.held = HeldControls(writer)
         self._learning = MidiLearn(pages)
+        self._phrase = PhrasePlayer(lambda event: writer.put(Events([event])), self._restore)
+        self._values_before_phrase: dict[str, float] | None = None  # None while no phrase plays
         self._view: PresetView | None = None
         self._controls: dict[str, ControlView] = {}
         self._name, self._saved_text = "", ""  # preset name, text of its file
@@ -125,6 +128,7 @@ class PanelState:
         self._step(self.held.leave(page))
         if last:
             self.held.pedal(HOLD, False)
+            self._phrase.stop()
 
     def _do(self, page: Page, message: messages.PageMessage) -> None:
         match message:
@@ -135,7 +139,14 @@ class PanelState:
             case messages.HoldMessage(down=down):
                 self.held.pedal(HOLD, down)
                 self._pages.send_state(hold=down)
+            case messages.ListenMessage(on=on):
+                self._phrase.stop()
+                if on and self._name in shipped_tunes():
+                    self._values_before_phrase = dict(self._values)
+                    self._phrase.start(shipped_tunes()[self._name], self.held.channel)
+                    self._pages.send_state(listening=True)
             case messages.PanicMessage():
+                self._phrase.stop()
                 self.held.panic()
                 self._pages.send({"t": "panic"})
                 self._pages.send_state(hold=False)
@@ -145,6 +156,7 @@ class PanelState:
                 self._presets.favour(name, on)
                 self._list()
             case messages.LoadMessage(name=name):
+                self._phrase.stop()
                 self._writer.put(Load({None: self._presets.find(name)}))
                 self._draft_text = None
             case messages.DevicesMessage() if self._session is not None:
@@ -158,7 +170,8 @@ class PanelState:
                 self._change(page, message, self._view)
 
     def _change(self, page: Page, message: messages.PageMessage, view: PresetView) -> None:
-        """Apply a message about the preset."""
+        """Apply a message about the preset; it ends a phrase."""
+        self._phrase.stop()
         match message:
             case messages.GrabMessage(targets=targets):
                 self.held.grab(page, {target: self._values[target] for target in self._present_targets(targets)})
@@ -194,6 +207,12 @@ class PanelState:
                 self._edit(presets.with_path(self._now(), message, len(view.latents)))
             case messages.EffectMessage():
                 self._edit(presets.with_effect(self._now(), message))
+
+    def _restore(self) -> None:
+        """Turn knobs back to their values before a phrase."""
+        values, self._values_before_phrase = self._values_before_phrase or {}, None
+        self._turn({target: values[target] for target in self._present_targets(values) if self._controls[target].maps})
+        self._pages.send_state(listening=False)
 
     def _stay(self, values: Values) -> None:
         """A path or walk would silence a click."""
@@ -444,7 +463,8 @@ class PanelState:
                 target: self._defaults.get(target, default) for target, default in self._file_values.items()
             }
         else:
-            kept_values = {}
+            kept_values, self._values_before_phrase = {}, None
+            self._phrase.stop()
             self._name, self._saved_text, self._presets = view.name, view.text, PresetFolder(view.folder, self._home)
             self._histories, self._side, self._other_state = {"A": History(), "B": History()}, "A", None
             self._defaults = dict(self._file_values)
@@ -495,13 +515,15 @@ class PanelState:
             "keys": None if view is None else contents.keys(view),
             "learn": self._learning.state(),
             "hold": self.held.holding,
+            "listening": self._phrase.playing,
             "session": contents.session(self._session),
             "sound": contents.sound(self._status, self._lost_reason),
         }
 
     @property
     def _is_dirty(self) -> bool:
-        return self._text != self._saved_text or self._values != self._file_values
+        values = self._values if self._values_before_phrase is None else self._values_before_phrase
+        return self._text != self._saved_text or values != self._file_values
 
     def _preset_state(self) -> dict[str, Any]:
         """The preset's part of the state."""

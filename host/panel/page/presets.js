@@ -11,6 +11,7 @@ export function presets(state) {
   let list = null, matches = [], chosenIndex = 0; // the index of the match that Enter loads
   let loadingName = null, nextName = null; // the preset that loads, and that which loads once changes are saved
   let pendingSteps = 0; // that wait for the list
+  let phraseName = null; // the preset whose phrase plays once it is loaded
   let proposedName = ""; // name to save under
   const tags = new Set();
   const send = (message) => state.link.send(message);
@@ -50,6 +51,7 @@ export function presets(state) {
   function go(name) {
     loadingName = name;
     nextName = null;
+    if (name !== phraseName) phraseName = null;
     title();
     send({ t: "load", name });
   }
@@ -57,14 +59,31 @@ export function presets(state) {
     loadingName = null;
     title();
   }
-  state.on("controls", finishLoading);
-  state.link.on("down", finishLoading);
+  function cancelLoading() {
+    phraseName = null;
+    finishLoading();
+  }
+  state.on("controls", () => {
+    finishLoading();
+    if (state.preset.name !== phraseName) return;
+    phraseName = null;
+    send({ t: "listen", on: true });
+  });
+  state.link.on("down", cancelLoading);
   $("unsaved").addEventListener("close", () => {
     const answer = $("unsaved").returnValue;
     if (answer === "save") save();
     else if (answer === "discard") go(nextName);
-    else nextName = null;
+    else nextName = phraseName = null;
   });
+
+  /** Plays the phrase of a shipped preset, which it loads first, or stops it. */
+  function listen({ name, shipped }) {
+    if (!shipped) return;
+    if (name === state.preset.name && !loadingName) return send({ t: "listen", on: !state.listening });
+    phraseName = name;
+    load(name);
+  }
 
   function search() {
     const query = $("preset-find").value.trim().toLowerCase();
@@ -82,13 +101,26 @@ export function presets(state) {
       const { name, description, model, shipped, fits, favourite } = entry;
       const summary = [description, model, shipped ? "shipped" : "in this folder", fits === false && "another model", favourite && "favourite"].filter(Boolean).join(" · ");
       const star = make("span", { className: "star", textContent: favourite ? "★" : "☆", title: "Favourite", "aria-hidden": "true", onclick: (event) => (event.stopPropagation(), favour(entry)) });
+      const phrase = make("span", { className: "phrase", title: "Listen", hidden: !shipped, "aria-hidden": "true", onclick: (event) => (event.stopPropagation(), choose(index), listen(entry)) });
       const row = make("div", { role: "option", id: `preset-${index}`, onclick: () => ($("presets").close(), load(name)) },
-        make("b", { textContent: name }), make("small", { textContent: summary }), star);
-      if (name === state.preset.name) row.setAttribute("aria-current", "true");
+        make("b", { textContent: name }), make("small", { textContent: summary }), phrase, star);
       return row;
     }));
+    mark();
     $("no-preset").textContent = matches.length ? "" : list ? "No preset of this name or kind." : "Reading …";
   }
+
+  /** Marks the present preset and its phrase. */
+  function mark() {
+    press($("listen"), state.listening);
+    [...$("preset-list").children].forEach((row, index) => {
+      const current = matches[index].name === state.preset.name;
+      row.setAttribute("aria-current", String(current));
+      row.querySelector(".phrase").textContent = current && state.listening ? "■" : "▶";
+    });
+  }
+  state.on("listening preset", mark);
+  $("listen").addEventListener("click", () => listen(matches[chosenIndex]));
 
   function toggleTag(tag) {
     tags[tags.has(tag) ? "delete" : "add"](tag);
@@ -106,6 +138,8 @@ export function presets(state) {
   function choose(index) {
     const rows = [...$("preset-list").children];
     chosenIndex = clamp(index, 0, rows.length - 1);
+    $("listen").disabled = !matches[chosenIndex]?.shipped;
+    $("listen").setAttribute("aria-label", `Listen to ${matches[chosenIndex]?.name}`);
     rows.forEach((row, place) => row.setAttribute("aria-selected", String(place === chosenIndex)));
     $("preset-find").setAttribute("aria-activedescendant", rows[chosenIndex]?.id ?? "");
     rows[chosenIndex]?.scrollIntoView({ block: "nearest" });
@@ -129,6 +163,7 @@ export function presets(state) {
     const to = { ArrowDown: chosenIndex + 1, ArrowUp: chosenIndex - 1, Home: 0, End: matches.length - 1 }[event.key];
     if (to !== undefined) choose(to);
     else if (event.key === "Enter" && event.ctrlKey) matches[chosenIndex] && favour(matches[chosenIndex]);
+    else if (event.key === "Enter" && event.shiftKey) matches[chosenIndex] && listen(matches[chosenIndex]);
     else if (event.key === "Enter") $(`preset-${chosenIndex}`)?.click();
     else return;
     event.preventDefault();
@@ -180,7 +215,7 @@ export function presets(state) {
     send({ t: "save", name: $("save-name").value.trim(), overwrite: $("save-over").checked });
   });
   state.link.on("say", ({ line, kind }) => {
-    if (kind === "error") finishLoading();
+    if (kind === "error") cancelLoading();
     if (!$("saving").open) return;
     if (kind === "error") $("save-said").textContent = line;
     else if (line.startsWith("saved as")) finishSaving();

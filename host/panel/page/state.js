@@ -7,7 +7,7 @@ const SILENCE = { stopped: true, peaks_db: [-Infinity, -Infinity], held: [], sou
 export class State extends EventTarget {
   #n = 0;
   #hands = new Map(); // targets that a hand of this page holds, or held just now: how many do
-  model = {}; preset = {}; controls = []; effects = []; available_effects = []; map = null; session = null;
+  model = {}; preset = {}; controls = []; effects = []; available_effects = []; map = null; session = null; listening = false;
   keys = KEYS;
   learn = { target: null, said: "" };
   waiting = {}; // by target and source: where knobs stand that have yet to meet their targets

@@ -107,6 +107,50 @@ def test_home_and_end_and_the_arrows_choose_and_ctrl_enter_and_the_star_favour(h
     assert host.words("load") == []
 
 
+def phrases(page):
+    return page.locator("#preset-list .phrase:visible").all_inner_texts()
+
+
+def test_a_shipped_preset_plays_its_phrase_once_it_is_loaded_until_it_is_pressed_again(host):
+    page = host.open()
+    browse(host, page)
+    assert page.is_disabled("#listen")  # the user's own preset
+    assert phrases(page) == ["▶"] * 3
+    page.click("#preset-2 .phrase")
+    host.until(lambda: host.words("load", "listen") == [{"t": "load", "name": "hall"}])
+    host.tell(t="state", state={"preset": host.state["preset"] | {"name": "hall"}, "controls": host.state["controls"]})
+    host.until(lambda: host.words("listen") == [{"t": "listen", "on": True}])
+    host.tell(t="state", state={"listening": True})
+    page.wait_for_selector("#listen[aria-pressed=true]")
+    assert phrases(page) == ["■", "▶", "▶"]
+    assert page.get_attribute("#listen", "aria-label") == "Listen to hall"
+    assert violations(page) == []
+    page.focus("#listen")
+    page.keyboard.press("Enter")
+    page.focus("#preset-find")
+    page.keyboard.press("Shift+Enter")
+    host.until(lambda: host.words("listen")[1:] == [{"t": "listen", "on": False}] * 2)
+    assert page.is_visible("#presets")
+    assert len(host.words("load")) == 1
+
+
+def test_a_phrase_does_not_play_if_its_preset_is_refused_or_another_one_loads(host):
+    page = host.open()
+    browse(host, page)
+    page.click("#preset-2 .phrase")
+    host.tell(t="say", kind="error", line="no room")
+    page.wait_for_selector("#preset[aria-busy=false]")
+    page.click("#preset-3 .phrase")
+    page.click("#preset-list >> text=hall")
+    host.until(lambda: len(host.words("load")) == 3)
+    for name in ("kit", "hall"):
+        host.tell(
+            t="state", state={"preset": host.state["preset"] | {"name": name}, "controls": host.state["controls"]}
+        )
+    host.until(lambda: page.inner_text("#preset-name") == "hall")
+    assert host.words("listen") == []
+
+
 @pytest.mark.parametrize("answer", ["discard", "cancel", "Escape"])
 def test_changes_are_not_lost_before_a_question(host, answer):
     page = host.open()
