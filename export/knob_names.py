@@ -1,17 +1,16 @@
-"""Names a model file's knobs by their effect at its landmarks, sorts them, and finds macro directions."""
+"""Turns and sorts a network's latents, and names them, and those of model files, by their effect on descriptors."""
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..host.arrays import Array, Indices
-from ..host.kinds.card_fields import Direction, Latent
+from ..host.kinds.card_fields import Latent
 from ..host.model.card import Card
 from ..host.model.map_layout import timbre_of
 from ..host.model.model import Model
@@ -22,33 +21,30 @@ from ..train.families.partials.data import PartialsRows, rows
 from ..train.families.partials.network import PartialsAutoencoder
 from ..train.families.partials.recipe import PartialsRecipe
 from ..train.sampling import evenly_spaced
+from .code_turn import TURNED, code_turn
 from .graphs import NARROWEST_SPAN, SEED
 from .knobs import (
     DESCRIPTORS,
     NAMES,
-    STEP,
     ChromaGround,
     Descriptor,
     Ground,
     KnobEffect,
     PitchedGround,
     Timbre,
-    consistent_share,
     measure_knobs,
 )
 from .measures.codes import SPAN
 from .measures.frames import FrameSample, draw, encode
 
-Bools = npt.NDArray[np.bool_]
 Figures = dict[str, Any]
 
 STRIDE = 179  # between the keys of successive codes, a prime: spreads a recording's codes over the range
 MOST_CODES = 480  # training frames to test knobs at: shares to a hundredth, some seconds
-SURE_SHARE = 0.92  # of steps on training codes, for a name and a macro: aims at nine of ten on other notes
+SURE_SHARE = 0.92  # of steps on training codes, for a name: aims at nine of ten on other notes
+TURNED_SHARE = 0.8  # for a turned latent's: chosen before measuring, not the best of seven descriptors by chance
 FAINT_CORRELATION = 0.2  # a weaker effect is hardly audible beside the rest of the code
 FIRST = 0  # brightness, which players look for first: its best knob gets its name, even if another effect is larger
-MACROS = {"brighter": "brightness", "rougher": "noise"}  # names, and the descriptors that they raise
-HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from its middle, the whole range
 
 
 @dataclass(frozen=True)
@@ -69,15 +65,13 @@ class OrderedLatent:
     def moves(self) -> str:
         unit = DESCRIPTORS[NAMES.index(self.most)].unit
         prefix = "" if self.name else f"most of all {self.most}, "
-        low, high = self.ends
-        return f"{prefix}{low:.2f} to {high:.2f} {unit}, correlation {self.correlation:.2f}"
+        return f"{prefix}{range_text(self.ends, unit, self.share, self.correlation)}"
 
 
 @dataclass(frozen=True)
 class OrderedLatents:
     network: Any
     knobs: list[OrderedLatent]
-    directions: list[Direction]
     ground: Ground
 
     @property
@@ -104,14 +98,16 @@ def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corp
 
 
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
-    """Sort and name a network's latents, which span 0 to 1.
+    """Turn, sort and name a network's latents, which span 0 to 1.
 
-    The largest level change of mel bands per deviation comes first. Named latents that lower their descriptor are
-    inverted.
+    Brightness and noise come first, then the largest level change of mel bands per deviation. Named latents that lower
+    their descriptor are inverted.
     """
-    effect = measure_knobs(ground_of(network))
-    old_indices = np.argsort(-effect.change_db, kind="stable")
-    descriptor_by_latent = names(effect)
+    turn = code_turn(ground_of(network))
+    effect = measure_knobs(ground_of(turn.of(network)))
+    first_indices, sorted_indices = np.arange(len(turn.offset))[: len(TURNED)], np.argsort(-effect.change_db)
+    old_indices = np.concatenate([first_indices, sorted_indices[sorted_indices >= len(TURNED)]])
+    descriptor_by_latent = names(effect, _turned_names(effect))
     is_flipped = np.array(
         [
             latent_index in descriptor_by_latent and effect.rise[latent_index, descriptor_by_latent[latent_index]] < 0
@@ -122,9 +118,19 @@ def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents
         _knob(effect, int(latent_index), descriptor_by_latent.get(int(latent_index)), bool(is_flipped[latent_index]))
         for latent_index in old_indices
     ]
-    network = reordered(network, old_indices, is_flipped[old_indices])
-    ordered_ground = ground_of(network)
-    return OrderedLatents(network, knobs, directions(ordered_ground), ordered_ground)
+    network = turn.sorted(old_indices, is_flipped[old_indices]).of(network)
+    return OrderedLatents(network, knobs, ground_of(network))
+
+
+def _turned_names(effect: KnobEffect) -> dict[int, int]:
+    """Return the descriptor index of each turned latent that raises it often enough."""
+    pairs = [(latent_index, NAMES.index(name)) for latent_index, name in enumerate(TURNED)]
+    return {
+        latent_index: descriptor_index
+        for latent_index, descriptor_index in pairs[: len(effect.change_db)]
+        if effect.share[latent_index, descriptor_index] >= TURNED_SHARE
+        and effect.correlation[latent_index, descriptor_index] >= FAINT_CORRELATION
+    }
 
 
 def ground(
@@ -157,8 +163,8 @@ def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Ten
     return low, torch.maximum(high, low + NARROWEST_SPAN)
 
 
-def names(effect: KnobEffect) -> dict[int, int]:
-    """Return the descriptor index of each named latent.
+def names(effect: KnobEffect, turned: Mapping[int, int] = MappingProxyType({})) -> dict[int, int]:
+    """Return the descriptor index of each named latent; ``turned``: those named beforehand.
 
     Brightness is named first, then the largest effects in deviations.
     """
@@ -169,7 +175,7 @@ def names(effect: KnobEffect) -> dict[int, int]:
         divmod(int(flat_index), score.shape[1]) for flat_index in np.argsort(-score, axis=None, kind="stable")
     ]
     index_pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable sort: the rest keep their order
-    descriptor_by_latent: dict[int, int] = {}
+    descriptor_by_latent = dict(turned)
     for latent_index, descriptor_index in index_pairs:
         if (
             is_sure[latent_index, descriptor_index]
@@ -180,41 +186,10 @@ def names(effect: KnobEffect) -> dict[int, int]:
     return descriptor_by_latent
 
 
-def reordered(network: Any, order: Indices, flipped: Bools) -> Any:
-    """``order`` lists old indices; ``flipped`` new latents are 1 - x."""
-    network = copy.deepcopy(network)
-    first_layer, old_indices = network.decoder[0], torch.from_numpy(np.array(order))
-    assert isinstance(first_layer, torch.nn.Linear)
-    signs = torch.from_numpy(np.where(flipped, -1.0, 1.0)).float()
-    with torch.no_grad():
-        network.bottleneck.weight.copy_(network.bottleneck.weight[old_indices] * signs[:, None])
-        network.bottleneck.bias.copy_(network.bottleneck.bias[old_indices] * signs)
-        columns = first_layer.weight[:, old_indices]
-        first_layer.bias.add_(columns[:, signs < 0].sum(1))
-        first_layer.weight[:, : len(old_indices)] = columns * signs
-    return network
-
-
-def directions(probe: Ground) -> list[Direction]:
-    """Return macro directions that hold on training codes: mean normalised gradients."""
-    deviations, macros = probe.codes.std(0, correction=0), []
-    with torch.enable_grad():
-        codes = probe.codes.clone().requires_grad_(True)
-        descriptors, _ = probe.sound(codes, slice(None))
-        descriptors = descriptors + 0 * codes.sum()  # keeps a graph of zero slopes, where a decoder ignores its codes
-        slopes = [
-            torch.autograd.grad(descriptors[:, NAMES.index(descriptor)].sum(), codes, retain_graph=True)[0]
-            for descriptor in MACROS.values()
-        ]
-    for (name, descriptor), slope in zip(MACROS.items(), slopes, strict=True):
-        descriptor_index = NAMES.index(descriptor)
-        direction = torch.nn.functional.normalize(slope * deviations, dim=1).mean(0) * deviations
-        direction = direction * (HALF / (direction.abs() / (probe.high - probe.low)).max().clamp_min(1e-9))
-        share = consistent_share(probe, direction * 2 * STEP, descriptor_index)
-        if share >= SURE_SHARE:
-            latent_offsets = [round(float(value), 5) for value in direction]
-            macros.append(Direction(name=name, latent=latent_offsets, raises=descriptor, holds=round(share, 4)))
-    return macros
+def range_text(ends: Sequence[float], unit: str, share: float, correlation: float) -> str:
+    """Describe what a knob moves; ``share``: of steps that go its way."""
+    low, high = ends
+    return f"{low:.2f} to {high:.2f} {unit}, {int(100 * share)} % of steps, correlation {correlation:.2f}"
 
 
 def _knob(effect: KnobEffect, latent_index: int, descriptor: int | None, flipped: bool) -> OrderedLatent:
@@ -238,7 +213,7 @@ def _knob(effect: KnobEffect, latent_index: int, descriptor: int | None, flipped
 
 
 def checked(knobs: OrderedLatents, probe: Ground, split: str) -> Figures:
-    """Check names and directions at a split's codes.
+    """Check names at a split's codes.
 
     ``holds`` is the share of quarter-range steps that move the descriptor as named; None for nameless ones.
     """
@@ -256,16 +231,7 @@ def checked(knobs: OrderedLatents, probe: Ground, split: str) -> Figures:
                 "holds": float(effect.share[latent_index, descriptor_index]) if knob.name else None,
             }
         )
-    direction_rows = [
-        {
-            "name": direction.name,
-            "raises": direction.raises,
-            "training": direction.holds,
-            "holds": consistent_share(probe, torch.tensor(direction.latent) * 2 * STEP, NAMES.index(direction.raises)),
-        }
-        for direction in knobs.directions
-    ]
-    return {"split": split, "codes": len(probe.codes), "latents": latent_rows, "directions": direction_rows}
+    return {"split": split, "codes": len(probe.codes), "latents": latent_rows}
 
 
 SOUND = (
@@ -373,18 +339,16 @@ def _explained(
             continue
         descriptor_index = descriptor_by_latent.get(latent_index, int(effect.score[latent_index].argmax()))
         descriptor, share = descriptors[descriptor_index], float(effect.share[latent_index, descriptor_index])
-        correlation, (low, high) = (
-            float(effect.correlation[latent_index, descriptor_index]),
-            effect.ends[:, latent_index, descriptor_index],
-        )
-        range_text = f"{low:.2f} to {high:.2f} {descriptor.unit}, correlation {correlation:.2f}"
+        correlation = float(effect.correlation[latent_index, descriptor_index])
+        ends = effect.ends[:, latent_index, descriptor_index].tolist()
+        moves = range_text(ends, descriptor.unit, max(share, 1 - share), correlation)
         if latent_index in descriptor_by_latent:
             name = descriptor.name if share > 0.5 else f"{LESS}{descriptor.name}"
-            explained_latents.append(latent.model_copy(update={"name": name, "moves": range_text, "unnamed": ""}))
+            explained_latents.append(latent.model_copy(update={"name": name, "moves": moves, "unnamed": ""}))
         else:
             reason = _reason(descriptor.name, share, correlation)
-            moves = f"most of all {descriptor.name}, {range_text}"
-            explained_latents.append(latent.model_copy(update={"moves": moves, "unnamed": reason}))
+            nameless_moves = f"most of all {descriptor.name}, {moves}"
+            explained_latents.append(latent.model_copy(update={"moves": nameless_moves, "unnamed": reason}))
     return explained_latents
 
 

@@ -281,20 +281,6 @@ def _sweep_knob(ground: Ground, latent_index: int) -> tuple[Tensor, Tensor]:
     return covariance / scale, torch.stack([swept_descriptors[0].mean(0), swept_descriptors[-1].mean(0)])
 
 
-def consistent_share(ground: Ground, step: Tensor, descriptor_index: int) -> float:
-    """Return the share of moves by ``step`` [latents], both ways, that move a descriptor in the same direction.
-
-    Steps along one latent count only where its span has room.
-    """
-    is_single = int((step != 0).sum()) == 1
-    baseline_values, agreements = ground.measure(ground.codes)[0][:, descriptor_index], []
-    for sign in (-1.0, 1.0):
-        stepped_codes, is_whole = step_codes(ground, sign * step)
-        is_rising = sign * (ground.measure(stepped_codes)[0][:, descriptor_index] - baseline_values) > 0
-        agreements.append(is_rising[is_whole] if is_single else is_rising)
-    return float(torch.cat(agreements).double().mean())
-
-
 Figures = dict[str, Any]
 
 
@@ -311,13 +297,10 @@ LATENT = (
 
 
 def section(knobs: Figures | None) -> Markup:
-    """Return the report's table of knobs and macros; empty without knobs."""
+    """Return the report's table of knobs; empty without knobs."""
     if knobs is None:
         return Markup()
     table_rows = [{"number": number, **row} for number, row in enumerate(knobs["latents"])]
-    table_rows += [
-        {"number": "macro", "change_db": None, "moves": f"raises {row['raises']}", **row} for row in knobs["directions"]
-    ]
     measures = (
         *LATENT,
         Measure(f"Holds in {knobs['split']}", lambda row: row["holds"] if row["name"] else None, "percent"),
@@ -337,6 +320,6 @@ def as_text(knobs: Figures | list[Figures] | None) -> str:
     if isinstance(knobs, list):
         correlations_text = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in knobs)
         return f"knobs move their quality, by correlation: {correlations_text}"
-    named_rows = [row for row in (*knobs["latents"], *knobs["directions"]) if row["name"]]
+    named_rows = [row for row in knobs["latents"] if row["name"]]
     holds_text = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named_rows)
-    return f"knobs and macros hold, at codes of the {knobs['split']} split: {holds_text or 'none has a name'}"
+    return f"knobs hold, at codes of the {knobs['split']} split: {holds_text or 'none has a name'}"

@@ -21,6 +21,7 @@ from ...train.frames import is_tonal, sources
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from .. import knobs
+from ..code_turn import PRIOR
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.images import corpus_image
 from ..fidelity.notes import HELD_OUT
@@ -526,13 +527,12 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
         training_sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
         if training_sample is None:
             raise UserError(silence_message(corpus, "training frame"))
-        names, moves, directions = [], {}, []
+        names, moves, prior = [], {}, _prior(network)
         if (ordered_latents := arranged(network, recipe, corpus, tonal)) is not None:
-            network, names, directions = ordered_latents.network, ordered_latents.names, ordered_latents.directions
+            network, names, prior = ordered_latents.network, ordered_latents.names, PRIOR
             moves = {name: knob.moves for name, knob in zip(names, ordered_latents.knobs, strict=True)}
-        frame_octaves = [
-            octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in training_sample.sources
-        ]
+        frame_notes = np.array([source.note for source in training_sample.sources], np.float64)
+        frame_octaves = [octave_of(round(note)) if np.isfinite(note) else MIDDLE_OCTAVE for note in frame_notes]
         frame_labels = [source.clip.label or source.clip.name for source in training_sample.sources]
         nominal_octave = (
             recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(frame_octaves))
@@ -567,9 +567,8 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
                 "domain": "magnitude",
                 "hop_length": recipe.frames.hop_length,
                 "window": "hann",
-                "prior": _prior(network),
+                "prior": prior,
                 "chroma": chroma_settings if network.conditioned else None,
-                "directions": directions,
                 "image": corpus_image(corpus),
             },
         )

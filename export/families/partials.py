@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Doubles
 from ...host.errors import UserError
-from ...host.kinds.card_fields import PITCH_CLASSES, UniformPrior
+from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...train.corpus.clip_table import Split
@@ -18,6 +18,7 @@ from ...train.families.partials.recipe import PartialsFrames, PartialsRecipe
 from ...train.frames import sources
 from ...train.sampling import random_indices
 from .. import knobs
+from ..code_turn import PRIOR
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.images import corpus_image
 from ..fidelity.page import figures_section, notes_parts
@@ -221,9 +222,8 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
                 "domain": "partials",
                 "hop_length": frame_settings.hop_length,
                 "window": "hann",
-                "prior": UniformPrior(uniform=(0.0, 1.0)),
+                "prior": PRIOR,
                 "chroma": None,
-                "directions": ordered_latents.directions,
                 "partials": frame_settings.layout,
                 "image": corpus_image(corpus),
             },

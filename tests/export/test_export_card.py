@@ -10,14 +10,12 @@ import onnx
 import pytest
 import torch
 from timbrel.export.export import LabelInput, export
-from timbrel.export.first_preset import first_preset
 from timbrel.export.graphs import EncodedFrames, landmarks, starting_point
 from timbrel.export.parity import update_reference
 from timbrel.host.errors import Failure
 from timbrel.host.model.encoder import encoder_path
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
-from timbrel.host.preset.validation import faults
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.chroma.data import build
@@ -41,7 +39,7 @@ def test_knobs_span_what_the_training_set_spans(chroma_run, chroma_model, tmp_pa
         assert knob["low"] <= knob["default"] <= knob["high"]
 
 
-def test_the_first_knob_changes_the_sound_more_than_the_last_where_keys_choose_the_note(small_model):
+def test_after_the_turned_knobs_the_first_changes_the_sound_most_where_keys_choose_the_note(small_model):
     model = Model(small_model)
     codes = np.array([mark.latent for mark in model.card.landmarks], np.float32)
     bands = librosa.filters.mel(sr=model.card.sample_rate, n_fft=model.card.frame_length, n_mels=64, norm=None)
@@ -55,8 +53,7 @@ def test_the_first_knob_changes_the_sound_more_than_the_last_where_keys_choose_t
         low, high = codes.copy(), codes.copy()
         low[:, number], high[:, number] = latent.low, latent.high
         changes.append(np.abs(levels(high) - levels(low)).mean() * latent.std / (latent.high - latent.low))
-    assert changes[0] == max(changes)
-    assert changes[-1] == min(changes)
+    assert changes[2] == max(changes[2:])
 
 
 def test_names_of_knobs_differ_and_say_what_was_measured_and_numbers_say_why_they_are_no_names(
@@ -69,17 +66,7 @@ def test_names_of_knobs_differ_and_say_what_was_measured_and_numbers_say_why_the
             assert (latent["name"] == f"latent {number}") == (latent["unnamed"] != ""), path
     for path in (small_model, chroma_model):
         assert all("correlation" in latent["moves"] for latent in plain_card(path)["latents"])
-    assert plain_card(chroma_model)["directions"] == []
-
-
-def test_the_first_preset_has_the_macros_of_the_card_on_general_purpose_controllers(small_model):
-    model = Model(small_model)
-    assert model.card.directions
-    preset = first_preset(model)
-    assert [macro.name for macro in preset.macro] == [direction.name for direction in model.card.directions]
-    numbers = {entry.target: entry.number for entry in preset.cc}
-    assert [numbers[f"macro.{place}"] for place in range(len(preset.macro))] == [16, 17][: len(preset.macro)]
-    assert list(faults(preset, model.card, {})) == []
+        assert plain_card(path)["directions"] == []
 
 
 @pytest.mark.parametrize("model", ["small_model", "chroma_model"])

@@ -5,14 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.knob_names import SURE_SHARE, directions, names, reordered
+from timbrel.export.knob_names import SURE_SHARE, names
 from timbrel.export.knobs import (
     NAMES,
     ChromaGround,
     PitchedGround,
     Timbre,
     as_text,
-    consistent_share,
     measure_knobs,
     of_partials,
     section,
@@ -21,8 +20,6 @@ from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.partials import spectra
 from timbrel.train.families.partials.network import Bands
 from timbrel.train.families.recipes import load_recipe
-
-from ...train.chroma_networks import SMALL, network_of
 
 RATE, LENGTH = 44100, 4096
 BRIGHTNESS, NOISE, ODD = (NAMES.index(name) for name in ("brightness", "noise", "odd partials"))
@@ -99,37 +96,11 @@ def test_ends_are_those_of_the_closed_form(measured):
         np.testing.assert_allclose(measured.ends[end, 0], expected.numpy(), rtol=1e-4)
 
 
-def test_macros_go_where_what_they_raise_rises_in_all_codes_and_in_others():
-    found = {direction.name: direction for direction in directions(ground())}
-    brighter, rougher = found["brighter"], found["rougher"]
-    assert brighter.latent[0] == pytest.approx(-0.5, abs=1e-4)  # half of its span: the farthest
-    assert max(abs(np.array(brighter.latent))) == pytest.approx(0.5, abs=1e-4)
-    assert rougher.latent[1] < -0.4
-    other = ground(seed=1)
-    assert consistent_share(other, torch.tensor(brighter.latent) / 2, BRIGHTNESS) > 0.95
-    assert consistent_share(other, torch.tensor(rougher.latent) / 2, NOISE) > 0.95
-    assert consistent_share(other, -torch.tensor(rougher.latent) / 2, NOISE) < 0.05
-
-
-@pytest.mark.parametrize("augmentation", ["chroma", "difference"])
-def test_a_network_in_another_order_sounds_the_same(augmentation):
-    network = network_of("tuned-8", *SMALL, f"network.augmentation={augmentation}").eval()
-    order, flipped = np.random.default_rng(0).permutation(8), np.arange(8) % 3 == 0
-    other = reordered(network, order, flipped)
-    frames, chroma = torch.rand(5, 513), torch.eye(12)[:5]
-    with torch.no_grad():
-        codes, ours = network.encode(frames, chroma), other.encode(frames, chroma)
-        expected = torch.where(torch.from_numpy(flipped), 1 - codes[:, order], codes[:, order])
-        torch.testing.assert_close(ours, expected)
-        torch.testing.assert_close(other.decode(ours, chroma), network.decode(codes, chroma), rtol=1e-4, atol=1e-6)
-
-
 def test_a_report_says_names_and_shares_and_nothing_where_there_are_no_knobs():
     row = {"name": "noise", "moves": "-40.00 to -20.00 dB", "change_db": 2.0, "training": 1.0, "holds": 0.975}
     plain = row | {"name": None, "holds": None}
-    way = {"name": "brighter", "raises": "brightness", "training": 1.0, "holds": 1.0}
-    found = {"split": "test", "codes": 480, "latents": [row, plain], "directions": [way]}
-    line = "knobs and macros hold, at codes of the test split: noise 97.5 %, brighter 100 %"
+    found = {"split": "test", "codes": 480, "latents": [row, plain]}
+    line = "knobs hold, at codes of the test split: noise 97.5 %"
     assert as_text(found) == line
     assert "0: noise" in section(found)
     assert "1: –" in section(found)

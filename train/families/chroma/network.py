@@ -49,6 +49,7 @@ class ChromaAutoencoder(Autoencoder):
         condition_width = 12 if self.settings.skip else 0
         self.encoder = dense([input_width + extra_width, *self.settings.hidden])
         self.bottleneck = nn.Linear(self.settings.hidden[-1], 2 * n if self.settings.variational else n)
+        self.rotation: nn.Module = nn.Identity()  # of sigmoid latents; export turns them
         self.decoder = dense([n + condition_width, *reversed(self.settings.hidden)])
         self.output = nn.Linear(self.settings.hidden[0], bin_count)
         self.pitch_classes = constant(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length))
@@ -136,7 +137,7 @@ class ChromaAutoencoder(Autoencoder):
             latent_means, log_variance = bottleneck_outputs.chunk(2, 1)
             return latent_means, log_variance
         if self.settings.bottleneck == "sigmoid":
-            return torch.sigmoid(bottleneck_outputs), None
+            return self.rotation(torch.sigmoid(bottleneck_outputs)), None
         return F.leaky_relu(bottleneck_outputs, LEAK), None
 
     def _encoder_input(self, frames: Tensor) -> Tensor:

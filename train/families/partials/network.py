@@ -48,6 +48,7 @@ class PartialsAutoencoder(Autoencoder):
         pitch_feature_count = len(self.pitch.middles)
         self.encoder = dense([BANDS + pitch_feature_count, *self.settings.encoder])
         self.bottleneck = nn.Linear(self.settings.encoder[-1], n)
+        self.rotation: nn.Module = nn.Identity()  # of latents; export turns them
         self.decoder = dense([n + pitch_feature_count, *self.settings.decoder])
         self.output = nn.Linear(self.settings.decoder[-1], row_width)
         initialise_by_glorot(self)
@@ -70,7 +71,8 @@ class PartialsAutoencoder(Autoencoder):
     def encode_levels(self, levels: Tensor, pitches: Tensor) -> Tensor:
         """Return the latents of mel band levels, [batch, 64]."""
         encoder_inputs = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
-        return torch.sigmoid(self.bottleneck(self.encoder(encoder_inputs)))
+        latents: Tensor = self.rotation(torch.sigmoid(self.bottleneck(self.encoder(encoder_inputs))))
+        return latents
 
     def decode(self, latents: Tensor, pitches: Tensor) -> Tensor:
         return self.nepers(latents, pitches).exp()
