@@ -37,6 +37,7 @@ from ..train.run import Run, trained
 from .families import FAMILIES
 from .first_preset import PLAIN_LUFS, model_loudness_lufs
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
+from .knob_ends import named_by_ends
 from .knob_names import explained
 from .measures.codes import DEAD
 from .parity import STEPS, reference
@@ -208,7 +209,7 @@ def _write_decoder(
         return graph, model, _parity(graphs, model, weights)
 
     graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
-    named_latents = explained(model) if source.step else card.latents
+    named_latents = named_by_ends(explained(model), codes) if source.step else card.latents
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": named_latents})
     extra_metadata = _beside_the_card(graphs, model) | recorded
     save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)

@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ..host.arrays import Array
+from ..host.arrays import Array, Doubles
 from ..host.kinds.card_fields import Landmark, Latent, RecurrentState
 from ..host.model.gesture import Gestures
 from ..host.model.model import Model
 from ..host.signal import medoid
+from ..train.corpus.clip_table import Clip
 from ..train.sampling import evenly_spaced
 from .measures.codes import SPAN
 from .recordings import RecordedClip
@@ -103,6 +104,7 @@ class EncodedFrames:
         span: low and high ends of latents, [n] or common; None takes percentiles.
         moves: measured effect of a latent, by name.
         sound: maps codes [codes, n] to audible features [codes, numbers].
+        notes, velocities: MIDI pitches and velocities, [frames]; None where frames have none.
     """
 
     latents: Array
@@ -112,6 +114,8 @@ class EncodedFrames:
     names: Sequence[str] = ()
     moves: Mapping[str, str] = field(default_factory=dict)
     sound: Callable[[Array], Array] | None = None
+    notes: Doubles | None = None
+    velocities: Doubles | None = None
 
     def ends(self) -> tuple[Array, Array]:
         """Return low and high ends of knobs, [n] each."""
@@ -120,6 +124,12 @@ class EncodedFrames:
             return low, high
         latent_count = self.latents.shape[1]
         return np.full(latent_count, self.span[0]), np.full(latent_count, self.span[1])
+
+
+def velocities_of(clips: Iterable[Clip]) -> Doubles | None:
+    """Return MIDI velocities, [clips]; None unless all clips have one."""
+    velocities = [clip.velocity for clip in clips]
+    return None if None in velocities else np.array(velocities, np.float64)
 
 
 def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:

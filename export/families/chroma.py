@@ -28,7 +28,7 @@ from ..fidelity.notes import HELD_OUT
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import CodeFitter
-from ..graphs import CODES, SEED, EncodedFrames, Graphs
+from ..graphs import CODES, SEED, EncodedFrames, Graphs, velocities_of
 from ..knob_names import OrderedLatents, arranged, checked, ground
 from ..measures import codes as latent_statistics
 from ..measures import frames as measures
@@ -549,6 +549,8 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
             training_sample.pitch_classes,
             names=names,
             moves=moves,
+            notes=frame_notes if np.isfinite(frame_notes).all() else None,
+            velocities=velocities_of(source.clip for source in training_sample.sources),
             sound=lambda codes: network.levels(
                 torch.from_numpy(decode(network, codes, chroma_settings.trained[0]))
             ).numpy(),

@@ -24,7 +24,7 @@ from ..fidelity.images import corpus_image
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import PitchedCodeFitter
-from ..graphs import CODES, SEED, EncodedFrames, Graphs
+from ..graphs import CODES, SEED, EncodedFrames, Graphs, velocities_of
 from ..knob_names import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
@@ -208,6 +208,8 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             names=ordered_latents.names,
             moves={name: knob.moves for name, knob in zip(ordered_latents.names, ordered_latents.knobs, strict=True)},
             sound=sound,
+            notes=pitches.astype(np.float64),
+            velocities=velocities_of(origin.clip for origin in encoded_origins),
         )
         return Graphs(
             decoder=decoder,

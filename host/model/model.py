@@ -429,8 +429,9 @@ def describe(
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     titled_text = "\n".join(f"{name:<11}{printable(value)}" for name, value in titled_lines)
+    name_columns = max(12, *(len(latent.name) + 1 for latent in card.latents))
     latent_text = "\n".join(
-        f"  {index:>2}  {printable(latent.name):<12}{latent.low:8.3f} to {latent.high:7.3f}   "
+        f"  {index:>2}  {printable(latent.name):<{name_columns}}{latent.low:8.3f} to {latent.high:7.3f}   "
         f"default {latent.default:7.3f}{printable(latent.remark and f'   {latent.remark}')}"
         for index, latent in enumerate(card.latents)
     )
