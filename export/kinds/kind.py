@@ -17,7 +17,7 @@ from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.model.card import Card
 from ...host.model.model import Model
-from ...host.preset.library import FIRST_KNOB_CC, Patch, default_knobs
+from ...host.preset.library import FIRST_KNOB_CC, Patch
 from ...host.preset.preset import LatentSettings, Preset
 from ...host.signal import window
 from ...host.units import MIDDLE_C
@@ -118,13 +118,13 @@ class ExportKind:
 
 
 def preset_of(model: Model, **parts: Any) -> Preset:
-    """Return a preset of a model's default code; ``parts`` are its other fields."""
+    """Return a preset of a model's default code; ``parts`` are its other fields, with maps ``cc``."""
     card = model.card
-    last_cc = FIRST_KNOB_CC + len(default_knobs(card)) - 1
+    numbers = [entry.number for entry in parts["cc"] if entry.number is not None and entry.number >= FIRST_KNOB_CC]
     return Preset(
         format=1,
         model=model.path.name,
-        description=f"{card.name}: knobs on CC {FIRST_KNOB_CC} to {last_cc}",
+        description=f"{card.name}: knobs on CC {min(numbers)} to {max(numbers)}",
         model_sha256=model.sha256,
         latent=LatentSettings(values=[latent.default for latent in card.latents]),
         **parts,

@@ -13,12 +13,12 @@ from ...host.engines.spectrum.noise_voicing import LOOP_FRAMES, STRIDE, NoiseVoi
 from ...host.engines.spectrum.partial_analysis import fundamentals
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.card_fields import PITCH_CLASSES
-from ...host.kinds.spectrum import SpectrumKind
-from ...host.model.card import in_deviations
+from ...host.kinds.spectrum import VIBRATO, SpectrumKind
+from ...host.model.card import Card, in_deviations
 from ...host.model.gesture import instrument_of
 from ...host.model.model import Model
-from ...host.preset.library import Patch, default_knobs, default_macros, macro_knobs
-from ...host.preset.preset import EnvelopeSettings, PlaySettings, Preset
+from ...host.preset.library import FIRST_MACRO_CC, Patch
+from ...host.preset.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ...host.signal import chroma, window
 from ...host.units import INAUDIBLE_HZ, semitones_to_ratio
 from .kind import LEAST_POWER, RATE, ExportKind, TargetSound, View, preset_of
@@ -147,8 +147,49 @@ SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 NOTE_SECONDS = 0.5
 
 
+# Sound controllers with these meanings in General MIDI 2; 70, "sound variation", is variety.
+BRIGHTNESS_CC, TIMBRE_CC, ATTACK_CC, VIBRATO_CC, VARIETY_CC = 74, 71, 73, 77, 70
+FREE_CC = (*range(70, 80), *range(20, 26))  # eight-knob keyboards send 70 to 77; MIDI leaves 20 to 25 free
+LONGEST_ATTACK_SECONDS, ATTACK_CURVE = 2.0, 3.0  # half of the knob is a quarter of a second
+
+
+def knobs(model: Model) -> list[CCMap]:
+    """Return maps in display order: brightness, noise, attack, vibrato and variety, if present, then other latents.
+
+    Brightness and noise are on general purpose controllers too, as the macros of older models.
+    """
+    card, gestures = model.card, model.gestures
+    indices = {latent.name: index for index, latent in enumerate(card.latents)}
+    named_maps = [
+        latent_knob(card, indices[name], number)
+        for name, number in (("brightness", BRIGHTNESS_CC), ("noise", TIMBRE_CC))
+        if name in indices
+    ]
+    attack = "envelope.attack_seconds"
+    control_maps = [CCMap(number=ATTACK_CC, target=attack, low=0.0, high=LONGEST_ATTACK_SECONDS, curve=ATTACK_CURVE)]
+    if gestures is not None and gestures.vibrates:
+        control_maps.append(CCMap(number=VIBRATO_CC, target=VIBRATO, low=0.0, high=2.0))
+    if gestures is not None:
+        control_maps.append(CCMap(number=VARIETY_CC, target="gesture.variety", low=0.0, high=1.0))
+    first_maps = [*named_maps, *control_maps]
+    used_numbers, used_targets = {entry.number for entry in first_maps}, {entry.target for entry in first_maps}
+    free_numbers = [number for number in FREE_CC if number not in used_numbers]
+    free_indices = [index for index, target in enumerate(card.latent_targets) if target not in used_targets]
+    other_maps = [latent_knob(card, *pair) for pair in zip(free_indices, free_numbers, strict=False)]
+    general_maps = [
+        entry.model_copy(update={"number": FIRST_MACRO_CC + place}) for place, entry in enumerate(named_maps)
+    ]
+    return [*first_maps, *other_maps, *general_maps]
+
+
+def latent_knob(card: Card, index: int, number: int) -> CCMap:
+    low, high = card.spans[index]
+    return CCMap(number=number, target=f"latent.{index}", low=low, high=high)
+
+
 def preset(model: Model) -> Preset:
-    edge_seconds = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes have their own
+    # Notes with gestures have their own: an attack of 0 keeps theirs.
+    edge_seconds = {"attack_seconds": 0.0} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}
     play: dict[str, Any] = {"mode": "poly", "voices": 16}
     if model.gestures:
         default_code = np.array([latent.default for latent in model.card.latents])
@@ -158,8 +199,7 @@ def preset(model: Model) -> Preset:
         model,
         play=PlaySettings(**play),
         envelope=EnvelopeSettings(decay_seconds=0.1, sustain=1.0, **edge_seconds),
-        cc=[*default_knobs(model.card), *macro_knobs(model.card)],
-        macro=default_macros(model.card),
+        cc=knobs(model),
     )
 
 

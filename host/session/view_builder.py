@@ -70,13 +70,21 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
 def controls(
     preset: Preset, model: Model, knobs: Mapper, sources: Mapping[str, Sequence[Modulation]] = MappingProxyType({})
 ) -> Iterator[ControlView]:
-    """Controls in display order; those of gestures only if the model has any, of vibrato likewise."""
+    """Controls in display order; those of gestures only if the model has any, of vibrato likewise.
+
+    Maps down to the last of a latent come first, in the file's order: so a preset chooses the first knobs of panels and
+    plugins.
+    """
     card = model.card
     idle_targets = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
     spans_by_target = {target: span for target, span in knobs.ranges.items() if target not in idle_targets}
+    mapped_targets = [cc_map.target for cc_map in preset.cc]
+    while mapped_targets and not mapped_targets[-1].startswith("latent."):
+        mapped_targets.pop()
     places_by_target, titles_by_target = _places(preset, card), names_by_target(preset, card)
     choices_by_target = kind_of(card).choices(card)
-    order = {target: index for index, target in enumerate(places_by_target)}  # effects come last, by number
+    display_order = dict.fromkeys([*mapped_targets, *places_by_target])
+    order = {target: index for index, target in enumerate(display_order)}  # effects come last, by number
     descriptions_by_target = {
         f"latent.{latent_index}": printable(latent.remark) for latent_index, latent in enumerate(card.latents)
     }

@@ -1,20 +1,22 @@
-// The large sliders: the volume; beside the map macros, morph and latents.
+// The large sliders: the volume; beside the map macros, morph, and all controls down to the last latent.
 
 import { $ } from "./dom.js";
 import { Slider } from "./slider.js";
 
 const MOST = 8; // beside the map
 const LEAST = 4; // up to which other controls fill them up
-const ORDER = ["macro", "morph", "latent"]; // groups that come first
+const ORDER = ["macro", "morph"]; // groups that come first
 const FILL = ["envelope", "grain", "clip", "stream", "play", "effects"];
 
 export function knobs(state, learn, sliders) {
   let form = "";
 
   function largeControls() {
-    const controlsIn = (groups) => groups.flatMap((group) => state.controls.filter((control) => control.group === group && control.target !== "gain"));
-    const leading = controlsIn(ORDER).slice(0, MOST);
-    return leading.length < LEAST ? [...leading, ...controlsIn(FILL)].slice(0, LEAST) : leading;
+    const controls = state.controls.filter(({ target }) => target !== "gain");
+    const controlsIn = (groups) => groups.flatMap((group) => controls.filter((control) => control.group === group));
+    const mapped = controls.slice(0, controls.findLastIndex(({ group }) => group === "latent") + 1);
+    const leading = [...controlsIn(ORDER), ...mapped.filter(({ group }) => !ORDER.includes(group))].slice(0, MOST);
+    return leading.length < LEAST ? [...new Set([...leading, ...controlsIn(FILL)])].slice(0, LEAST) : leading;
   }
 
   function build() {
