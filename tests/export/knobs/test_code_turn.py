@@ -1,13 +1,17 @@
 """Turned code spaces: the same frames, with brightness and noise on latents 0 and 1."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from timbrel.export.code_turn import DEVIATION, MIDDLE, CodeTurn, code_turn
+from timbrel.export.families.partials import PartialsDecoder
+from timbrel.export.graphs import trace
 from timbrel.export.knob_names import in_order
 from timbrel.export.knobs import NAMES, measure_knobs
+from timbrel.host.voice.network import network_of as known_network
 from timbrel.train.families.partials.network import PartialsAutoencoder
 from timbrel.train.families.recipes import load_recipe
 
@@ -114,6 +118,22 @@ def test_a_turned_network_of_partials_sounds_the_same():
     rows = -60 * torch.rand(5, recipe.frames.harmonics + recipe.frames.bands)
     pitches = torch.linspace(40, 80, 5)
     same_sound(network, some_turn(recipe.network.latents), (rows, pitches), pitches)
+
+
+def test_the_core_knows_the_graph_of_a_turned_decoder_and_reads_its_turned_weights():
+    layers = ["network.encoder=[64]", "network.decoder=[64,64,64]"]
+    recipe = load_recipe("tuned-partials", [*layers, "frames.low=40", "frames.high=80"])
+    network = PartialsAutoencoder(recipe)
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)  # the exporter leaves out an addition of 0
+    network = some_turn(recipe.network.latents).of(network)
+    inputs = {"latent": torch.rand(3, recipe.network.latents), "pitch": 60 + torch.rand(3, 1)}
+    graph = trace(PartialsDecoder(network), inputs, ["frame"], "voice")
+    found = known_network(SimpleNamespace(read_bytes=graph.SerializeToString))
+    first_layer = network.decoder[0]
+    np.testing.assert_array_equal(found.weights[0], first_layer.weight.T.detach().numpy())
+    np.testing.assert_array_equal(found.biases[0], first_layer.bias.detach().numpy())
 
 
 @torch.no_grad()
