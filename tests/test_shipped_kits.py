@@ -1,11 +1,21 @@
 """The kits that ship: drums on their General MIDI keys, digits on white ones, and tunes that play all of them."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
-from timbrel.host.events import NoteOff, NoteOn
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from timbrel.export.fidelity.dynamics import performed_sides
+from timbrel.export.first_preset import peaks_dbfs, played
+from timbrel.host.engines.clip.synthesis import sound_of
+from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.kinds.clip import hits
+from timbrel.host.kinds.general_midi_drums import DRUMS
 from timbrel.host.midi.files import read_performance
 from timbrel.host.model.encoder import encoder_path
 from timbrel.host.model.model import Model
@@ -35,6 +45,10 @@ WORDS = ("digits-keys", "digits-gan")
 TUNES = {"drum-kit": "drum-kit", "digits-keys": "digits-keys", "digits-gan": "digits-keys"}  # by kit
 LARGEST = 6_000_000  # bytes of a file
 WHITE = (60, 62, 64, 65, 67, 69, 71, 72, 74, 76)
+RECORDED = ("stereo-kit", "spoken-words")  # their models contain the recordings
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TOGETHER = 9_000_000  # bytes of the models of recorded kits, with their encoders
+EXCLUSIVE = {"hats": (42, 44, 46), "whistles": (71, 72), "guiros": (73, 74), "cuicas": (78, 79), "triangles": (80, 81)}
 
 
 def sounded(patch, *keys, apart=0.3, seconds=2.0):
@@ -138,6 +152,161 @@ def test_its_tune_plays_every_key_and_no_other_and_nothing_is_remarked(name):
 def test_drums_that_no_kit_plays_are_remarked():
     performance = read_performance(shipped_tunes()["drum-kit"], RATE)
     assert "channel 10, drums in General MIDI, is played by gm-keys" in remarks(performance, "gm-keys", ())[0]
+
+
+def recorded_hits(name):
+    """Return the preset, and each key's recordings with their velocities."""
+    patch = open_patch(name)
+    return patch, hits(patch.preset.keys, patch.model.card)
+
+
+def struck_alone(patch, key, velocity, length):
+    """Return both sides of a single strike, [2, length], at the model's rate."""
+    sides = performed_sides(patch, [NoteOn(0, 0, key, velocity), NoteOff(100, 0, key)], length)[:, :length]
+    return np.pad(sides, ((0, 0), (0, length - sides.shape[1])))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_at_rest_a_key_is_its_recording_on_both_sides(name):
+    patch, hits_by_key = recorded_hits(name)
+    for key, (first, *others) in hits_by_key.items():
+        recording = patch.model.recordings.sides(first.recording)
+        recording = np.broadcast_to(recording, (2, recording.shape[1]))
+        is_layer = any(hit.velocity != first.velocity for hit in others)
+        sides = struck_alone(patch, key, first.velocity if is_layer else 64, recording.shape[1])
+        gain = (sides * recording).sum() / np.square(recording).sum()
+        np.testing.assert_allclose(sides, gain * recording, atol=1e-4 * np.abs(sides).max(), err_msg=f"key {key}")
+
+
+def test_the_stereo_kit_has_all_drums_of_general_midi_each_by_its_name():
+    patch, hits_by_key = recorded_hits("stereo-kit")
+    assert {entry.key: entry.sound for entry in patch.preset.keys} == DRUMS
+    names = {key: {patch.model.card.recordings[hit.recording].name for hit in hits_by_key[key]} for key in DRUMS}
+    assert all(name.startswith(DRUMS[key]) for key in DRUMS for name in names[key])
+
+
+def test_hats_ride_bell_and_toms_of_the_stereo_kit_are_in_stereo():
+    patch, hits_by_key = recorded_hits("stereo-kit")
+    for key in (41, 42, 44, 46, 49, 51, 53):
+        left, right = patch.model.recordings.sides(hits_by_key[key][0].recording)
+        assert np.square(left - right).sum() > 0.01 * np.square(left + right).sum(), DRUMS[key]
+
+
+def test_kicks_and_snares_of_the_stereo_kit_have_a_recording_for_each_dynamic():
+    patch, hits_by_key = recorded_hits("stereo-kit")
+    for key in (35, 36, 38, 40):
+        assert sorted(hit.velocity for hit in hits_by_key[key]) == [64, 96, 127]
+        soft, usual, hard = (struck_alone(patch, key, velocity, RATE) for velocity in (40, 90, 120))
+        for one, other in ((soft, usual), (usual, hard)):
+            assert np.vdot(one, other) < 0.999 * np.linalg.norm(one) * np.linalg.norm(other)
+
+
+@pytest.mark.parametrize("group", EXCLUSIVE)
+def test_drums_that_one_hand_plays_choke_each_other(group):
+    patch = open_patch("stereo-kit")
+    assert {entry.key for entry in patch.preset.keys if entry.choke == group} == set(EXCLUSIVE[group])
+    short, long = EXCLUSIVE[group][0], EXCLUSIVE[group][-1]
+    cut, closed = (sounded(patch, *keys, apart=0.1) for keys in ((long, short), (short,)))
+    after, delay = slice(round(0.12 * RATE), None), round(0.1 * RATE)
+    np.testing.assert_allclose(cut[after], np.pad(closed, (delay, 0))[: len(cut)][after], atol=1e-4)
+
+
+def test_the_stereo_kit_keeps_the_balance_of_its_soundfont():
+    """Peaks at velocity 127, in dB under the snare's, as FluidSynth plays the soundfont without effects."""
+    peaks = peaks_dbfs(open_patch("stereo-kit"), [36, 38, 42, 46, 49, 51])
+    below_snare = {key: peaks[38] - peak for key, peak in peaks.items() if key != 38}
+    assert below_snare == pytest.approx({36: 4.1, 42: 11.1, 46: 10.9, 49: 6.2, 51: 8.4}, abs=0.3)
+
+
+def test_spoken_words_has_three_voices_on_white_keys_six_by_turns_from_middle_c():
+    patch, hits_by_key = recorded_hits("spoken-words")
+    names = {
+        key: [patch.model.card.recordings[hit.recording].name for hit in taken] for key, taken in hits_by_key.items()
+    }
+    for digit, key in zip(DIGITS, WHITE, strict=True):
+        assert sorted(names[key]) == sorted(f"{digit} rr{take}" for take in range(1, 13))
+        assert (names[key - 24], names[key + 24]) == ([f"{digit} rr5"], [f"{digit} rr1"])
+    assert len(names) == 30
+
+
+def test_each_strike_of_a_word_is_another_recording():
+    takes = np.split(sounded(open_patch("spoken-words"), *[64] * 4, apart=1, seconds=4), 4)
+    for one, other in itertools.pairwise(takes):
+        assert abs(np.vdot(one, other)) < 0.5 * np.linalg.norm(one) * np.linalg.norm(other)
+
+
+def turned(patch, key, controller):
+    """Return a strike with a controller at its lower end and at its upper one, [2, samples]."""
+    strikes = [[ControlChange(0, 0, controller, value), NoteOn(RATE // 10, 0, key, 100)] for value in (0, 127)]
+    return [played(patch, strike, 2 * RATE)[0, RATE // 10 :] for strike in strikes]
+
+
+def ringing_seconds(sound):
+    """Where nine tenths of its energy lie before."""
+    energy = np.cumsum(np.square(sound, dtype=np.float64))
+    return np.searchsorted(energy, 0.9 * energy[-1]) / RATE
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_knobs_of_recorded_kits_do_as_they_are_named(name):
+    patch = open_patch(name)
+    names = ["pitch", "start", "length", "reverse", "decay", "brightness"]
+    assert [macro.name for macro in patch.preset.macro] == names
+    keys = [entry.key for entry in patch.preset.keys][::3]
+    for controller, measure in ((16, middle_hz), (18, ringing_seconds), (20, ringing_seconds), (21, middle_hz)):
+        pairs = np.array([[measure(sound) for sound in turned(patch, key, controller)] for key in keys])
+        assert (pairs[:, 0] < pairs[:, 1]).mean() > 0.8, (controller, pairs)
+
+
+@pytest.mark.parametrize(("name", "key"), [("stereo-kit", 38), ("spoken-words", 60)])
+def test_start_begins_later_and_reverse_plays_backwards(name, key):
+    patch = open_patch(name)
+    whole, later = turned(patch, key, 17)
+    assert np.square(later).sum() < np.square(whole).sum()
+    forwards, backwards = turned(patch, key, 19)
+    correlations = np.fft.irfft(np.fft.rfft(forwards) * np.fft.rfft(backwards))  # of one with the other's reverse
+    assert correlations.max() > 0.95 * np.square(forwards).sum()
+
+
+def test_no_take_of_a_word_comes_nearer_to_full_scale_than_a_decibel():
+    """`peaks_dbfs` measures each key's first take."""
+    patch = open_patch("spoken-words")
+    for key in WHITE:
+        strikes = [NoteOn(take * RATE, 0, key, 127) for take in range(12)]
+        assert np.abs(played(patch, strikes, 12 * RATE)).max() <= 10 ** (-1 / 20), key
+
+
+def coefficients(sound, rate):
+    """Return mean mel-frequency cepstral coefficients of twelve equal parts of a word."""
+    word, _ = librosa.effects.trim(np.pad(sound, 512) / np.abs(sound).max(), top_db=35, frame_length=256, hop_length=64)
+    found = librosa.feature.mfcc(y=word, sr=rate, n_mfcc=16, n_fft=256, hop_length=64, n_mels=40, fmin=80)
+    return np.concatenate([part.mean(1) for part in np.array_split(found, 12, axis=1)])
+
+
+def test_every_recorded_word_is_heard_as_its_digit_and_none_is_faint():
+    """The judge has learned words of an older model, digits-spoken, at the codes of its own training recordings."""
+    older, patch = Model(shipped_models()["digits-spoken"]), open_patch("spoken-words")
+    known = [mark for mark in older.card.landmarks if mark.label in older.card.labels]
+    labels = np.array([older.card.labels.index(mark.label) for mark in known])
+    frames = older.decode(np.array([mark.latent for mark in known], np.float32), np.eye(10, dtype=np.float32)[labels])
+    words = sound_of(older.card)(frames)
+    judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
+    judge.fit(np.stack([coefficients(word, older.card.sample_rate) for word in words]), labels)
+    card, recordings = patch.model.card, patch.model.recordings
+    sounds = [recordings.sides(index)[0] for index in range(len(card.recordings))]
+    digits = np.array([DIGITS.index(recording.label) for recording in card.recordings])
+    heard = judge.predict(np.stack([coefficients(sound, card.sample_rate) for sound in sounds]))
+    assert (heard == digits).mean() > 0.9
+    assert min(np.sqrt(np.square(sound).mean()) for sound in sounds) > 0.02
+
+
+def test_models_with_recordings_are_small_and_state_licence_and_credits():
+    models = [open_patch(name).model for name in RECORDED]
+    assert sum(path.stat().st_size for model in models for path in (model.path, encoder_path(model.path))) < TOGETHER
+    assert [(model.card.license, model.card.credits.split(" by ")[0]) for model in models] == [
+        ("MIT", "FluidR3 GM"),
+        ("CC-BY-SA-4.0", "Free Spoken Digit Dataset"),
+    ]
 
 
 def test_its_files_are_small_and_say_where_the_sounds_are_from(patch):
