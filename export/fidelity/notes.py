@@ -27,6 +27,7 @@ RANGE_DB = 50.0  # below it: its end
 RELEASED_DB_SECOND = 60.0  # a faster fall is a release: rooms decay by 60 dB a second, strings ring longer
 SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # range below the loudest moment where a note is held; fall after a release
 RISEN_DB, STRUCK_SECONDS = 3.0, 0.1  # under the loudest moment, and after that: a struck string falls fast at first
+RELEASED_SECONDS = 0.1  # kept after a known release, though the note may have fallen below its range
 FARTHEST_TUNING = 0.75  # semitones between a note and that of its name: further off, the name counts otherwise, or lies
 FEWEST_NAMED, NAMED_SHARE = 4, 0.75  # notes of an instrument so near to their names, and the share of them
 MOST_TUNED = 1024  # notes of a corpus that tell how instruments are tuned
@@ -213,7 +214,7 @@ def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
     The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
     tone, or the end of a decaying one. A fall by 15 dB as fast and without return is the release too, from within 20 dB
     of the loudest moment, 0.1 s after the attack or later: then noise and knocks may follow. High strings fall as fast
-    when struck, and ring on.
+    when struck, and ring on. A corpus that says when notes were released decides.
     """
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
@@ -239,6 +240,10 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     fallen_step = stop_step + round(RELEASED_DB / RELEASED_DB_SECOND / MOMENT_SECONDS)
     if is_sounding.any() and note_levels[fallen_step:].max(initial=-np.inf) <= note_levels[stop_step] - RELEASED_DB:
         release_step = stop_step
+    if (held_seconds := single.clip.held_seconds) is not None:
+        release_step = min(round(held_seconds / MOMENT_SECONDS) - first_step, len(note_levels) - 1)
+        released_step = first_step + release_step + round(RELEASED_SECONDS / MOMENT_SECONDS)
+        last_step = max(last_step, min(released_step, len(step_levels) - 1))
     start_sample, stop_sample = (round(step * MOMENT_SECONDS * rate) for step in (first_step, last_step + 1))
     return RecordedNote(
         single,

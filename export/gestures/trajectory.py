@@ -24,7 +24,7 @@ from ...host.units import INAUDIBLE_HZ, midi_to_hz
 from ...train.families.partials.data import split_frames
 from ..fidelity.floors import frames_of
 from ..fidelity.measures import HOP, RINGING_DB_SECOND, SpectralPeaks, course, fall_db_second, spectral_peaks
-from ..fidelity.notes import RecordedNote, tuned
+from ..fidelity.notes import RANGE_DB, RecordedNote, tuned
 from .code_fitting import LONGEST_SECONDS, CodeFitter
 
 Steps = npt.NDArray[np.int8]
@@ -48,7 +48,7 @@ LEVELS_AT, CODES_AT, RELEASE_LEVELS_AT, RELEASE_CODES_AT = (
     np.array(grid) / 1000 for grid in (LEVELS_MS, CODES_MS, RELEASE_LEVELS_MS, RELEASE_CODES_MS)
 )
 SHARP_SECONDS = 0.02  # up to here levels are those of 10 ms windows, later ones means around each moment
-RINGS_DB = -30.0  # relative to the maximum, at release: a softer note rang out and was not released
+RINGS_DB = -30.0  # relative to the maximum, at release: a softer note rang out, if nobody says that it was released
 SHORTEST_RELEASE = 0.08  # seconds: a shorter recording says nothing about the release
 STEEPEST_DB_SECOND = 300.0  # limit for extrapolated releases
 STEADY = (0.5, 0.9)  # the part of a held note that continues under a longer key: ends before the player stops
@@ -179,7 +179,7 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
         is_sounding & ((frame_times <= note.held_seconds) | (frame_times == frame_times[is_sounding][0]))
     )
     held_codes = coder.encoded(frames[held_frames], np.full(len(held_frames), condition)).astype(np.float64)
-    has_rung_out = levels[release_index] <= RINGS_DB
+    has_rung_out = levels[release_index] <= (RINGS_DB if note.single.clip.held_seconds is None else -RANGE_DB)
     decay_db_second = _fall(levels[: release_index + 1])
     fall = decay_db_second if has_rung_out else 0.0
     is_released = not has_rung_out and (len(levels) - 1 - release_index) * MOMENT_SECONDS >= SHORTEST_RELEASE

@@ -141,10 +141,9 @@ def test_a_note_is_heard_after_its_release_if_asked(tmp_path):
     options = {"programs": [48], "seconds": 0.5, "channels": 1}
     render(tmp_path / "cut", **options)
     render(tmp_path / "released", release_seconds=0.4, **options)
-    cut, released = (
-        corpus.samples(corpus.clips()[0])
-        for corpus in (Corpus.open(tmp_path / "cut"), Corpus.open(tmp_path / "released"))
-    )
+    corpora = [Corpus.open(tmp_path / name) for name in ("cut", "released")]
+    assert [corpus.clips()[0].held_seconds for corpus in corpora] == [None, 0.5]
+    cut, released = (corpus.samples(corpus.clips()[0]) for corpus in corpora)
     assert (len(cut), len(released)) == (22050, 22050 + 17640)
     np.testing.assert_array_equal(released[:21000], cut[:21000])
     held, later, last = (np.abs(released[start : start + 2205]).max() for start in (19000, 23500, 37000))

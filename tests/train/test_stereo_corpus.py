@@ -12,6 +12,7 @@ from scipy.signal import resample_poly
 from timbrel.host.errors import UserError
 from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.clip_table import FORMAT
 from timbrel.train.corpus.content import survey_sounds
 from timbrel.train.corpus.loops import mix_loop_to_mono
 from timbrel.train.corpus.store import Corpus, writing
@@ -292,8 +293,9 @@ def test_damaged_sides_are_refused(wide, tmp_path):
 
 
 def as_format_2(folder: Path) -> None:
-    """Take from a mono corpus all that format 3 added."""
-    (folder / "clips-1" / "sides_start.npy").unlink()
+    """Take from a mono corpus all that formats 3 and 4 added."""
+    for column in ("sides_start", "held_seconds"):
+        (folder / "clips-1" / f"{column}.npy").unlink()
     manifest = json.loads((folder / "corpus.json").read_text())
     for shard in manifest["shards"]:
         assert shard.pop("sides_length") == 0
@@ -306,7 +308,7 @@ def test_a_corpus_of_format_2_opens_and_grows_by_stereo_sounds(sounds, corpus, t
     as_format_2(corpus)
     before, opened = bytes_of(corpus), Corpus.open(corpus)
     for clip, expected in zip(opened.clips(), samples, strict=True):
-        assert (opened.channels(clip), clip.sides_start) == (1, None)
+        assert (opened.channels(clip), clip.sides_start, clip.held_seconds) == (1, None, None)
         assert np.array_equal(opened.samples(clip), expected)
         assert np.array_equal(opened.sides(clip), [expected, expected])
     assert bytes_of(corpus) == before
@@ -314,13 +316,20 @@ def test_a_corpus_of_format_2_opens_and_grows_by_stereo_sounds(sounds, corpus, t
     build([tmp_path / "new.wav"], corpus, append=True)
     grown = Corpus.open(corpus)
     assert [grown.channels(clip) for clip in grown.clips()] == [1] * 10 + [2]
-    assert json.loads((corpus / "corpus.json").read_text())["format"] == 3
+    assert json.loads((corpus / "corpus.json").read_text())["format"] == FORMAT
 
 
-def test_splits_dealt_to_a_corpus_of_format_2_make_it_format_3(corpus):
+def test_a_corpus_of_format_3_knows_no_releases(corpus):
+    (corpus / "clips-1" / "held_seconds.npy").unlink()
+    manifest = json.loads((corpus / "corpus.json").read_text())
+    (corpus / "corpus.json").write_text(json.dumps(manifest | {"format": 3}))
+    assert [clip.held_seconds for clip in Corpus.open(corpus).clips()] == [None] * 10
+
+
+def test_splits_dealt_to_a_corpus_of_format_2_make_it_the_newest(corpus):
     as_format_2(corpus)
     opened = Corpus.open(corpus)
     dealt = opened.deal({clip.name: "train" for clip in opened.clips()})
     assert [clip.sides_start for clip in dealt.clips()] == [None] * 10
-    assert json.loads((corpus / "corpus.json").read_text())["format"] == 3
+    assert json.loads((corpus / "corpus.json").read_text())["format"] == FORMAT
     assert len(Corpus.open(corpus).clips("train")) == 10

@@ -30,7 +30,9 @@ TEXTS = ("name", "group", "label")  # columns of text
 _NUMBERS = {  # the other columns; -1 and NaN stand for None
     "split": "u1", "shard": "<i4", "start": "<i8", "length": "<i8", "key": "<i2", "program": "<i2", "velocity": "<i2",
     "tempo_bpm": "<f8", "beats": "<i4", "onset_seconds": "<f8", "slurred": "?", "peak": "<f4", "sides_start": "<i8",
+    "held_seconds": "<f8",
 }  # fmt: skip
+_SINCE = {"sides_start": 3, "held_seconds": 4}  # the formats that have a column, where not all do
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Clip:
     is General MIDI's, from 0, ``tempo_bpm`` a loop's source's. Notes of melodies have ``onset_seconds`` after the first
     sound; ``slurred`` ones have no attack. ``peak`` is the largest absolute sample, of the sides if there are two, None
     if not measured. ``sides_start`` is the first sample of the left side in the shard's file of sides, None for a clip
-    of one channel.
+    of one channel. ``held_seconds`` is the time from the clip's beginning to the release, where it is known.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Clip:
     slurred: bool = False
     peak: float | None = None
     sides_start: int | None = None
+    held_seconds: float | None = None
 
 
 def recording_of(clip: Clip) -> str:
@@ -158,7 +161,7 @@ class ClipTable:
 
     @classmethod
     def open(cls, folder: Path, manifest_format: int) -> Self:
-        """Map the columns in ``folder``. Format 2 has no sides.
+        """Map the columns in ``folder``; those that its format has not are empty.
 
         Raises:
             ValueError: one is missing, or they do not fit together.
@@ -168,9 +171,10 @@ class ClipTable:
             return mapped_array(folder / f"{name}.npy")
 
         text_columns = {name: Texts(mapped(f"{name}_ends"), mapped(f"{name}_utf8")) for name in TEXTS}
-        numbers = {name: mapped(name) for name in _NUMBERS if name != "sides_start" or manifest_format > 2}
-        if manifest_format == 2:
-            numbers["sides_start"] = np.broadcast_to(np.array(-1, _NUMBERS["sides_start"]), len(numbers["start"]))
+        numbers = {name: mapped(name) for name in _NUMBERS if _SINCE.get(name, 0) <= manifest_format}
+        for name, dtype_name in _NUMBERS.items():
+            if name not in numbers:
+                numbers[name] = np.broadcast_to(np.array(_number(None, dtype_name), dtype_name), len(numbers["start"]))
         table = cls(numbers, text_columns)
         dtype_pairs = [(table.numbers[name].dtype, np.dtype(dtype_name)) for name, dtype_name in _NUMBERS.items()]
         if any(dtype != expected_dtype for dtype, expected_dtype in dtype_pairs):
@@ -275,7 +279,7 @@ def _value(stored: Any) -> Any:
     return None if number == -1 else number
 
 
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 
 MANIFEST = "corpus.json"
 CONTINUE_HINT = "run the same command again to go on"
@@ -319,7 +323,7 @@ def sides_name(file: str) -> str:
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2, 3] = FORMAT
+    format: Literal[2, 3, 4] = FORMAT
     name: str
     rate: int = Field(gt=0)
     hop: int = Field(default=HOP, ge=HOP, le=HOP)

@@ -362,6 +362,7 @@ def render_soundfont(
                         key=note,
                         program=program,
                         velocity=velocity,
+                        held_seconds=seconds if release_seconds else None,
                         sides=sides,
                     )
         if not writer.clips:

@@ -273,6 +273,7 @@ class Writer:
         beats: int | None = None,
         onset_seconds: float | None = None,
         slurred: bool = False,
+        held_seconds: float | None = None,
         sides: Samples | None = None,
     ) -> None:
         """Add a clip: mono samples [length], pitch [ceil(length / 1024)], and sides [2, length] of a stereo sound."""
@@ -287,6 +288,7 @@ class Writer:
             shard=len(self._shards) - 1, start=start, length=len(samples), peak=peak, name=name, group=group,
             label=label, key=key, program=program, velocity=velocity, tempo_bpm=tempo_bpm, beats=beats,
             onset_seconds=onset_seconds, slurred=slurred, sides_start=sides_start,
+            held_seconds=held_seconds,
         )  # fmt: skip
         self.add(clip, track)
 
@@ -399,7 +401,7 @@ def _read(path: Path) -> tuple[Manifest, Table]:
         format_number = _Format.model_validate_json(text).format
         if format_number == 1:
             return read_format_1(path.parent, text)
-        if format_number not in (2, FORMAT):
+        if format_number not in range(2, FORMAT + 1):
             raise UserError(
                 f"corpus {path.parent} has format {format_number}, this timbrel reads formats 1 to {FORMAT}; "
                 "build the corpus again"

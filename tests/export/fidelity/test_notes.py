@@ -39,6 +39,16 @@ def test_what_rings_out_is_held_to_its_end():
     assert note.held_seconds == pytest.approx(50 / 40, abs=0.05)
 
 
+@pytest.mark.parametrize("held", [0.4, 1.2])
+def test_a_known_release_decides_and_what_follows_it_stays(held):
+    """This one falls by 40 dB a second all the time, as organs in churches do after a release."""
+    time = np.arange(2 * RATE) / RATE
+    sound = (tone(60, seconds=2.0, held=9.0) * 10 ** (-40 * time / 20)).astype(np.float32)
+    note = cut(single(60, held_seconds=held), sound, RATE)
+    assert note.held_seconds == pytest.approx(held, abs=0.002)
+    assert len(note.sound) / RATE == pytest.approx(max(50 / 40, held + 0.1), abs=0.03)
+
+
 def test_slides_are_no_single_notes(tmp_path):
     corpus = note_corpus(tmp_path / "c", [("train", 60, {}), ("test", None, {}), ("test", 61.3, {})])
     [found] = singles(corpus, "test")
