@@ -62,13 +62,14 @@ def pitch_track(samples: Sliceable, rate: int, noise: float = 0.0) -> Samples:
 
 
 def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
-    """Return the label ``key`` in non-silent frames, moved by measured octaves (organ stops); shapes as `pitch_track`.
+    """Return the label ``key`` in non-silent frames, moved down by measured octaves (organ stops).
 
-    It stays if another pitch class is measured.
+    Shapes are as in `pitch_track`. It stays if another pitch class is measured, or a higher octave: plucked strings
+    have weak odd partials there.
     """
     notes, is_sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)), 0.0)
     voiced_notes = notes[np.isfinite(notes)]
-    return np.where(is_sounding, key + _octaves_away(voiced_notes, key, int(is_sounding.sum())), np.nan).astype(
+    return np.where(is_sounding, key + min(_octaves_away(voiced_notes, key, int(is_sounding.sum())), 0), np.nan).astype(
         np.float32
     )
 
