@@ -12,7 +12,7 @@ from ...host.spectra import centred_frames, mel_triangles
 from ...train.corpus.clip_table import Clip
 from ...train.corpus.store import Corpus
 from ...train.sampling import thinned
-from .measures import SUSTAIN_RANGE_DB, SUSTAINED
+from .measures import SUSTAIN_RANGE_DB, SUSTAINED, windowed
 
 FRAME, HOP = 4096, 1024
 MOST_CLIPS = 256  # of a corpus
@@ -103,7 +103,7 @@ def sides_distance(recording: Array, rendition: Array, rate: int) -> SidesDistan
 def _spectra(sides: Array) -> npt.NDArray[np.complex64]:
     """Transforms of sides, [2, frames, bins]."""
     shape = window("hann", FRAME)
-    return np.stack([np.fft.rfft(centred_frames(side, FRAME, HOP) * shape) for side in sides])
+    return np.stack([np.fft.rfft(windowed(side, shape, HOP)) for side in sides])
 
 
 def _side_levels(sides: Array, rate: int) -> tuple[Doubles, Doubles]:

@@ -155,14 +155,24 @@ def mel(rate: int, frame_length: int = FRAME) -> Doubles:
     return mel_triangles(rate, frame_length, BANDS).T
 
 
+def windowed(sound: Array, shape: Array, hop: int) -> Array:
+    """Return frames of a sound, [frames, len(shape)], times a window and without their offset.
+
+    An offset is inaudible, and would count as the loudest part of some notes.
+    """
+    frames = centred_frames(sound, len(shape), hop)
+    offsets = (frames @ shape)[:, np.newaxis] / shape.sum()
+    shaped: Array = (frames - offsets) * shape
+    return shaped
+
+
 def course(sound: Array, rate: int, frame_length: int = FRAME) -> SpectralCourse:
     """Measure a sound, [samples], in periodic Hann windows, centered from the first sample on, a quarter apart.
 
     The padding is silence, whose shape is -80 dB in all bands.
     """
     window_shape = window("hann", frame_length)
-    frames = centred_frames(sound, frame_length, frame_length // OVERLAP)
-    magnitudes = np.abs(np.fft.rfft(frames * window_shape)).astype(np.float64)
+    magnitudes = np.abs(np.fft.rfft(windowed(sound, window_shape, frame_length // OVERLAP))).astype(np.float64)
     bin_powers = np.square(magnitudes)
     # over all bins, including negative frequencies
     total_powers = 2 * bin_powers.sum(1) - bin_powers[:, 0] - bin_powers[:, -1]

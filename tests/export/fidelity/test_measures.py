@@ -39,10 +39,11 @@ def test_bands_and_centroids_are_librosas():
     told = measured.shapes + measured.levels[:, None]
     asked = 10 * np.log10(bands)
     high = loud[:, None] & (measured.shapes > -79)
+    high[:, :2] = False  # librosa keeps the offset of a frame there
     away = (told - asked)[high]
     np.testing.assert_allclose(away, away.mean(), atol=1e-3)  # but for the unit
     centroid = librosa.feature.spectral_centroid(S=np.sqrt(power), sr=RATE)[0]
-    np.testing.assert_allclose(measured.brightness[loud], np.log2(centroid[loud]), atol=1e-4)
+    np.testing.assert_allclose(measured.brightness[loud], np.log2(centroid[loud]), atol=1e-2)
 
 
 def test_levels_are_those_of_sines_and_a_sines_power_lies_in_its_band():
@@ -77,6 +78,14 @@ def test_shape_is_the_difference_of_bands_whatever_the_level():
     assert shape_db(measured, course(np.float32(0.01) * dull, RATE)) == pytest.approx(
         shape_db(measured, other), abs=0.1
     )
+
+
+def test_an_offset_that_nobody_hears_changes_neither_shape_nor_level():
+    sound = (0.1 * np.random.default_rng(3).standard_normal(RATE)).astype(np.float32)
+    plain, offset = course(sound, RATE), course(sound + np.float32(0.5), RATE)
+    inside = slice(4, -4)  # frames across an end hear the step
+    assert np.abs(plain.shapes - offset.shapes)[inside].max() < 0.01
+    assert np.abs(plain.levels - offset.levels)[inside].max() < 0.01
 
 
 def test_envelope_is_the_deviation_of_the_difference_in_level():
