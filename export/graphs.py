@@ -105,6 +105,8 @@ class EncodedFrames:
         moves: measured effect of a latent, by name.
         sound: maps codes [codes, n] to audible features [codes, numbers].
         notes, velocities: MIDI pitches and velocities, [frames]; None where frames have none.
+        instruments: labels, [frames], empty where the recordings have none: ``labels`` are then their names; () if
+            each recording is a sound of its own.
     """
 
     latents: Array
@@ -116,6 +118,7 @@ class EncodedFrames:
     sound: Callable[[Array], Array] | None = None
     notes: Doubles | None = None
     velocities: Doubles | None = None
+    instruments: Sequence[str] = ()
 
     def ends(self) -> tuple[Array, Array]:
         """Return low and high ends of knobs, [n] each."""

@@ -59,12 +59,10 @@ def _names(positions: Doubles, codes: EncodedFrames) -> Iterator[KnobName]:
 def _names_by_label(positions: Doubles, codes: EncodedFrames) -> Iterator[KnobName]:
     """Yield pairs of labels of which most codes lie in a knob's outer quarters, those farthest apart first."""
     low_quartile, high_quartile = np.percentile(positions, QUARTERS)
-    words = np.array([_word(label) for label in codes.labels])
+    words = np.array([_word(label) for label in codes.instruments or codes.labels])
     low_ends, high_ends = list[tuple[float, float, str]](), list[tuple[float, float, str]]()
-    for word in np.unique(words):
+    for word in np.unique(words[words != ""]):
         is_worded = words == word
-        if codes.notes is not None and not codes.notes[is_worded].std():
-            continue  # the name of a recording, not of an instrument
         word_positions = positions[is_worded]
         low_share, high_share = np.mean(word_positions < low_quartile), np.mean(word_positions > high_quartile)
         if low_share >= END_SHARE:
@@ -83,5 +81,9 @@ def _name(low: str, high: str) -> str:
 
 
 def _word(label: str) -> str:
-    """Return a label in lower case without its last number, such as that of String Ensemble 1, or of a drawn code."""
-    return re.sub(r"(?<=\S)( no\.)? \d+$", "", label).lower()
+    """Return the words of a label or file name before its first number, in lower case; a bare number stays."""
+    name = re.sub(r"\.[a-z]\w{2,3}$| no\. \d+$", "", label, flags=re.IGNORECASE)  # a file's ending; drawn codes' number
+    words, number, _ = re.split(r"(\d|$)", name, maxsplit=1)
+    if number:  # without its mark, as in "snare_v1"
+        words = re.sub(r"[\W_]+\w?[\W_]*$", "", words)
+    return (words or name).replace("_", " ").lower()

@@ -551,6 +551,7 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
             moves=moves,
             notes=frame_notes if np.isfinite(frame_notes).all() else None,
             velocities=velocities_of(source.clip for source in training_sample.sources),
+            instruments=[source.clip.label for source in training_sample.sources],
             sound=lambda codes: network.levels(
                 torch.from_numpy(decode(network, codes, chroma_settings.trained[0]))
             ).numpy(),

@@ -210,6 +210,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             sound=sound,
             notes=pitches.astype(np.float64),
             velocities=velocities_of(origin.clip for origin in encoded_origins),
+            instruments=[origin.clip.label for origin in encoded_origins],
         )
         return Graphs(
             decoder=decoder,

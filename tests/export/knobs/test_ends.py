@@ -60,10 +60,10 @@ def test_the_knobs_of_one_instrument_are_named_by_key_and_velocity_in_the_direct
     assert named[0].moves == "correlates with the key by -1.00; moved"
 
 
-def test_a_recording_of_one_key_is_no_instrument():
+def test_names_of_recordings_without_a_label_are_no_instruments():
     notes = np.repeat((60.0, 61.0, 62.0), FRAMES // 3)
     labels = [f"tone-{note:.0f}" for note in notes]
-    [latent] = named_by_ends(latents("latent 0"), codes(notes, labels=labels, notes=notes))
+    [latent] = named_by_ends(latents("latent 0"), codes(notes, labels=labels, notes=notes, instruments=[""] * FRAMES))
     assert latent.name == "low … high"
 
 
@@ -74,6 +74,24 @@ def test_the_knobs_of_a_kit_have_the_names_of_recordings():
 
 
 def test_drawn_codes_of_a_word_are_of_one_word():
-    labels = [f"{('one', 'two')[frame % 2]} no. {frame // 2 + 1}" for frame in range(FRAMES)]
+    labels = [f"{('one', '2')[frame % 2]} no. {frame // 2 + 1}" for frame in range(FRAMES)]
     places = np.arange(FRAMES, dtype=float)
     assert named_by_ends(latents("latent 0"), codes(places, labels=labels)) == latents("latent 0")
+
+
+@pytest.mark.parametrize(
+    ("label", "word"),
+    [
+        ("String Ensemble 1", "string ensemble"),
+        ("sea_4-204618-a.flac", "sea"),
+        ("snare_v1", "snare"),
+        ("hand_clap.wav", "hand clap"),
+        ("hip-hop/plain 107.67bpm", "hip-hop/plain"),
+        ("7", "7"),
+        ("808 kick", "808 kick"),
+    ],
+)
+def test_an_end_has_the_words_of_a_name_without_its_number(label, word):
+    labels = [label] * 8 + ["other"] * 8
+    [latent] = named_by_ends(latents("latent 0"), codes(np.arange(16.0), labels=labels))
+    assert latent.name == f"{word} … other"
