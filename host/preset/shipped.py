@@ -16,7 +16,7 @@ MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
 DEMO = "five-systems"  # the tune of `timbrel demo`
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
-PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
+PARTS = {DEMO: {1: "electric-piano", 2: "lakeside-knobs", 3: "spoken-words", 4: "solo-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
 INSTRUMENTS = (
     *("grand-piano", "electric-piano", "church-organ", "nylon-guitar", "finger-bass", "string-ensemble", "mixed-choir"),
@@ -65,21 +65,18 @@ class Draft:
 
 def shipped_presets() -> dict[str, Path]:
     """By program number."""
-    files = {path.stem: path for path in PRESETS.glob("*.toml")}
-    return {name: files[name] for name in PROGRAMS if name in files}
+    return {name: PRESETS / f"{name}.toml" for name in PROGRAMS}
 
 
 def current_presets() -> dict[str, Path]:
     """Shipped presets without `earlier_presets`, in the order of lists."""
-    files, earlier_names = shipped_presets(), earlier_presets()
-    names = dict.fromkeys([*CURRENT, *files])
-    return {name: files[name] for name in names if name in files and name not in earlier_names}
+    files = shipped_presets()
+    return {name: files[name] for name in CURRENT}
 
 
 def earlier_presets() -> dict[str, str]:
     """Shipped presets of earlier versions; description with the name of the successor, by name."""
-    files = shipped_presets()
-    return {name: f"(earlier; now {successor})" for name, successor in SUCCESSORS.items() if successor in files}
+    return {name: f"(earlier; now {successor})" for name, successor in SUCCESSORS.items()}
 
 
 def shipped_models() -> dict[str, Path]:
