@@ -19,8 +19,8 @@ DEMO = "five-systems"  # the tune of `timbrel demo`
 PARTS = {DEMO: {1: "electric-piano", 2: "lakeside-knobs", 3: "spoken-words", 4: "solo-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
 INSTRUMENTS = (
-    *("grand-piano", "electric-piano", "church-organ", "nylon-guitar", "finger-bass", "string-ensemble", "mixed-choir"),
-    *("warm-pad", "solo-oboe", "saw-lead", "stereo-kit", "spoken-words"),
+    *("grand-piano", "electric-piano", "reed-organ", "jazz-vibraphone", "nylon-guitar", "finger-bass"),
+    *("string-ensemble", "mixed-choir", "warm-pad", "solo-oboe", "saw-lead", "stereo-kit", "spoken-words"),
 )
 # By program number, from 1: a preset keeps its number, so new ones come last.
 PROGRAMS = (
