@@ -114,7 +114,7 @@ def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with
 
 def test_devices_says_what_is_missing_and_what_to_do_without_it(timbrel_with):
     out, _ = timbrel_with("devices", ports="").communicate()
-    assert "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'\n" in out
+    assert "no MIDI port was found; connect a controller, or 'timbrel play electric-piano --keys'\n" in out
 
 
 def test_learn_binds_the_knob_that_moves_to_the_target(timbrel_with, tmp_path):

@@ -264,7 +264,7 @@ def devices() -> None:
     from ..voice_library import voice_description
 
     sound_cards = _list_or_complain(
-        cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'"
+        cards, "no sound card was found; connect one or start JACK, or 'timbrel play electric-piano --null'"
     )
     sound_inputs = inputs() if sound_cards else []
     for kind, option, listed_devices in (
@@ -277,7 +277,7 @@ def devices() -> None:
             default_text = "  (default)" if card.default else ""
             print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{default_text}')
     for port_name in _list_or_complain(
-        port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
+        port_names, "no MIDI port was found; connect a controller, or 'timbrel play electric-piano --keys'"
     ):
         print(f'MIDI port   --midi-port "{port_name}"')
     for name in shipped_controllers():

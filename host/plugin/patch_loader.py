@@ -15,7 +15,7 @@ from ..events import Event, ParameterChange
 from ..play.player import prime, wait_until_ready, warm_up
 from ..play.rack import Rack
 from ..preset.library import Patch, open_patch
-from ..preset.shipped import KEYS, Draft, own_presets, preset_file, shipped_presets
+from ..preset.shipped import FIRST, Draft, own_presets, preset_file, shipped_presets
 from ..preset.validation import check_real_time
 from ..session.messages import Load
 from ..session.realtime import let_memory_go
@@ -139,7 +139,7 @@ class PatchLoader:
         self._loads = 0  # load messages processed
         self._load_done = threading.Condition()
         self._unplayed: bytes | None = None  # a project's state that cannot be played here: saving returns it unchanged
-        self.load(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
+        self.load(OpenedPatch(open_patch(FIRST), FIRST, FIRST))
 
     def load(self, opened: OpenedPatch) -> LoadedRack:
         """Load an opened patch for the present mode, and send its warnings; errors as `rack_of`."""

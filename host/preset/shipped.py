@@ -18,6 +18,7 @@ DEMO = "five-systems"  # the tune of `timbrel demo`
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
 PARTS = {DEMO: {1: "electric-piano", 2: "lakeside-knobs", 3: "spoken-words", 4: "solo-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
+FIRST = "electric-piano"  # of a new plugin
 INSTRUMENTS = (
     *("grand-piano", "electric-piano", "reed-organ", "jazz-vibraphone", "nylon-guitar", "finger-bass"),
     *("string-ensemble", "mixed-choir", "warm-pad", "solo-oboe", "saw-lead", "stereo-kit", "spoken-words"),

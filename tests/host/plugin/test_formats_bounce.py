@@ -20,7 +20,7 @@ from .native import make
 from .test_bounce import LENGTH, MOVED, RATE, in_order, rendered, turned
 from .test_programs import AT, NOTES, changed
 
-PRESET = "gm-keys"  # what a new instance plays
+PRESET = "electric-piano"  # what a new instance plays
 BLOCK = 64
 PLAYED = [
     ControlChange(0, 0, 74, 90),
