@@ -68,15 +68,15 @@ def test_what_it_chose_is_what_the_project_holds_and_the_next_bounce_begins_with
 def test_one_beyond_the_list_is_said_and_changes_nothing(plugin):
     plugin.settle()
     beyond = [
-        (100, lambda: plugin.program(100, 14)),
+        (100, lambda: plugin.program(100, 27)),
         (AT, lambda: plugin.midi(AT, 0xB0, 32, 1)),
         (AT, lambda: plugin.program(AT, 2)),
     ]
     sound = bounced(plugin, "gm-keys", beyond)
     plugin.listen(lambda: len(plugin.said) == 2)
-    assert len(plugin.presets) == 14
+    assert len(plugin.presets) == 27
     on = "the preset before plays on"
-    assert plugin.said == [f"preset {one} asked for, but there are 14; {on}" for one in (15, 131)]
+    assert plugin.said == [f"preset {one} asked for, but there are 27; {on}" for one in (28, 131)]
     assert shipped(plugin) == "gm-keys"
     np.testing.assert_array_equal(sound, bounced(plugin, "gm-keys", []))
     plugin.settle()
