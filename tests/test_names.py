@@ -51,5 +51,5 @@ def test_a_command_finds_files_whose_names_are_composed_otherwise(stocked, timbr
 
 
 def test_presets_and_models_of_one_name_are_listed_once(timbrel):
-    names = [line.split()[0] for line in timbrel("presets").out.splitlines()]
+    names = [line.split()[0] for line in timbrel("presets").out.splitlines() if line]
     assert len(names) == len(set(names))

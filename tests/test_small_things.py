@@ -30,7 +30,7 @@ def completed(words: str, folder: Path) -> list[str]:
 def test_shells_complete_commands_options_and_presets(tmp_path: Path) -> None:
     assert completed("timbrel rec", tmp_path) == ["recipes", "recover"]
     assert "--normalise" in completed("timbrel render --", tmp_path)
-    assert completed("timbrel play gm-k", tmp_path) == ["gm-keys"]
+    assert completed("timbrel play gm-ke", tmp_path) == ["gm-keys"]
     script = run("--show-completion", "bash", folder=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "_TIMBREL_COMPLETE=complete_bash" in script.stdout
 

@@ -64,7 +64,7 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
         channel_text, equals_sign, name = option.partition("=")
         if not (equals_sign and name and channel_text.isdecimal() and 1 <= int(channel_text) <= 16):
             raise UserError(
-                f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=grand-piano, or NUMBER=none"
+                f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=warm-pad, or NUMBER=none"
             )
         if int(channel_text) - 1 in names_by_channel:
             raise UserError(f"--channel {option!r} is the second for channel {int(channel_text)}; give one of them")

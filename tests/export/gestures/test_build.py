@@ -17,6 +17,7 @@ from timbrel.host.model.model import Model
 from timbrel.host.preset.library import Patch
 from timbrel.host.preset.shipped import MODELS
 from timbrel.host.spectra import MOMENT_SECONDS
+from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.corpus.store import Corpus, writing
 
 from ...host.play.gestures import with_gestures
@@ -202,7 +203,7 @@ def test_an_instrument_plays_attacks_and_releases_as_recorded(analytic, tmp_path
         note["codes"] = np.zeros_like(note["codes"]).tolist()
     ours = with_gestures(plain.path, tmp_path / "ours.onnx", flat)
     patch = Patch("ours", first_preset(ours), ours, tmp_path)
-    note = cut(SingleNote(None, 61.0), tone(61, seconds=1.2, rise=rise), RATE)
+    note = cut(SingleNote(Clip("played", 0, 0, "played"), 61.0), tone(61, seconds=1.2, rise=rise), RATE)
     asked = note.sound
     near = nearness(asked, played(patch, 61, 127, note.held_seconds, len(asked)), RATE)
     assert near.attack_ms <= 10

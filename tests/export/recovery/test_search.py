@@ -99,7 +99,11 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
         assert found.settled
         if model.card.transform_length is None:
             assert found.missed < min(MISSED, 0.5 * found.encoder_missed)
-        if name not in ("gm-drums", "digits-gan"):  # cymbals' noise and a GAN's words sound alike of several codes
+        if name not in (
+            "gm-drums",
+            "gm-kit",
+            "digits-gan",
+        ):  # cymbals' noise and a GAN's words sound alike of several codes
             assert correlation(found.code, code, model.card) > 0.95
 
 
