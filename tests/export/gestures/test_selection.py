@@ -32,7 +32,7 @@ def test_a_soft_note_of_another_timbre_stays(tmp_path):
 
 
 def test_takes_of_one_velocity_and_notes_without_one_stay(tmp_path):
-    clips = [at(60, 100), at(60, 100), ("train", 62, {}), ("train", 62, {"gain": 0.1})]
+    clips = [at(60, 100), at(60, 100), at(60, 40), ("train", 62, {}), ("train", 62, {"gain": 0.1})]
     assert kept(tmp_path / "c", clips) == [(60, 100), (60, 100), (62, None), (62, None)]
 
 

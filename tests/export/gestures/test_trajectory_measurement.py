@@ -17,8 +17,9 @@ from ..fidelity.tones import RATE, tone
 from .networks import HIGH, LOW, coder, swept
 
 
-def note_of(sound, pitch):
-    return cut(SingleNote(Clip(name="a", start=0, length=1, group="a"), float(pitch)), sound, RATE)
+def note_of(sound, pitch, held_seconds=None):
+    clip = Clip(name="a", start=0, length=1, group="a", held_seconds=held_seconds)
+    return cut(SingleNote(clip, float(pitch)), sound, RATE)
 
 
 def measured(sound, pitch=60):
@@ -78,6 +79,14 @@ def test_what_rings_falls_on_and_has_no_release():
     assert course.fall == pytest.approx(40, abs=3)
     assert course.release_levels is None
     assert at(LEVELS_AT, course.levels, np.array([0.5, 1.0, 2.0])) == pytest.approx([-20, -40, -80], abs=2.5)
+
+
+def test_a_note_that_had_nearly_rung_out_has_a_release_if_it_is_known():
+    """It had fallen by 36 dB, and falls by 200 dB a second from then on."""
+    time = np.arange(2 * RATE) / RATE
+    rung = (tone(60, seconds=2.0, held=0.9) * 10 ** (-40 * np.minimum(time, 0.9) / 20)).astype(np.float32)
+    course = measured_trajectory(note_of(rung, 60, held_seconds=0.9), coder()[1])
+    assert at(RELEASE_LEVELS_AT, course.release_levels, np.array([0.03, 0.06])) == pytest.approx([-6, -12], abs=2.0)
 
 
 @pytest.mark.parametrize("pitch", [60, 53, 79.4])
