@@ -164,7 +164,7 @@ def evaluate(
     from ..host.progress import Display
     from ..train.run import Run
     from .evaluate import evaluate
-    from .knobs import as_text as knobs_text
+    from .knobs.effects import as_text as knobs_text
 
     if corpus is not None:
         _compare_with_corpus(run, corpus, output, checkpoint or classifier)

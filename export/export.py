@@ -37,8 +37,8 @@ from ..train.run import Run, trained
 from .families import FAMILIES
 from .first_preset import PLAIN_LUFS, model_loudness_lufs
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
-from .knob_ends import named_by_ends
-from .knob_names import explained
+from .knobs.ends import named_by_ends
+from .knobs.naming import explained
 from .measures.codes import DEAD
 from .parity import STEPS, reference
 from .recordings import UNKNOWN_LICENCE, packed

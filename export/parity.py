@@ -15,7 +15,7 @@ from ..host.kinds.card_fields import Reference, pack_peaks
 from ..host.model.card import METADATA_KEY
 from ..host.model.model import Model
 from .graphs import save
-from .knob_names import explained
+from .knobs.naming import explained
 
 TOLERANCE = 1e-3  # of a frame whose maximum is near 1: the largest rounding difference between processors
 ROWS = 12  # inputs: one for each pitch class

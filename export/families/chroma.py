@@ -20,8 +20,6 @@ from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.frames import is_tonal, sources
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
-from .. import knobs
-from ..code_turn import PRIOR
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.images import corpus_image
 from ..fidelity.notes import HELD_OUT
@@ -29,7 +27,9 @@ from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import CodeFitter
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, velocities_of
-from ..knob_names import OrderedLatents, arranged, checked, ground
+from ..knobs import effects
+from ..knobs.code_turn import PRIOR
+from ..knobs.naming import OrderedLatents, arranged, checked, ground
 from ..measures import codes as latent_statistics
 from ..measures import frames as measures
 from ..measures.frames import (
@@ -639,7 +639,7 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
             {
                 "Notes beside recordings": note_tables,
                 "Keys": [_key_tables(key_figures), "keys", "square"],
-                "Knobs": [knobs.section(figures["knobs"]), "embedding"],
+                "Knobs": [effects.section(figures["knobs"]), "embedding"],
             },
             {
                 "Sound": [

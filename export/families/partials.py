@@ -17,15 +17,15 @@ from ...train.families.partials.network import PartialsAutoencoder, magnitudes
 from ...train.families.partials.recipe import PartialsFrames, PartialsRecipe
 from ...train.frames import sources
 from ...train.sampling import random_indices
-from .. import knobs
-from ..code_turn import PRIOR
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.images import corpus_image
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import PitchedCodeFitter
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, velocities_of
-from ..knob_names import arranged_partials, checked, pitched_ground
+from ..knobs import effects
+from ..knobs.code_turn import PRIOR
+from ..knobs.naming import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
 from ..reports import frame_figures
@@ -300,7 +300,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             pictures,
             {
                 "Notes beside recordings": [figures_section(notes.figures)],
-                "Knobs": [knobs.section(figures["knobs"]), "embedding"],
+                "Knobs": [effects.section(figures["knobs"]), "embedding"],
             },
             {
                 "Frames": [

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import onnxruntime
-from timbrel.export.knob_names import arranged
+from timbrel.export.knobs.naming import arranged
 from timbrel.train import checkpoint
 from timbrel.train.families import FAMILIES
 

@@ -10,7 +10,7 @@ from timbrel.export.fidelity.dynamics import played
 from timbrel.export.first_preset import first_preset
 from timbrel.export.gestures.build import gestures_of
 from timbrel.export.gestures.code_fitting import PitchedCodeFitter
-from timbrel.export.knob_names import arranged_partials
+from timbrel.export.knobs.naming import arranged_partials
 from timbrel.host.model.encoder import Encoder
 from timbrel.host.preset.library import Patch
 from timbrel.host.units import midi_to_hz

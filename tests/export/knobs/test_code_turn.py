@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.code_turn import DEVIATION, MIDDLE, CodeTurn, code_turn
 from timbrel.export.families.partials import PartialsDecoder
 from timbrel.export.graphs import trace
-from timbrel.export.knob_names import in_order
-from timbrel.export.knobs import NAMES, measure_knobs
+from timbrel.export.knobs.code_turn import DEVIATION, MIDDLE, CodeTurn, code_turn
+from timbrel.export.knobs.effects import NAMES, measure_knobs
+from timbrel.export.knobs.naming import in_order
 from timbrel.host.voice.network import network_of as known_network
 from timbrel.train.families.partials.network import PartialsAutoencoder
 from timbrel.train.families.recipes import load_recipe

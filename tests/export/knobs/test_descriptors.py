@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.export.knobs import NAMES, Timbre
+from timbrel.export.knobs.effects import NAMES, Timbre
 
 RATE, LENGTH, OCTAVE = 44100, 4096, 4
 HERTZ = np.fft.rfftfreq(LENGTH, 1 / RATE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.graphs import EncodedFrames
-from timbrel.export.knob_ends import named_by_ends
+from timbrel.export.knobs.ends import named_by_ends
 from timbrel.host.kinds.card_fields import Latent
 
 FRAMES = 600

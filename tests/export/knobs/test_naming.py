@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from timbrel.export.knob_names import WITH_STATE, WITHOUT_CODES, explained
+from timbrel.export.knobs.naming import WITH_STATE, WITHOUT_CODES, explained
 from timbrel.host.kinds.card_fields import RecurrentState
 from timbrel.host.model.card import Card
 

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.knob_names import SURE_SHARE, names
-from timbrel.export.knobs import (
+from timbrel.export.knobs.effects import (
     NAMES,
     ChromaGround,
     PitchedGround,
@@ -16,6 +15,7 @@ from timbrel.export.knobs import (
     of_partials,
     section,
 )
+from timbrel.export.knobs.naming import SURE_SHARE, names
 from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.partials import spectra
 from timbrel.train.families.partials.network import Bands

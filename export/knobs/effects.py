@@ -13,13 +13,13 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from ..host.arrays import Doubles
-from ..host.model.partials import HANN_ENERGY
-from ..host.units import A4_HZ
-from ..train.families.partials.network import Bands
-from ..train.network import centroids
-from .measures.frames import ROWS
-from .reports.measure import Measure, measures_across, minus, percent, two_digits
+from ...host.arrays import Doubles
+from ...host.model.partials import HANN_ENERGY
+from ...host.units import A4_HZ
+from ...train.families.partials.network import Bands
+from ...train.network import centroids
+from ..measures.frames import ROWS
+from ..reports.measure import Measure, measures_across, minus, percent, two_digits
 
 REACH_BINS = 2.5  # bins: half the main lobe of a Hann window, two, and a margin for mistuned partials
 SOFTEST_SHARE = 1e-8  # of a frame's power, -80 dB: softer parts are masked

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..host.arrays import Doubles
-from ..host.kinds.card_fields import Latent
-from .graphs import EncodedFrames
+from ...host.arrays import Doubles
+from ...host.kinds.card_fields import Latent
+from ..graphs import EncodedFrames
 
 QUARTERS = (25.0, 75.0)  # percentiles: all codes have a quarter of them beyond each
 END_SHARE = 0.5  # of a label's codes beyond a quartile, twice that of all codes

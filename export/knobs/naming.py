@@ -9,21 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..host.arrays import Array, Indices
-from ..host.kinds.card_fields import Latent
-from ..host.model.card import Card
-from ..host.model.map_layout import timbre_of
-from ..host.model.model import Model
-from ..train.corpus.store import Corpus
-from ..train.families.chroma.network import ChromaAutoencoder
-from ..train.families.chroma.recipe import ChromaRecipe
-from ..train.families.partials.data import PartialsRows, rows
-from ..train.families.partials.network import PartialsAutoencoder
-from ..train.families.partials.recipe import PartialsRecipe
-from ..train.sampling import evenly_spaced
+from ...host.arrays import Array, Indices
+from ...host.kinds.card_fields import Latent
+from ...host.model.card import Card
+from ...host.model.map_layout import timbre_of
+from ...host.model.model import Model
+from ...train.corpus.store import Corpus
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaRecipe
+from ...train.families.partials.data import PartialsRows, rows
+from ...train.families.partials.network import PartialsAutoencoder
+from ...train.families.partials.recipe import PartialsRecipe
+from ...train.sampling import evenly_spaced
+from ..graphs import NARROWEST_SPAN, SEED
+from ..measures.codes import SPAN
+from ..measures.frames import FrameSample, draw, encode
 from .code_turn import TURNED, code_turn
-from .graphs import NARROWEST_SPAN, SEED
-from .knobs import (
+from .effects import (
     DESCRIPTORS,
     NAMES,
     ChromaGround,
@@ -34,8 +36,6 @@ from .knobs import (
     Timbre,
     measure_knobs,
 )
-from .measures.codes import SPAN
-from .measures.frames import FrameSample, draw, encode
 
 Figures = dict[str, Any]
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import scipy.linalg
 import torch
 
-from ..host.arrays import Doubles, Indices
-from ..host.kinds.card_fields import NormalPrior
-from .knobs import NAMES, Ground
-from .measures.codes import DEAD
+from ...host.arrays import Doubles, Indices
+from ...host.kinds.card_fields import NormalPrior
+from ..measures.codes import DEAD
+from .effects import NAMES, Ground
 
 TURNED = ("brightness", "noise")  # descriptors of the first axes
 MIDDLE = 0.5  # mean of turned codes, as of codes that fill a cube

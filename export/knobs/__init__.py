@@ -1,0 +1,1 @@
+"""Knobs of a model: what they move, their order and their names."""
