@@ -244,7 +244,7 @@ def turned(patch, key, controller):
 
 
 def ringing_seconds(sound):
-    """Where nine tenths of its energy lie before."""
+    """Return the time by which nine tenths of the energy have sounded."""
     energy = np.cumsum(np.square(sound, dtype=np.float64))
     return np.searchsorted(energy, 0.9 * energy[-1]) / RATE
 

@@ -31,14 +31,14 @@ def distinct_notes(corpus: Corpus, notes: Sequence[SingleNote]) -> list[SingleNo
     for key_notes in rivals.values():
         if len({_velocity(single) for single in key_notes}) < 2:
             continue
-        kept: list[tuple[int, Array]] = []
+        distinct_sounds: list[tuple[int, Array]] = []
         for single in sorted(key_notes, key=_velocity, reverse=True):
             sound = note_of(corpus, single).sound
-            louder_sounds = [kept_sound for velocity, kept_sound in kept if velocity > _velocity(single)]
+            louder_sounds = [louder for velocity, louder in distinct_sounds if velocity > _velocity(single)]
             if any(_distance_db(louder_sound, sound, corpus.rate) < SAME_DB for louder_sound in louder_sounds):
                 repeated.add(single.clip.name)
             else:
-                kept.append((_velocity(single), sound))
+                distinct_sounds.append((_velocity(single), sound))
     return [single for single in notes if single.clip.name not in repeated]
 
 

@@ -1,1 +1,1 @@
-"""Knobs of a model: what they move, their order and their names."""
+"""Knobs of a model: their effects, order and names."""

@@ -49,7 +49,7 @@ print(time.perf_counter() - began, psutil.Process().memory_full_info().uss / 1e6
 
 
 class Row(NamedTuple):
-    """A note's figures; ``late`` and ``release`` are shares of what is allowed."""
+    """A note's figures; ``late`` and ``release`` are multiples of the tolerance."""
 
     key: int
     held_db: float
@@ -98,11 +98,12 @@ def measured(patch, corpus, single, whole=True):
 
 
 def sounds(corpus, clip):
+    """Return the mono mix, [samples], and both sides, [2, samples]."""
     return np.array(corpus.samples(clip)), corpus.sides(clip)
 
 
 def within(shares):
-    """Return the share of notes within what is allowed, of those that tell."""
+    """Return the share of notes within the tolerance; a dash without a figure of any."""
     shares = shares[~np.isnan(shares)]
     return f"{np.mean(shares <= 1):.0%}" if len(shares) else "–"
 

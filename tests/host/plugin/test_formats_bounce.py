@@ -33,7 +33,7 @@ PLAYED = [
     ChannelPressure(148 * BLOCK, 0, 99),
     NoteOn(20000, 0, 64, 64),
 ]
-# These hosts send a parameter that a controller turned back to the plugin, rounded to 32 bits.
+# Without the controller that turns a latent: with it the sound of these hosts is 1e-3 off, for a reason not yet found.
 UNTURNED = [event for event in PLAYED if event != PLAYED[0]]
 
 
@@ -151,7 +151,7 @@ def test_pedalboard_bounces_what_render_makes_in_any_blocks_one_after_the_other(
         expected, latency = rendered(PRESET, events)
         messages = [(message(event), (event.time + 0.01) / RATE) for event in events]  # its host cuts times off
         sound = plugin.process(messages, duration=LENGTH / RATE, sample_rate=RATE, num_channels=2, buffer_size=block)
-        # It sends all parameters too, those of latents rounded: -126 dB.
+        # 5e-7 off, as if it sent the parameters of latents, rounded.
         np.testing.assert_allclose(sound[:, latency:], expected[:, : LENGTH - latency], rtol=0, atol=1e-6)
 
 
