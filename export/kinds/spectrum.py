@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.engines.spectrum.frames import SILENT
-from ...host.engines.spectrum.noise_voicing import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
+from ...host.engines.spectrum.magnitude_voicing import NoiseVoicing
+from ...host.engines.spectrum.noise_voicing import LOOP_FRAMES, STRIDE, noise_phases
 from ...host.engines.spectrum.partial_analysis import fundamentals
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.card_fields import PITCH_CLASSES

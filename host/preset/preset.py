@@ -48,7 +48,7 @@ class PlaySettings(SettingsSection):
     glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
     velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
     velocity_levels: VelocityLevels = Field(default_factory=list)
-    phase: Literal["coherent", "noise", "best"] = "coherent"
+    phase: Literal["coherent", "causal", "noise", "best"] = "coherent"
     noise: Annotated[float, Field(ge=0, le=1)] = 1.0
     keep_formants: bool = False
     unison: Annotated[int, Field(ge=1, le=8)] = 1

@@ -126,7 +126,7 @@ def measure(phase: str) -> None:
 def main() -> None:
     for phase in ("noise", "coherent"):
         measure(phase)
-    for phase in ("noise", "coherent"):
+    for phase in ("noise", "coherent", "causal"):
         frames_alone(phase)
 
 

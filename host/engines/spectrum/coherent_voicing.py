@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ...arrays import Array, Doubles, Indices, Spectrum
-from ...errors import UserError
 from ...kinds.card_fields import KEYS
 from ...model.gesture import MOST_MODES, NO_MODES, PlacedModes, placed_modes
 from ...model.image import COSINE, SINE, image_curves
@@ -23,7 +22,7 @@ from ...model.partials import HANN_ENERGY
 from ...signal import BLACKMAN_HARRIS, LOBE_STEPS, FrameShape, from_middle, lobes, white_noise
 from ...units import INAUDIBLE_HZ
 from ..engine import Residual
-from .frames import FrameDecoder, PartialsOfFrames, VoicingSettings, parts
+from .frames import FrameDecoder, PartialsOfFrames, VoicingSettings, check_window, parts
 from .noise_voicing import LOSS_DB, STRIDE, low_frames, tapered, white_frames
 from .partial_analysis import HIGHEST_HARMONIC
 
@@ -85,11 +84,7 @@ class CoherentVoicing:
             UserError: the model's window is not a Hann window.
         """
         card = model.card
-        if card.window != "hann":
-            raise UserError(
-                f"play.phase = {character.phase!r} needs frames of a Hann window, those of {card.name!r} have "
-                f"{card.window!r}; set phase = 'noise'"
-            )
+        check_window(card, character.phase)
         short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
         self.shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
         self.frame_length = self.shape.length

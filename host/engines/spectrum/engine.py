@@ -21,7 +21,7 @@ from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Resid
 from .beginnings import FirstRows
 from .coherent_voicing import ChordVoicing, CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, VoicingSettings
-from .noise_voicing import NoiseVoicing
+from .magnitude_voicing import CausalVoicing, NoiseVoicing
 from .phase_retrieval import GriffinLimVoicing
 
 # Initial samples of a stream's buffer beyond a frame. At live block sizes it seldom moves up; room for the longest
@@ -314,9 +314,14 @@ def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
 def _voicing(model: Model, character: VoicingSettings) -> Voicing:
     if model.card.partials is not None:
         return ChordVoicing(model, character)
-    if character.phase == "noise":
-        return NoiseVoicing(model)
-    return GriffinLimVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)
+    match character.phase:
+        case "noise":
+            return NoiseVoicing(model)
+        case "causal":
+            return CausalVoicing(model)
+        case "best":
+            return GriffinLimVoicing(model, character)
+    return CoherentVoicing(model, character)
 
 
 def make_engine(model: Model, request: EngineRequest) -> SpectrumEngine:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array, Doubles, Indices, Spectrum
+from ...errors import UserError
 from ...kinds.card_fields import KEYS, PITCH_CLASSES, PartialsLayout
 from ...model.card import Card
 from ...model.model import Model
@@ -134,6 +135,15 @@ class FrameDecoder:
 
     def _decode(self, latents: Array, chroma: Indices | Array, new: list[int]) -> Array:
         return self._model.decode(latents[new], chroma[new])
+
+
+def check_window(card: Card, phase: str) -> None:
+    """Raise UserError for frames of another window than Hann's, for which only the phase "noise" is defined."""
+    if card.window != "hann":
+        raise UserError(
+            f"play.phase = {phase!r} needs frames of a Hann window, those of {card.name!r} have {card.window!r}; "
+            "set phase = 'noise'"
+        )
 
 
 def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:

@@ -73,7 +73,7 @@ class HarmonicShift:
             rest += share * (_magnitudes_at(frames, (below + 1) * decoded + beside) - rest)
         power = _powers(frames, decoded)
         strength = np.where(octaves > 0, _gathered(power, nearest, octaves), _between(np.sqrt(power), below, share))
-        made: Doubles = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
+        made: Doubles = np.sqrt(np.square(rest) + np.square(strength * lobe(away)))
         return made, away
 
     def _fundamental(self, notes: Doubles) -> Doubles:
@@ -141,12 +141,12 @@ def _between(strengths: Doubles, below: Doubles, share: Doubles) -> Doubles:
 @functools.cache
 def _lobes() -> Doubles:
     away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
-    lobe: Doubles = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
-    lobe[[0, -1]] = 0
-    return lobe
+    shape: Doubles = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
+    shape[[0, -1]] = 0
+    return shape
 
 
-def _lobe(away: Doubles) -> Doubles:
+def lobe(away: Doubles) -> Doubles:
     lobes = _lobes()
     shape: Doubles = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
     return shape

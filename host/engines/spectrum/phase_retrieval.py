@@ -73,7 +73,7 @@ class CausalPhase:
     def number_next(self, number: int) -> None:
         self._voices_begun = number - 1
 
-    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Doubles | None = None) -> Spectrum:
+    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Array | Doubles | None = None) -> Spectrum:
         """Add phases to the next frame of each row's voice; return [rows, bins].
 
         Args:
@@ -90,7 +90,9 @@ class CausalPhase:
             waiting = [row for row in waiting if row not in set(now)]
         return spectra
 
-    def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Doubles | None) -> Spectrum:
+    def _next_frames(
+        self, magnitudes: Array, states: list[CausalPhaseState], known: Array | Doubles | None
+    ) -> Spectrum:
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))

@@ -238,6 +238,7 @@ def test_still_silence_is_exactly_nothing(make_instrument, play):
     "changed",
     [
         {"phase": "noise"},
+        {"phase": "causal"},
         {"noise": 0.0},
         {"keep_formants": True},
         {"unison": 3},

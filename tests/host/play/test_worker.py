@@ -54,6 +54,7 @@ KEYS = {
     "chord": {"play": {"mode": "chord"}},
     "wide": {"play": {"unison": 3, "width": 1.0}},
     "noise": {"play": {"phase": "noise"}},
+    "causal": {"play": {"phase": "causal"}},
     "effects": {"cc": KNOBS + TURNED, "effects": EFFECTS},
     "pressures": {
         "cc": PRESSED,

@@ -1,9 +1,17 @@
 """Causal phases for magnitudes: as a plain loop finds them, and near those that the sound had."""
 
+import re
+
 import numpy as np
 import pytest
+from timbrel.host.engines.spectrum.engine import SpectrumEngine
+from timbrel.host.engines.spectrum.frames import VoicingSettings
 from timbrel.host.engines.spectrum.phase_retrieval import CausalPhase, _fill_basins, find_basins
+from timbrel.host.errors import UserError
 from timbrel.host.signal import stft
+
+from .coherent import FRAME as FRAME_LENGTH
+from .coherent import LEVEL, PUBLISHED, Given, harmonics_of, lobes, sound_of
 
 RATE, FRAME = 22050, 1024
 
@@ -107,3 +115,31 @@ def test_silence_stays_silent_and_finite():
     assert np.all(spectra == 0)
     loud = phase.apply(np.ones((2, FRAME // 2 + 1), np.float32), [state] * 2)
     assert np.all(np.isfinite(loud))
+
+
+def played(phase, model, count=24_000):
+    """The samples of a held key, after its first frame."""
+    return sound_of(model, [60], FRAME_LENGTH + count, phase=phase)[0][0][FRAME_LENGTH:]
+
+
+def test_a_held_key_has_the_decoded_magnitudes_and_stands_still(tiny):
+    frame = lobes(*harmonics_of(0, [1.0, 0.6, 0.4, 0.3, 0.2, 0.1]))
+    model = Given(tiny(**PUBLISHED).card, lambda latent, key: frame)
+    rounds = {}
+    for phase in ("causal", "noise"):
+        sound = played(phase, model)
+        found = np.abs(stft(sound, FRAME_LENGTH, 1024))
+        scale = np.vdot(frame, found.mean(0)) / np.vdot(frame, frame)
+        error = 20 * np.log10(np.linalg.norm(found - scale * frame) / np.linalg.norm(found))
+        levels = np.sqrt(np.square(sound[: len(sound) // 1024 * 1024].reshape(-1, 1024)).mean(1))
+        rounds[phase] = error, 20 * np.log10(levels.max() / levels.min()), scale
+    assert rounds["causal"][0] < -25 < -10 < rounds["noise"][0]
+    assert rounds["causal"][1] < 0.2 < 2 < rounds["noise"][1]
+    # Partials are 1.4 dB softer than in the frame, as those of the stored phase are.
+    assert rounds["causal"][2] == pytest.approx(LEVEL * FRAME_LENGTH / 4, rel=0.02)
+
+
+def test_frames_that_do_not_overlap_by_half_are_refused_with_the_phase_to_set(tiny):
+    for shape in ({"frame_length": 1003, "hop_length": 250}, {"frame_length": 1024, "hop_length": 600}):
+        with pytest.raises(UserError, match=re.escape("set phase = 'noise'")):
+            SpectrumEngine(tiny(**shape), 512, VoicingSettings(phase="causal"))
