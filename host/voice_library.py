@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 6
+VERSION = 7
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
 CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
@@ -46,7 +46,7 @@ class Instrument(ctypes.Structure):
             "moves_formants lowest_key highest_key knob_hop delay chord rate conditioning octave most_free model_bins "
             "row_width",
             f32="slope most quietest amplitude hiss hann alike unlike",
-            f64="pitch_low pitch_high pitch_unit top_bins formant_nepers golden bin_ratio",
+            f64="pitch_low pitch_high pitch_unit top_bins formant_nepers golden bin_ratio image_rest noise_angle",
         ),
         ("decode_rows", _AT),  # a `DECODE_ROWS`
         ("weights", _AT * LAYERS),
@@ -54,7 +54,7 @@ class Instrument(ctypes.Structure):
         *_fields(
             at="means pitch_middles fundamentals orders phases detune free_phases gains lobes noise low_noise "
             "tap_counts tap_bands tap_shares low_spread filter_low filter_share low_middles low_widths edges_hz key_hz "
-            "spans band_energy image harmonic_signs free_signs"
+            "spans band_energy image image_amount harmonic_signs free_signs"
         ),
     ]
 
@@ -98,6 +98,7 @@ class CoreVoice(ctypes.Structure):
         ("release_to", _F64),
         ("sine_hz", _F64 * SINES),
         ("sine_turns", _F64 * SINES),
+        ("moved_amount", _F64),
         ("left", _F32),
         ("left_known", _I32),
         ("sines_known", _I32),

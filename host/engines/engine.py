@@ -18,8 +18,9 @@ from ..errors import UserError
 from ..kinds.table import KINDS, kind_of
 from ..model.card import Card
 from ..model.model import Model
+from ..preset.controls import IMAGE
 from ..preset.preset import PlaySettings
-from ..ramps import Ramp
+from ..ramps import RAMP_SECONDS, Ramp
 from ..units import db_to_gain
 from ..velocity import LOUDEST
 
@@ -66,6 +67,10 @@ class Residual(NamedTuple):
     modes: Sequence[Doubles | None]  # as in `NoteWay`, [modes, 3] a row; None without
     vibrato: Doubles  # deviation of the pitch in semitones, [rows]
     images: Sequence[Doubles | None] = ()  # as in `image_curves`, [32, 2] a row; None, as without: the model's
+
+    def of_rows(self, rows: Sequence[int]) -> "Residual":
+        modes, images = ([each[row] for row in rows] if each else () for each in (self.modes, self.images))
+        return Residual(self.gains[rows], modes, self.vibrato[rows], images)
 
 
 class Motion(Protocol):
@@ -189,6 +194,13 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
     kind = kind_of(model.card)
     engine_module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
     return engine_module.make_engine(model, request)
+
+
+def image_target(amount: float | None, card: Card) -> dict[str, Ramp]:
+    """The ramp of a model's image, by its target; none without an image, or where ``amount`` is None."""
+    if amount is None or card.image is None:
+        return {}
+    return {IMAGE: Ramp(amount, round(RAMP_SECONDS * card.sample_rate))}
 
 
 VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just reach the limiter's knee

@@ -95,6 +95,11 @@ class Kind:
         """Pitches by playable key, 69.0 for 440 Hz; ``tuned_pitches``: the preset's tuning."""
         return tuned_pitches
 
+    def no_image(self, play: Any, card: CardFields) -> str:
+        """Why both sides of its sounds are alike, whatever ``play.image`` is; empty: they are not."""
+        has_image = card.image is not None and "image" in self.played
+        return "" if has_image else f"model {card.name!r} has no stereo image; remove it"
+
     def label(self, section: Any) -> str | None:
         return None
 

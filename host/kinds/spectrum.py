@@ -4,7 +4,7 @@ Frames of ``spectrum`` are magnitudes without phases; those of ``partials`` are 
 pitch.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -56,6 +56,11 @@ class SpectrumKind(Kind):
             raise ValueError(
                 f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
             )
+
+    def no_image(self, play: Any, card: CardFields) -> str:
+        if reason := super().no_image(play, card):
+            return reason
+        return "" if play.phase == "coherent" else f"play.phase {play.phase!r} plays no stereo image; set 'coherent'"
 
 
 class PartialsKind(SpectrumKind):

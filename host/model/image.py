@@ -1,20 +1,25 @@
 """Stereo images: level differences and correlations of the sides, by bands, and the curves that a voice plays."""
 
+import math
+
 import numpy as np
 
 from ..arrays import Array, Doubles
 from ..kinds.card_fields import IMAGE_BANDS
 from ..spectra import mel_edges_hz
 
-LEFT, RIGHT, COSINE, SINE, OWN, OTHER = range(6)  # rows of curves
+LEFT, RIGHT, COSINE, SINE, OWN, OTHER, RATIO, ANGLE = range(8)  # rows of curves
+MOVED_ROWS = 6  # the first ones, which follow the amount
+FARTHEST = 0.25  # cycles of a side's angle: 90 degrees
 
 
 def image_curves(image: Doubles, amount: float, alike: float, sample_rate: int, bins: int) -> Array:
-    """Return an image's curves over the bins of a voice's frames, [6, bins].
+    """Return an image's curves over the bins of a voice's frames, [8, bins].
 
     ``LEFT``, ``RIGHT``: gains of the sides; the mean of their squares is 1. ``COSINE``, ``SINE``: cosine and sine of
     half the phase difference between the sides of a partial; that half is at most 90 degrees. ``OWN``, ``OTHER``:
-    factors of two independent noises: their sum is the left noise, their difference the right one.
+    factors of two independent noises: their sum is the left noise, their difference the right one. ``RATIO``, ``ANGLE``:
+    as recorded, for `moved_curves`: octaves of the left power over the right one, cycles of half the phase difference.
 
     Args:
         image: by mel band, [32, 2]: level of the left side over the right one in dB, and correlation of both sides.
@@ -23,7 +28,8 @@ def image_curves(image: Doubles, amount: float, alike: float, sample_rate: int, 
         sample_rate: the model's, in Hz; the last band ends at its half.
     """
     middles_hz, bins_hz = mel_edges_hz(sample_rate, IMAGE_BANDS)[1:-1], np.linspace(0, sample_rate / 2, bins)
-    ratios = 10 ** (amount * np.interp(bins_hz, middles_hz, image[:, 0]) / 10)  # of powers
+    levels_db = np.interp(bins_hz, middles_hz, image[:, 0])
+    ratios = 10 ** (amount * levels_db / 10)  # of powers
     angles = np.arccos(np.clip(np.interp(bins_hz, middles_hz, image[:, 1]), -1, 1))
     halves = np.minimum(amount * angles / 2, np.pi / 2)
     noise_halves = np.minimum(halves + np.arccos(alike) / 2, np.pi / 2)
@@ -35,5 +41,23 @@ def image_curves(image: Doubles, amount: float, alike: float, sample_rate: int, 
             np.sin(halves),
             np.cos(noise_halves),
             np.sin(noise_halves),
+            levels_db * (math.log2(10) / 10),
+            angles / (4 * np.pi),
         ]
     ).astype(np.float32)
+
+
+def moved_curves(curves: Array, amounts: Doubles, alike: float) -> Array:
+    """Return the first `MOVED_ROWS` of curves, [rows, 8, bins], at other amounts, [rows]; ``alike``: as there."""
+    of_rows, curves_as_doubles = amounts[:, np.newaxis], curves.astype(np.float64)
+    ratios = np.exp2(of_rows * curves_as_doubles[:, RATIO])
+    halves = np.minimum(of_rows * curves_as_doubles[:, ANGLE], FARTHEST)
+    noise_halves = np.minimum(halves + noise_angle(alike), FARTHEST)
+    gains = [np.sqrt(2 * ratios / (1 + ratios)), np.sqrt(2 / (1 + ratios))]
+    turns = [part(2 * np.pi * each) for each in (halves, noise_halves) for part in (np.cos, np.sin)]
+    return np.stack([*gains, *turns], axis=1).astype(np.float32)
+
+
+def noise_angle(alike: float) -> float:
+    """Return cycles of half the phase difference between noises of this correlation."""
+    return math.acos(alike) / (4 * math.pi)

@@ -176,8 +176,9 @@ class CoreSynthesis:
             self._core_buses[number].left, self._core_buses[number].right = left.at, right.at
             self._bus_ramps += [left, right, bend]
             self._bus_places[bus] = number, bend.at
+        self._bus_ramps += self._engine.sent_targets  # all notes follow them, and the vibrato
         if self._processor.vibrato_depth is not None:
-            self._bus_ramps.append(self._sent(self._processor.vibrato_depth))  # all notes follow it
+            self._bus_ramps.append(self._sent(self._processor.vibrato_depth))
 
     def _send_changes(self) -> None:
         """Releases and steals, and when the first voice ends."""

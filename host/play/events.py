@@ -156,8 +156,6 @@ class EventProcessor(EventDispatcher):
         self._next_forgetting = time + FORGETTING_SAMPLES
         self._parameters.forget(time)
         self._mpe.forget(time)
-        if self._gesturing is not None:
-            self._gesturing.forget(time)
         self.voices.forget(time)
 
     def _start_note(self, event: NoteOn) -> None:

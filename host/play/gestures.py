@@ -183,7 +183,3 @@ class GesturePlayer:
     def _value(self, target: str, time: int, added: float) -> float:
         value = self.targets[target].value(time)
         return CONTROLS[target].clamp(value + added) if added else value
-
-    def forget(self, time: int) -> None:
-        for ramp in self.targets.values():
-            ramp.forget(time)

@@ -132,6 +132,8 @@ class Parameters(ParameterSet):
 
     def forget(self, time: int) -> None:
         self._codes.forget(time)
+        for ramp in self._ramps.values():
+            ramp.forget(time)
         for level in (self._rest, *self._levels.values()):
             level.left.forget(time)
             level.right.forget(time)

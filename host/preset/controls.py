@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
@@ -16,6 +16,7 @@ from ..settings import Misplaced, SettingsSection
 from ..units import Range
 from .shipped import SLOTS
 
+IMAGE = "image"  # the target of [play] that stereo models alone have
 MOST_MACROS = 16  # shown at once by plugin hosts
 MOST_TARGETS = 64  # of one macro
 
@@ -159,8 +160,15 @@ def _slots_apart(snapshots: list[SnapshotSettings]) -> list[SnapshotSettings]:
 Snapshots = Annotated[list[SnapshotSettings], AfterValidator(_slots_apart)]
 
 
+def target_absence(target: str, known_targets: Iterable[str], no_image: str) -> str:
+    """Say why a preset has no such target; ``no_image``: of `Kind.no_image`."""
+    if target == IMAGE and no_image:
+        return f"target {target!r}: {no_image}"
+    return f"target {target!r} does not exist{nearest(target, known_targets)}"
+
+
 def snapshot_faults(
-    snapshot: SnapshotSettings, card: Card, target_ranges: Mapping[str, Range | None]
+    snapshot: SnapshotSettings, card: Card, target_ranges: Mapping[str, Range | None], no_image: str
 ) -> Iterator[tuple[str, str]]:
     """Yield faulty targets and faults; latents may lie outside the training range, as in [latent]."""
     choices_by_target = kind_of(card).choices(card)
@@ -173,7 +181,7 @@ def snapshot_faults(
                     f"{target} = {value!r} is none of its choices{nearest(str(value), choices_by_target[target])}",
                 )
         elif target not in target_ranges:
-            yield target, f"target {target!r} does not exist{nearest(target, target_ranges)}"
+            yield target, target_absence(target, target_ranges, no_image)
         elif isinstance(value, str):
             yield target, f"{target} = {value!r} must be a number"
         elif span is not None and not target.startswith("latent.") and not span[0] <= value <= span[1]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..audio.effects import EffectChain
-from ..errors import Failure, UserError, nearest
+from ..errors import Failure, UserError
 from ..events import Event
 from ..files import check_output, replacing
+from ..kinds.table import kind_of
 from ..model.pack import digest_of
 from ..units import Range
+from .controls import target_absence
 from .library import Patch, open_patch
 from .loading import read_preset
 from .midi_learn import LearnedKnob, MovedKnob, bound
@@ -44,7 +46,8 @@ def learn(preset: str, target: str | None, moments: Iterable[Moment], report: Ca
     if target == MORPH and target not in target_ranges:
         raise UserError(f"target {target!r}: {NO_MORPH}")
     if target is not None and target not in target_ranges:
-        raise UserError(f"target {target!r} does not exist{nearest(target, [*target_ranges, *target_by_name])}")
+        no_image = kind_of(patch.model.card).no_image(patch.preset.play, patch.model.card)
+        raise UserError(target_absence(target, [*target_ranges, *target_by_name], no_image))
     edited_file = _open(preset, patch)
     targets = patch.model.card.latent_targets if target is None else [target]
     timed_events = iter(moments)

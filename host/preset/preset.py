@@ -17,7 +17,7 @@ from ..model.card import Card
 from ..model.pack import BY_DIGEST
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from ..velocity import VelocityLevels, velocity_gain
-from .controls import Macros, NoteSettings, Snapshots, each_once
+from .controls import IMAGE, Macros, NoteSettings, Snapshots, each_once
 from .midi_learn import Encoder
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .shipped import shipped_presets
@@ -54,13 +54,13 @@ class PlaySettings(SettingsSection):
     unison: Annotated[int, Field(ge=1, le=8)] = 1
     detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
     width: Annotated[float, Field(ge=0, le=1)] = 0.0
-    image: Annotated[float, Field(ge=0, le=2)] = 1.0
+    image: Annotated[float, Field(ge=0, le=2), Knob("of the recorded image")] = 1.0
     gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
 
     def values(self) -> dict[str, float]:
-        return {"gain": self.gain_db, "pan": self.pan}
+        return {IMAGE: self.image, "gain": self.gain_db, "pan": self.pan}
 
     def velocity_gain(self, velocity: int) -> float:
         return velocity_gain(velocity, self.velocity_levels, self.velocity_curve)

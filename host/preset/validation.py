@@ -14,7 +14,7 @@ from ..model.card import Card
 from ..model.model import Model
 from ..settings import Fault
 from ..units import Range
-from .controls import NoteSettings, macro_targets, snapshot_faults
+from .controls import IMAGE, NoteSettings, macro_targets, snapshot_faults, target_absence
 from .loading import seconds_hint
 from .motions import MotionSettings
 from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
@@ -38,9 +38,9 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
     for index, note in enumerate(preset.note):
         for complaint in _note_faults(note, card):
             yield Fault(("note", index, "target"), f"[[note]] {index + 1}: {complaint}")
-    target_ranges = ranges(preset, card) | dict(effects)
+    target_ranges, no_image = ranges(preset, card) | dict(effects), kind_of(card).no_image(preset.play, card)
     for index, snapshot in enumerate(preset.snapshot):
-        for target, complaint in snapshot_faults(snapshot, card, target_ranges):
+        for target, complaint in snapshot_faults(snapshot, card, target_ranges, no_image):
             yield Fault(("snapshot", index, "values", target), f"[[snapshot]] {index + 1}: {complaint}")
 
 
@@ -121,6 +121,8 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         target_ranges[control.name] = (control.low, control.high)
     kind = kind_of(card)
+    if kind.no_image(preset.play, card):
+        del target_ranges[IMAGE]
     target_ranges |= kind.targets(kind.select_section(preset), card)
     if preset.morph is not None:
         target_ranges[MORPH] = (0.0, 1.0)
@@ -267,7 +269,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
 
 def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
     """Faults of ``[[cc]]`` tables."""
-    target_ranges = ranges(preset, card) | dict(effects)
+    target_ranges, no_image = ranges(preset, card) | dict(effects), kind_of(card).no_image(preset.play, card)
     set_values = preset.effect_values()
     for index, cc_map in enumerate(_with_targets(preset, card)):
         map_label = _map_label(index, cc_map)
@@ -275,12 +277,9 @@ def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None])
             yield Fault(("cc", index, "target"), f"{map_label}: {NO_MORPH}")
             continue
         if cc_map.target not in target_ranges:
-            target_by_name = targets_by_name(preset, card)
-            complaint = (
-                f"{map_label}: target {cc_map.target!r} does not exist"
-                f"{nearest(cc_map.target, [*target_ranges, *target_by_name])}"
-            )
-            yield Fault(("cc", index, "target"), complaint)
+            known_targets = [*target_ranges, *targets_by_name(preset, card)]
+            complaint = target_absence(cc_map.target, known_targets, no_image)
+            yield Fault(("cc", index, "target"), f"{map_label}: {complaint}")
             continue
         allowed_range = None if cc_map.target.startswith("latent.") else target_ranges[cc_map.target]
         for end_name, end_value in (("low", cc_map.low), ("high", cc_map.high)):
@@ -307,6 +306,7 @@ def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None])
 def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
     """Faults of ``[[macro]]`` tables."""
     target_ranges, all_macro_targets = ranges(preset, card) | dict(effects), macro_targets(preset.macro)
+    no_image = kind_of(card).no_image(preset.play, card)
     set_values = preset.effect_values()
     for macro_index, macro in enumerate(preset.macro):
         for target_index, macro_target in enumerate(macro.targets):
@@ -318,11 +318,8 @@ def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None
                 yield Fault(fault_keys, f"{target_label}: {NO_MORPH}")
             elif macro_target.target not in target_ranges:
                 candidate_targets = [target for target in target_ranges if target not in all_macro_targets]
-                yield Fault(
-                    fault_keys,
-                    f"{target_label}: target {macro_target.target!r} does not exist"
-                    f"{nearest(macro_target.target, candidate_targets)}",
-                )
+                complaint = target_absence(macro_target.target, candidate_targets, no_image)
+                yield Fault(fault_keys, f"{target_label}: {complaint}")
             elif macro_target.target in effects and macro_target.target not in set_values:
                 _, effect_number, parameter = macro_target.target.split(".", 2)
                 complaint = f"it is added to what that is; set {parameter} in [[effects]] {int(effect_number) + 1}"

@@ -12,6 +12,7 @@ from ..model.card import Card
 from ..model.model import Model
 from ..model.pack import digest_of
 from ..play.controllers import Mapper
+from ..preset.controls import IMAGE
 from ..preset.library import Patch
 from ..preset.midi_learn import with_targets
 from ..preset.modulation import Modulation, modulations
@@ -83,12 +84,17 @@ def controls(
         mapped_targets.pop()
     places_by_target, titles_by_target = _places(preset, card), names_by_target(preset, card)
     choices_by_target = kind_of(card).choices(card)
-    display_order = dict.fromkeys([*mapped_targets, *places_by_target])
-    order = {target: index for index, target in enumerate(display_order)}  # effects come last, by number
+    display_order = dict.fromkeys([*mapped_targets, *(target for target in places_by_target if target != IMAGE)])
+    # Effects come last, by number, but for the image: plugins number parameters, and had none of it.
+    order = {target: index for index, target in enumerate(display_order)}
     descriptions_by_target = {
         f"latent.{latent_index}": printable(latent.remark) for latent_index, latent in enumerate(card.latents)
     }
-    for target in sorted(spans_by_target, key=lambda each: (order.get(each, len(order)), effect_place(each)[1:2])):
+
+    def place_in_order(target: str) -> tuple[int, bool, tuple[str | int, ...]]:
+        return order.get(target, len(order)), target == IMAGE, effect_place(target)[1:2]
+
+    for target in sorted(spans_by_target, key=place_in_order):
         low, high = spans_by_target[target]
         group, control, key_path = places_by_target.get(target, ("effects", None, effect_place(target)))
         yield ControlView(

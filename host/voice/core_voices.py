@@ -5,14 +5,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Doubles
-from ..engines.engine import Motion, VoiceMaker, VoiceSound
+from ..engines.engine import Motion, VoiceMaker, VoiceSound, image_target
 from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
 from ..ramps import Ramp
@@ -85,14 +84,16 @@ class CoreStream(VoiceSound):
 class CoreEngine(VoiceMaker[CoreStream]):
     """Begins the core's voices; `CoreSynthesis` has them rendered together."""
 
-    targets: Mapping[str, Ramp] = MappingProxyType({})
-
     def __init__(
         self, library: ctypes.CDLL, model: Model, network: Network | None, character: VoicingSettings, chord: bool
     ) -> None:
         """``network`` None: the model's graph decodes, when the core asks for rows."""
         self._library, self._card = library, model.card
         self._tables = CoreTables(model, network, character, chord)
+        self.targets: Mapping[str, Ramp] = image_target(character.image, model.card)
+        self.sent_targets = [SentRamp(ramp) for ramp in self.targets.values()]
+        for sent_ramp in self.sent_targets:
+            self._tables.instrument.image_amount = sent_ramp.at
         self._memories = list[npt.NDArray[np.uint8]]()
         self.core = self._open()
         self._free = unlocked_library() or library  # for long blocks: others may run meanwhile

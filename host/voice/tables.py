@@ -23,6 +23,7 @@ from ..engines.spectrum.partial_analysis import QUIETEST
 from ..kinds.card_fields import KEYS, PITCH_CLASSES
 from ..kinds.table import kind_of
 from ..model.gesture import band_energy
+from ..model.image import noise_angle
 from ..model.model import Model
 from ..model.partials import HANN_ENERGY
 from ..signal import LOBE_STEPS
@@ -59,7 +60,8 @@ class CoreTables:
         self._set_noise(voicing, character)
         self.image_curves = voicing.image_curves if voicing.image is not None else None
         if voicing.image is not None:
-            self._set(image=voicing.image)
+            angle = noise_angle(1 - character.width)
+            self._set(image=voicing.image, image_rest=character.image, noise_angle=angle)
         if isinstance(voicing, ChordVoicing):
             self._set_keys(model, voicing, character, chord)
 

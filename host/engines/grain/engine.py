@@ -13,11 +13,12 @@ import numpy.typing as npt
 from ...arrays import Array
 from ...kinds.grain import CONTROLS, GrainSettings
 from ...model.model import Model
+from ...preset.controls import IMAGE
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import gaussian_noise, uniforms
 from ...units import MIDDLE_C, db_to_gain
 from ...velocity import LOUDEST
-from ..engine import MAX_BLOCK, VOICE_LUFS, Engine, EngineRequest, MixedSound, Motion
+from ..engine import MAX_BLOCK, VOICE_LUFS, Engine, EngineRequest, MixedSound, Motion, image_target
 from .sources import Cut, PlacedGrain, source_of
 
 # Per channel of a texture: of noise this loud, one sample in 200 exceeds the limiter's knee. Recordings of rain and
@@ -32,6 +33,7 @@ COLUMNS = NOISE + 2
 ROOM = 8192  # initial samples of a voice's buffer: short ones fit the CPU cache
 EDGE = 0.05  # of the length, for each edge of a window of shape 0
 SHAPES = 256  # steps from shape 0 to 1, for the window cache
+IMAGE_STEPS = 64  # of an amount of the image from 0 to 1: each grain has its own
 FURTHEST = 72.0  # maximum total transposition in semitones: a frame of 64 samples becomes one
 
 
@@ -109,7 +111,7 @@ class GrainEngine(Engine[GrainStream]):
     A grain reads targets at its first sample, not before the note-on. Its random numbers depend only on the seed and
     the numbers of note and grain. A dense texture's loudness does not depend on density, length or shape. Codes unlike
     training may have any power: grains are limited to ``loudest``, a root mean square at the model's scale, or to the
-    default code's if larger. A stereo image is on both sides of where ``spread`` has the grain.
+    default code's if larger. A stereo image, at its amount then, is on both sides of where ``spread`` has the grain.
     """
 
     channels = 2
@@ -121,13 +123,16 @@ class GrainEngine(Engine[GrainStream]):
         self.targets = {
             name: Ramp(value, round(RAMP_SECONDS * self._rate)) for name, value in settings.values(card).items()
         }
+        self._rest_image, image_ramp = image, image_target(image, card)
+        self.targets |= image_ramp
+        self._image_ramp = image_ramp.get(IMAGE)
         self._onset_ramps = [
             self.targets[f"grain.{name}"]
             for name in ("length", "shape", "pitch", "spread", "level_jitter", "lowpass_hz")
         ]
         self._code_jitter_ramp = self.targets["grain.code_jitter"]
         self._jitter_ramp = self.targets["grain.jitter"]
-        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate), image)
+        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low, self._high = np.array(card.spans, np.float32).T
         default_code = np.array([[latent.default for latent in card.latents]], np.float32)
@@ -226,6 +231,7 @@ class GrainEngine(Engine[GrainStream]):
             cuts.append(Cut(grain_length, ratio, lowpass / self._rate))
             windows.append(window)
             side_gains.append((grain_gain * math.cos(pan_angle), grain_gain * math.sin(pan_angle)))
+        images = self._images(read_time_array)
         code_jitters = _values(self._code_jitter_ramp, read_time_array)
         if any(code_jitters):
             random_rows = [grain.chance for _, _, grain in due_grains]
@@ -235,10 +241,19 @@ class GrainEngine(Engine[GrainStream]):
         for (_, stream, grain), cut in zip(due_grains, cuts, strict=True):
             stream.make_room(block_start, grain.onset + cut.length)
         placed_grains = [
-            _placed(stream, grain, cut, window, gains)
-            for (_, stream, grain), cut, window, gains in zip(due_grains, cuts, windows, side_gains, strict=True)
+            _placed(stream, grain, cut, image, window, gains)
+            for (_, stream, grain), cut, image, window, gains in zip(
+                due_grains, cuts, images, windows, side_gains, strict=True
+            )
         ]
         self._source.add(frames, placed_grains, self.highest_power)
+
+    def _images(self, times: npt.NDArray[np.int64]) -> list[float]:
+        """Amounts of the image for grains, in steps, for the sources' caches, but where the preset has it."""
+        if self._image_ramp is None:
+            return [0.0] * len(times)
+        amounts = _values(self._image_ramp, times)
+        return [amount if amount == self._rest_image else round(amount * IMAGE_STEPS) / IMAGE_STEPS for amount in amounts]
 
     def _jittered(self, codes: Array, amounts: Sequence[float], random_rows: Sequence[Sequence[float]]) -> Array:
         """Return codes moved by random amounts, within the latents' ranges."""
@@ -278,13 +293,13 @@ def _values(ramp: Ramp, times: npt.NDArray[np.int64]) -> list[float]:
 
 
 def _placed(
-    stream: GrainStream, grain: PlannedGrain, cut: Cut, window: Array, side_gains: tuple[float, float]
+    stream: GrainStream, grain: PlannedGrain, cut: Cut, image: float, window: Array, side_gains: tuple[float, float]
 ) -> PlacedGrain:
     """A grain in its stream, which has room for it."""
     skipped_count = min(max(0, stream.on - grain.onset), cut.length)
     first_sample = grain.onset + skipped_count - stream.origin
     sums = stream.pending[:, first_sample : first_sample + cut.length - skipped_count]
-    return PlacedGrain(cut, grain.chance[NOISE:], window, side_gains, sums, skipped_count)
+    return PlacedGrain(cut, image, grain.chance[NOISE:], window, side_gains, sums, skipped_count)
 
 
 @functools.lru_cache(maxsize=256)

@@ -24,7 +24,7 @@ TRIED = 256  # padding lengths; the best one errs by less than 0.1 cents
 PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
 SIGN_HZ = 100.0  # bins this near turn the same way: the sound of a click stays within 10 ms
 APART = 0.5  # of the tables, between the noise that both sides have and the one that tells them apart
-LENGTHS = 16  # of grains whose image is kept
+IMAGES = 64  # for grains of one length and amount each, that are kept
 
 
 class Cut(NamedTuple):
@@ -34,9 +34,10 @@ class Cut(NamedTuple):
 
 
 class PlacedGrain(NamedTuple):
-    """A grain and the sums to which it is added, [2, length - skipped]."""
+    """A grain and the sums to which it is added, [2, length - skipped]; ``image``: as in `GrainSource.grains`."""
 
     cut: Cut
+    image: float
     places: Sequence[float]  # two random numbers on [0, 1)
     window: Array  # [length]
     side_gains: tuple[float, float]
@@ -56,18 +57,26 @@ class GrainSource(ABC):
         """Expected mean square of grains before the low-pass, weighted by the squared ``window``."""
 
     @abstractmethod
-    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+    def grains(
+        self,
+        frames: Array,
+        cuts: Sequence[Cut],
+        places: Sequence[Sequence[float]],
+        images: Sequence[float] | None = None,
+    ) -> list[Array]:
         """A grain per frame without its window, read-only if shared with ``frames``: [length], or sides [2, length].
 
         Args:
             frames: [rows, frame_width].
             places: two random numbers on [0, 1) per row.
+            images: amount of the stereo image per row, 0 to 2. At 0, of a model without one, and with None, a grain is
+                mono.
         """
 
     def add(self, frames: Array, placed_grains: Sequence[PlacedGrain], highest_power: float) -> None:
         """Add a grain per frame to its sums, at most as loud as ``highest_power``, a mean square."""
-        cuts, places = [grain.cut for grain in placed_grains], [grain.places for grain in placed_grains]
-        for frame, grain, sound in zip(frames, placed_grains, self.grains(frames, cuts, places), strict=True):
+        cuts, images, places, *_ = zip(*placed_grains, strict=True)
+        for frame, grain, sound in zip(frames, placed_grains, self.grains(frames, cuts, places, images), strict=True):
             window, power = grain.window, self.power(frame, grain.cut.ratio, grain.window)
             if power > highest_power:
                 window = window * np.float32(math.sqrt(highest_power / power))
@@ -79,21 +88,18 @@ class GrainSource(ABC):
 
 PACKED_GRAIN = struct.Struct("@12Pd2fi0d")  # a `CoreGrain`, ten times as fast
 COMPLEX_BYTES = 8
-CurvesByBins = Callable[[int], Array]  # by the number of bins: curves of an image, [6, bins], or gains made of them
+Curves = Callable[[int, float], Array]  # by bins and amount: curves of an image, [8, bins], or gains made of them
 
 
-def source_of(card: Card, longest: int, image: float = 0.0) -> GrainSource:
-    """Return the source of a model's grains of at most ``longest`` samples.
-
-    ``image``: factor of the model's stereo image, 0 to 2; at 0, and without an image, grains are mono.
-    """
-    curves = None if card.image is None or image == 0.0 else _curves_by_bins(card, image)
-    return NoiseFrames(card, longest, curves) if card.domain == "magnitude" else ResampledFrames(card, longest, curves)
+def source_of(card: Card, longest: int) -> GrainSource:
+    """Return the source of a model's grains of at most ``longest`` samples."""
+    return NoiseFrames(card, longest) if card.domain == "magnitude" else ResampledFrames(card, longest)
 
 
-def _curves_by_bins(card: Card, image: float) -> CurvesByBins:
+def _curves_of(card: Card) -> Curves:
+    """Curves of the card's image."""
     bands, sample_rate = np.array(card.image), card.sample_rate
-    return lambda bins: image_curves(bands, image, 1.0, sample_rate, bins)
+    return lambda bins, amount: image_curves(bands, amount, 1.0, sample_rate, bins)
 
 
 class ResampledFrames(GrainSource):
@@ -102,10 +108,10 @@ class ResampledFrames(GrainSource):
     An image gives the sides gains, and phases that differ by the angle of their correlation.
     """
 
-    def __init__(self, card: Card, longest: int, curves: CurvesByBins | None = None) -> None:
+    def __init__(self, card: Card, longest: int) -> None:
         self._length, self._longest = card.frame_length, longest
         self._polar = card.domain == "magnitude_phase"
-        self._side_gains = None if curves is None else _side_gains_by_bins(curves, card.sample_rate)
+        self._side_gains = None if card.image is None else _side_gains_of(_curves_of(card), card.sample_rate)
 
     def longest(self, ratio: float) -> int:
         return min(max(2, math.floor(self._length / ratio)), self._longest)
@@ -117,34 +123,41 @@ class ResampledFrames(GrainSource):
             return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
         return float(np.square(frame).mean())
 
-    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+    def grains(
+        self,
+        frames: Array,
+        cuts: Sequence[Cut],
+        places: Sequence[Sequence[float]],
+        images: Sequence[float] | None = None,
+    ) -> list[Array]:
         if self._polar:
             magnitudes, phases = np.split(frames, 2, axis=1)
             frames = np.fft.irfft(magnitudes * np.exp(1j * phases), self._length).astype(np.float32, copy=False)
-        return [self._cut(frame, *cut) for frame, cut in zip(frames, cuts, strict=True)]
+        amounts = images or [0.0] * len(cuts)
+        return [self._cut(frame, *cut, amount) for frame, cut, amount in zip(frames, cuts, amounts, strict=True)]
 
-    def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
+    def _cut(self, frame: Array, length: int, ratio: float, lowpass: float, image: float) -> Array:
         """Cut a grain from a frame."""
-        full_length = self._length
-        if ratio != 1.0 or lowpass < OPEN or self._side_gains is not None:
+        full_length, side_gains = self._length, self._side_gains if image > 0 else None
+        if ratio != 1.0 or lowpass < OPEN or side_gains is not None:
             padded_length, resampled_length = _lengths(self._length, ratio)
             bin_gains = _resampling(padded_length, resampled_length, lowpass)
             spectrum = np.fft.rfft(frame, padded_length)[: len(bin_gains)] * bin_gains
-            if self._side_gains is not None:
-                spectrum = spectrum * self._side_gains(resampled_length // 2 + 1)[:, : len(bin_gains)]
+            if side_gains is not None:
+                spectrum = spectrum * side_gains(resampled_length // 2 + 1, image)[:, : len(bin_gains)]
             frame = np.fft.irfft(spectrum, resampled_length).astype(np.float32, copy=False)
             full_length = round(self._length * resampled_length / padded_length)
         first_sample = max(0, (full_length - length) // 2)
         return frame[..., first_sample : first_sample + length]
 
 
-def _side_gains_by_bins(curves: CurvesByBins, rate: int) -> Callable[[int], Spectrum]:
-    """Complex gains of both sides, [2, bins], by the number of bins."""
+def _side_gains_of(curves: Curves, rate: int) -> Callable[[int, float], Spectrum]:
+    """Complex gains of both sides, [2, bins], by bins and amount."""
     signs = np.where(white_noise(math.ceil(rate / 2 / SIGN_HZ) + 1) > 0, 1, -1)
 
-    @functools.lru_cache(maxsize=LENGTHS)
-    def side_gains(bins: int) -> Spectrum:
-        image = curves(bins)
+    @functools.lru_cache(maxsize=IMAGES)
+    def side_gains(bins: int, amount: float) -> Spectrum:
+        image = curves(bins, amount)
         bin_signs = signs[(np.linspace(0, rate / 2, bins) / SIGN_HZ).astype(np.intp)]
         turn = image[COSINE] + 1j * image[SINE] * bin_signs
         return np.stack([image[LEFT] * turn, image[RIGHT] * turn.conj()]).astype(np.complex64)
@@ -159,15 +172,14 @@ class NoiseFrames(GrainSource):
     difference of two such noises, as loud and as alike as the image says.
     """
 
-    def __init__(self, card: Card, longest: int, curves: CurvesByBins | None = None) -> None:
+    def __init__(self, card: Card, longest: int) -> None:
         self._frame_length, self._bins, self._envelope_points = (
             card.frame_length,
             card.frame_length // 2 + 1,
             card.envelope_points,
         )
         self._longest = longest
-        self._mixes = None if curves is None else _noise_mixes_by_bins(curves)
-        self._sides = 1 if curves is None else 2
+        self._mixes = None if card.image is None else _noise_mixes_of(_curves_of(card))
         self._table = gaussian_noise(1 << longest.bit_length())
         self._phasors = np.asarray(self._table / np.abs(self._table), np.complex64)
         self._library = voice_library()
@@ -185,17 +197,20 @@ class NoiseFrames(GrainSource):
         point_weights = np.square(window[_point_samples(self._envelope_points, len(window))])
         return power * float((point_weights * np.square(frame[self._bins :])).sum() / point_weights.sum())
 
-    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        transform_lengths = [_even_length(cut.length) for cut in cuts]
+    def grains(
+        self,
+        frames: Array,
+        cuts: Sequence[Cut],
+        places: Sequence[Sequence[float]],
+        images: Sequence[float] | None = None,
+    ) -> list[Array]:
+        amounts = images or [0.0] * len(cuts)
+        sizes = [(_even_length(cut.length), self._sides(amount)) for cut, amount in zip(cuts, amounts, strict=True)]
         grains: list[Array] = [frames[0]] * len(cuts)
-        for transform_length in dict.fromkeys(transform_lengths):
-            row_indices = [
-                row_index
-                for row_index, other_length in enumerate(transform_lengths)
-                if other_length == transform_length
-            ]
+        for transform_length, sides in dict.fromkeys(sizes):
+            row_indices = [row_index for row_index, size in enumerate(sizes) if size == (transform_length, sides)]
             bin_count = transform_length // 2 + 1
-            spectra = np.empty((len(row_indices), self._sides, bin_count), np.complex64)
+            spectra = np.empty((len(row_indices), sides, bin_count), np.complex64)
             for spectrum, row_index in zip(spectra, row_indices, strict=True):
                 _, ratio, lowpass = cuts[row_index]
                 magnitudes = _interpolated(
@@ -203,14 +218,15 @@ class NoiseFrames(GrainSource):
                 )
                 noise = self._noise(places[row_index], bin_count)
                 noise *= magnitudes
-                if self._mixes is None:
+                if self._mixes is None or sides == 1:
                     spectrum[0] = noise
                     continue
                 other_noise = self._noise(_apart(places[row_index]), bin_count)
                 other_noise *= magnitudes
-                for side, (own_gain, other_gain) in zip(spectrum, self._mixes(bin_count), strict=True):
+                mixes = self._mixes(bin_count, amounts[row_index])
+                for side, (own_gain, other_gain) in zip(spectrum, mixes, strict=True):
                     side[:] = own_gain * noise + other_gain * other_noise
-            sounds = np.fft.irfft(spectra if self._sides == 2 else spectra[:, 0], transform_length)
+            sounds = np.fft.irfft(spectra if sides == 2 else spectra[:, 0], transform_length)
             for sound, row_index in zip(sounds, row_indices, strict=True):
                 grains[row_index] = self._shaped(sound[..., : cuts[row_index].length], frames[row_index])
         return grains
@@ -222,21 +238,27 @@ class NoiseFrames(GrainSource):
             return
         frames = np.ascontiguousarray(frames, np.float32)
         cuts = [_core_cut(self._frame_length, self._envelope_points, grain.cut) for grain in placed_grains]
-        lengths = Counter(cut.length for cut in cuts)
-        transforms = [_Transforms(length, count, self._sides) for length, count in lengths.items()]
-        addresses = {transform.length: transform.addresses() for transform in transforms}
-        mixes = {cut.bins: self._mixes(cut.bins) for cut in cuts} if self._mixes is not None else {}
-        mix_addresses = {bins: mix.ctypes.data for bins, mix in mixes.items()}
+        sizes = [(cut.length, self._sides(grain.image)) for cut, grain in zip(cuts, placed_grains, strict=True)]
+        transforms = {size: _Transforms(*size, count) for size, count in Counter(sizes).items()}
+        addresses = {size: transform.addresses() for size, transform in transforms.items()}
+        imaged = {(cut.bins, grain.image) for cut, grain in zip(cuts, placed_grains, strict=True) if grain.image > 0}
+        mixes = {key: self._mixes(*key) for key in imaged} if self._mixes is not None else {}
+        mix_addresses = {key: mix.ctypes.data for key, mix in mixes.items()}
         core_grains = b"".join(
             [
                 self._packed(
-                    cut, grain, frame, mix_addresses.get(cut.bins), *next(addresses[cut.length]), highest_power
+                    cut,
+                    grain,
+                    frame,
+                    mix_addresses.get((cut.bins, grain.image), 0),
+                    *next(addresses[size]),
+                    highest_power,
                 )
-                for cut, grain, frame in zip(cuts, placed_grains, _row_addresses(frames), strict=True)
+                for cut, grain, frame, size in zip(cuts, placed_grains, _row_addresses(frames), sizes, strict=True)
             ]
         )
         library.core_grain_spectra(core_grains, len(placed_grains))
-        for transform in transforms:
+        for transform in transforms.values():
             transform.sounds[:] = np.fft.irfft(transform.spectra, transform.length)
         library.core_add_grains(core_grains, len(placed_grains))
 
@@ -245,19 +267,22 @@ class NoiseFrames(GrainSource):
         cut: "_CoreCut",
         grain: PlacedGrain,
         frame: int,
-        mixes: int | None,
+        mixes: int,
         spectrum: int,
         sound: int,
         highest_power: float,
     ) -> bytes:
-        """A `CoreGrain`; its frame, mixes, spectrum and sound are addresses."""
+        """A `CoreGrain`; its frame, mixes, spectrum and sound are addresses, mixes 0 for a mono one."""
         sums = grain.sums.ctypes.data
-        other_noise = (0, 0) if mixes is None else self._addresses(_apart(grain.places), cut.bins)
+        other_noise = self._addresses(_apart(grain.places), cut.bins) if mixes else (0, 0)
         return PACKED_GRAIN.pack(
-            *(cut.address, frame, *self._addresses(grain.places, cut.bins), *other_noise, mixes or 0, spectrum, sound),
+            *(cut.address, frame, *self._addresses(grain.places, cut.bins), *other_noise, mixes, spectrum, sound),
             *(grain.window.ctypes.data, sums, sums + grain.sums.strides[0], highest_power),
             *(*grain.side_gains, grain.skipped),
         )
+
+    def _sides(self, image: float) -> int:
+        return 2 if self._mixes is not None and image > 0 else 1
 
     def _noise(self, places: Sequence[float], bin_count: int) -> Spectrum:
         """A white spectrum from two places of the tables, [bins]."""
@@ -290,12 +315,12 @@ def _apart(places: Sequence[float]) -> tuple[float, float]:
     return (noise_place + APART) % 1.0, (phasor_place + APART) % 1.0
 
 
-def _noise_mixes_by_bins(curves: CurvesByBins) -> CurvesByBins:
-    """Gains of two noises on the left, then on the right, [2, 2, bins], by the number of bins."""
+def _noise_mixes_of(curves: Curves) -> Curves:
+    """Gains of two noises on the left, then on the right, [2, 2, bins], by bins and amount."""
 
-    @functools.lru_cache(maxsize=LENGTHS)
-    def mixes(bins: int) -> Array:
-        image = curves(bins)
+    @functools.lru_cache(maxsize=IMAGES)
+    def mixes(bins: int, amount: float) -> Array:
+        image = curves(bins, amount)
         own, other = image[OWN], image[OTHER]
         return np.stack([image[LEFT] * np.stack([own, other]), image[RIGHT] * np.stack([own, -other])])
 
@@ -379,7 +404,7 @@ def _core_cut(frame_length: int, points: int, cut: Cut) -> _CoreCut:
 class _Transforms:
     """Spectra, [count, sides, length // 2 + 1], and their transforms, [count, sides, length]."""
 
-    def __init__(self, length: int, count: int, sides: int) -> None:
+    def __init__(self, length: int, sides: int, count: int) -> None:
         self.length = length
         self.spectra = np.empty((count, sides, length // 2 + 1), np.complex64)
         self.sounds = np.empty((count, sides, length), np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from ...arrays import Array, Doubles, Indices, Spectrum
 from ...kinds.card_fields import KEYS
 from ...model.gesture import MOST_MODES, NO_MODES, PlacedModes, placed_modes
-from ...model.image import COSINE, SINE, image_curves
+from ...model.image import COSINE, LEFT, MOVED_ROWS, OTHER, OWN, RIGHT, SINE, image_curves, moved_curves
 from ...model.model import Model
 from ...model.partials import HANN_ENERGY
 from ...signal import BLACKMAN_HARRIS, LOBE_STEPS, FrameShape, from_middle, lobes, white_noise
@@ -91,7 +91,7 @@ class CoherentVoicing:
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time
         self._images: dict[int, tuple[Doubles, Array]] = {}  # curves, by the image's id
-        has_image = card.image is not None and character.image > 0
+        has_image = card.image is not None and character.image is not None
         self.channels = 2 if character.width > 0 or has_image else 1
         self._character = character
         self.model_frame_length = card.frame_length
@@ -113,7 +113,7 @@ class CoherentVoicing:
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
         self.free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._sample_rate = card.sample_rate
-        self.image = self.image_curves(np.array(card.image)) if has_image else None  # [6, bins]
+        self.image = self.image_curves(np.array(card.image)) if has_image else None  # [8, bins]
         signs = np.where(white_noise(2 * (HIGHEST_HARMONIC + MOST_MODES) + self._model_bins) > 0, 1, -1)
         signs = signs[HIGHEST_HARMONIC + MOST_MODES :].astype(np.float32)  # not those of the phases
         self.harmonic_signs, self.free_signs = np.split(signs, [HIGHEST_HARMONIC + MOST_MODES])
@@ -121,23 +121,31 @@ class CoherentVoicing:
         self._voices_begun = 0
 
     def image_curves(self, image: Doubles) -> Array:
-        """Curves of an image, [32, 2], as the preset has it: [6, bins]."""
+        """Curves of an image, [32, 2], at the preset's amount: [8, bins]."""
         known = self._images.get(id(image))
         if known is None:
             if len(self._images) >= MOST_IMAGES:
                 del self._images[next(iter(self._images))]
             character = self._character
+            assert character.image is not None
             curves = image_curves(image, character.image, 1 - character.width, self._sample_rate, self._bins)
             known = self._images[id(image)] = image, curves
         return known[1]
 
-    def _images_of(self, residual: Residual | None, rows: int) -> Array | None:
-        """Curves of rows, [rows, 6, bins]; None without images."""
-        if self.image is None:
-            return None
+    def _curves_at(self, amounts: Doubles, residual: Residual | None) -> Array:
+        """Curves of rows, [rows, 6, bins], at these amounts of their images."""
+        known, moved = self.image, amounts != self._character.image
+        assert known is not None
+        count = len(known) if moved.any() else MOVED_ROWS
         if residual is None or all(image is None for image in residual.images):  # also without any
-            return np.broadcast_to(self.image, (rows, *self.image.shape))
-        return np.stack([self.image if image is None else self.image_curves(image) for image in residual.images])
+            curves = np.broadcast_to(known[:count], (len(amounts), count, self._bins))
+        else:
+            images = [known if image is None else self.image_curves(image) for image in residual.images]
+            curves = np.stack([each[:count] for each in images])
+        if moved.any():
+            recorded, curves = curves, curves[:, :MOVED_ROWS].copy()
+            curves[moved] = moved_curves(recorded[moved], amounts[moved], 1 - self._character.width)
+        return curves
 
     def start_state(self) -> CoherentState:
         """Initial phases differ, so that unisons do not add coherently."""
@@ -168,13 +176,44 @@ class CoherentVoicing:
         ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
+        amounts: Doubles | None = None,
     ) -> Array:
-        spectra, noise, level = self.parts_of(latents, chroma, ratios, states, residual)
+        """As `Voicing.make`. At an amount of 0 a frame is computed as without an image."""
+        if self.image is None or amounts is None:
+            amounts = np.zeros(len(latents)) if self.image is None else np.full(len(latents), self._character.image)
+        runs = [list(rows) for _, rows in itertools.groupby(range(len(latents)), key=(amounts == 0).tolist().__getitem__)]
+        if len(runs) < 2:
+            return self._frames(latents, chroma, ratios, states, residual, amounts)
+        parts = []
+        for rows in runs:
+            own_states, own_residual = [states[row] for row in rows], residual and residual.of_rows(rows)
+            parts.append(
+                self._frames(latents[rows], chroma[rows], ratios[rows], own_states, own_residual, amounts[rows])
+            )
+        return np.concatenate(parts)
+
+    def _frames(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Doubles,
+        states: Sequence[CoherentState],
+        residual: Residual | None,
+        amounts: Doubles,
+    ) -> Array:
+        """Frames of rows whose images all have an amount, or all have none."""
+        curves = self._curves_at(amounts, residual) if amounts.any() else None
+        spectra, noise, level = self.parts_of(latents, chroma, ratios, states, residual, curves)
         if self.hiss > 0:
             noise *= level[:, np.newaxis]
             spectra += noise
         spectra *= from_middle(self._bins)
-        return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+        frames = np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+        return frames if frames.shape[1] == self.channels else np.repeat(frames, self.channels, axis=1)
+
+    def _sides(self, curves: Array | None) -> int:
+        """Sides that are computed; where it is one, both are alike."""
+        return 1 if curves is None and self._character.width == 0 else 2
 
     def parts_of(
         self,
@@ -183,10 +222,11 @@ class CoherentVoicing:
         ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
+        curves: Array | None = None,
     ) -> tuple[Spectrum, Spectrum, Array]:
-        """Partials with low noise, white noise of variance 1, [rows, channels, bins] both, and its level, [rows, bins].
+        """Partials with low noise, white noise of variance 1, [rows, sides, bins] both, and its level, [rows, bins].
 
-        Phases are relative to each frame's middle.
+        Phases are relative to each frame's middle. ``curves`` as from `_curves_at`; None plays no image.
         """
         rows = self._decoder.rows(latents, chroma, self.parts_of_frames.rows)
         first = self.parts_of_frames.fundamentals(chroma) * self._scale * ratios
@@ -212,7 +252,6 @@ class CoherentVoicing:
         turn = np.concatenate([turn, free_turns[of_free, slot]])
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
         strength *= self.amplitude * np.float32(self.frame_length)
-        curves = self._images_of(residual, len(rows))
         signs = self.harmonic_signs[number], self.free_signs[np.rint(places[of_free, slot]).astype(np.intp)]
         partials = np.concatenate([of_harmonic, of_free]), frequency, turn, strength, np.concatenate(signs)
         spectra = self._sinusoids(len(rows), *partials, curves)
@@ -285,7 +324,7 @@ class CoherentVoicing:
     ) -> Spectrum:
         """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``.
 
-        ``sign``: of the left side's angle; ``curves`` as from `_images_of`.
+        ``sign``: of the left side's angle; ``curves`` as of `parts_of`.
         """
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
@@ -303,8 +342,8 @@ class CoherentVoicing:
         real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
         own_curves = None if curves is None else curves[of_row, :, np.minimum(bin_at, bins - 1)].T
         sides = sign[heard // unison], -sign[heard // unison]
-        spectra = np.empty((count, self.channels, width), np.complex64)
-        for channel, gains in enumerate(self.gains):
+        spectra = np.empty((count, self._sides(curves), width), np.complex64)
+        for channel, gains in enumerate(self.gains[: spectra.shape[1]]):
             gain, values = gains[voice], (real, imaginary)
             if own_curves is not None:
                 gain, cosine, sine = gain * own_curves[channel], own_curves[COSINE], own_curves[SINE] * sides[channel]
@@ -326,24 +365,25 @@ class CoherentVoicing:
         return which
 
     def _noise_at(self, which: Indices, curves: Array | None) -> Spectrum:
-        if self.channels == 1:
+        if self._sides(curves) == 1:
             return self.noise_frames[which][:, np.newaxis]
         other = self.noise_frames[(which + APART) % len(self.noise_frames)]
-        return self._sides(self.noise_frames[which], other, curves)
+        return self._on_sides(self.noise_frames[which], other, curves)
 
     def _low(self, which: Indices, levels: Array, curves: Array | None) -> Spectrum:
         assert self.low_noise is not None
         levels = levels[:, :, np.newaxis]
         low: Spectrum = (self.low_noise[which] * levels).sum(1)
-        if self.channels == 1:
+        if self._sides(curves) == 1:
             return low[:, np.newaxis]
-        return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1), curves)
+        return self._on_sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1), curves)
 
-    def _sides(self, noise: Spectrum, other: Spectrum, curves: Array | None) -> Spectrum:
+    def _on_sides(self, noise: Spectrum, other: Spectrum, curves: Array | None) -> Spectrum:
         if curves is not None:
-            left, right, _, _, own_share, other_share = curves[:, :, : noise.shape[1]].swapaxes(0, 1)
-            own_part, other_part = own_share * noise, other_share * other
-            return np.stack([left * (own_part + other_part), right * (own_part - other_part)], axis=1)
+            by_curve = curves[:, :, : noise.shape[1]].swapaxes(0, 1)
+            own_part, other_part = by_curve[OWN] * noise, by_curve[OTHER] * other
+            sides = by_curve[LEFT] * (own_part + other_part), by_curve[RIGHT] * (own_part - other_part)
+            return np.stack(sides, axis=1)
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
@@ -522,11 +562,12 @@ class ChordVoicing(CoherentVoicing):
         ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
+        amounts: Doubles | None = None,
     ) -> Array:
         """As `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
             inside = self._inside(chroma.astype(np.intp))
-            return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual)
+            return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual, amounts)
         rows, keys = _apart(chroma)
         sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
         if not len(rows):
@@ -537,13 +578,10 @@ class ChordVoicing(CoherentVoicing):
         order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
         rows, keys = rows[order], keys[order]
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
-        part = None
-        if residual is not None:
-            modes = [residual.modes[row] for row in rows.tolist()]
-            images = [residual.images[row] for row in rows.tolist()] if residual.images else ()
-            part = residual._replace(gains=residual.gains[rows], modes=modes, images=images)
-        inside = self._inside(keys)
-        frames = super().make(latents[rows], inside, ratios[rows] * np.exp2((keys - inside) / 12), own, part)
+        part = residual and residual.of_rows(rows.tolist())
+        inside, own_amounts = self._inside(keys), None if amounts is None else amounts[rows]
+        own_ratios = ratios[rows] * np.exp2((keys - inside) / 12)
+        frames = super().make(latents[rows], inside, own_ratios, own, part, own_amounts)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
         np.add.at(sums, rows, frames)
         return sums

@@ -4,20 +4,20 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import Array, Indices, Times
+from ...arrays import Array, Doubles, Indices, Times
 from ...kinds.card_fields import KEYS, PITCH_CLASSES
 from ...model.card import Card
 from ...model.model import Model
+from ...preset.controls import IMAGE
 from ...ramps import Ramp
 from ...units import MIDDLE_C
 from ...velocity import LOUDEST
-from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Residual
+from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Residual, image_target
 from .beginnings import FirstRows
 from .coherent_voicing import ChordVoicing, CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, VoicingSettings
@@ -46,6 +46,7 @@ class Voicing(Protocol):
     together: int  # voices per group, due at one moment
     moments: tuple[int, ...]  # of successive groups, in units of a hop / ``parts``
     parts: int
+    image: Array | None  # curves of the model's, if frames have one
 
     def start_state(self) -> Any: ...
 
@@ -66,6 +67,7 @@ class Voicing(Protocol):
         ratios: npt.NDArray[np.float64],
         states: Sequence[Any],
         residual: Residual | None = None,
+        amounts: Doubles | None = None,
     ) -> Array:
         """Next frame of each row's voice, [rows, channels, frame_length].
 
@@ -75,6 +77,7 @@ class Voicing(Protocol):
             ratios: frequency ratios to the decoded pitch, [rows].
             states: one per row; rows of one voice in time order.
             residual: only models of partials have any.
+            amounts: of the image, 0 to 2, [rows]; None: the preset's.
         """
 
 
@@ -95,12 +98,13 @@ class SpectrumEngine(Engine[SpectrumStream]):
     latents together, once per hop of the model: shared ones need at most twelve decoder rows per hop.
     """
 
-    targets: Mapping[str, Ramp] = MappingProxyType({})
-
     def __init__(self, model: Model, max_block: int, character: VoicingSettings = PLAIN) -> None:
         """Raise UserError if the model does not support ``character``'s phase."""
         card = model.card
         self._voicing = _voicing(model, character)
+        amount = None if self._voicing.image is None else character.image
+        self.targets: Mapping[str, Ramp] = image_target(amount, card)
+        self._image = self.targets.get(IMAGE)
         self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
@@ -252,7 +256,8 @@ class SpectrumEngine(Engine[SpectrumStream]):
             ratios = np.exp2((away + bend) / 12.0)
             states = [stream.state for stream in streams]
             codes = motion.latents(voices, self._knobs_at(streams, read), read)
-            sound = self._voicing.make(codes, chroma, ratios, states, residual)
+            amounts = None if self._image is None else self._image.values(bends)
+            sound = self._voicing.make(codes, chroma, ratios, states, residual, amounts)
             self._overlap_add(voices, streams, times, sound)
 
     def _overlap_add(

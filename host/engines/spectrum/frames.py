@@ -80,7 +80,7 @@ class VoicingSettings(NamedTuple):
     unison: int = 1
     detune_cents: float = 10.0
     width: float = 0.0
-    image: float = 0.0
+    image: float | None = None  # None: both sides are alike
 
     @classmethod
     def of(cls, play: PlaySettings) -> "VoicingSettings":

@@ -30,6 +30,7 @@ class MagnitudeVoicing(ABC):
 
     delay = 0
     channels = 1
+    image = None
     together = 4  # from four rows on, a decoder row costs the same in any batch
     # Successive moments are as far apart as possible; latents are read at 0, when no voice is due.
     moments: tuple[int, ...] = (1, 5, 3, 7, 2, 6, 4, 8)
@@ -68,6 +69,7 @@ class MagnitudeVoicing(ABC):
         ratios: npt.NDArray[np.float64],
         states: Sequence[Any],
         residual: Residual | None = None,
+        amounts: npt.NDArray[np.float64] | None = None,
     ) -> Array:
         spectra = self._with_phases(latents, chroma, ratios, list(states))
         spectra[:, : self._lowest_bin] = 0

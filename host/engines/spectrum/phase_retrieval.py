@@ -243,13 +243,14 @@ class GriffinLimVoicing:
     """Restores the magnitudes of long coherent frames, offline: their noise makes these fluctuate."""
 
     delay = 0
+    image = None
     together = 4
     moments: tuple[int, ...] = (1,)
     parts = 2
 
     def __init__(self, model: Model, character: VoicingSettings) -> None:
         length = model.card.frame_length - model.card.frame_length % OVERLAP
-        character = character._replace(image=0.0)
+        character = character._replace(image=None)
         self._voice = CoherentVoicing(model, character, FrameShape(length, OVERLAP, HANN, LOBE_TAPS))
         self.frame_length, self.hop_length = length, length // OVERLAP
         self.channels = self._voice.channels
@@ -283,6 +284,7 @@ class GriffinLimVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[GriffinLimState],
         residual: Residual | None = None,
+        amounts: npt.NDArray[np.float64] | None = None,
     ) -> Array:
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]

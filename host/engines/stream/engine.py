@@ -14,11 +14,12 @@ import numpy.typing as npt
 from ...arrays import Array
 from ...kinds.stream import MOST_TRIMMED, PLACE, PREVIOUS_FRAME, StreamSettings, followed_grid
 from ...model.model import Model, States
+from ...preset.controls import IMAGE
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import normals
 from ...units import MIDDLE_C
 from ...velocity import LOUDEST
-from ..engine import Engine, EngineRequest, Motion, VoiceSound
+from ..engine import Engine, EngineRequest, Motion, VoiceSound, image_target
 from .frames import FrameInputs, FrameMaker, MadeFrame, Seed, StreamDecodeWorker, seeds_of
 
 MAX_FIRST_FRAMES = 32  # cached first frames
@@ -32,7 +33,7 @@ class FirstFrame(NamedTuple):
 
     @property
     def name(self) -> tuple[int, float, int, bytes]:
-        return self.slot, self.pitch, self.step.length, self.step.code.tobytes()
+        return self.slot, self.pitch, self.step.length, np.append(self.step.code, self.step.image).tobytes()
 
 
 @dataclass(slots=True)
@@ -186,19 +187,22 @@ class StreamEngine(Engine[StreamSound]):
         )
         ramp_samples = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, ramp_samples) for name, value in settings.values().items()}
+        self.targets |= image_target(image, card)
         self._note_count = 0
-        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit, image=image)
+        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
         self._first_frames = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
         self._struck_pitches = [float(MIDDLE_C)]  # the last first
         self._age_ms = 0.0
         if self._first_frames is not None:
-            self._first_frames.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest_code, self._step)], 0)
+            self._first_frames.want(
+                None, [functools.partial(self._first, MIDDLE_C, 0, self._rest_code, self._step, self._image(0))], 0
+            )
 
     @property
     def channels(self) -> int:
-        return self._maker.channels
+        return 2 if IMAGE in self.targets else 1
 
     @property
     def ready(self) -> bool:
@@ -289,7 +293,7 @@ class StreamEngine(Engine[StreamSound]):
         stream.first_beat = motion.beat(time)
         pitch, code = self._pitch(stream, motion, voice_index, time), self._code(motion, voice_index, time)
         step_samples = self._samples(motion, stream, time, time, pitch)
-        first_frame = self._first(pitch, stream.slot, code, step_samples)
+        first_frame = self._first(pitch, stream.slot, code, step_samples, self._image(time))
         if self._first_frames is None:
             pending_frame: Future[MadeFrame] | MadeFrame = self._maker.make(first_frame.step)
         else:
@@ -321,12 +325,13 @@ class StreamEngine(Engine[StreamSound]):
             else self._overlap - (fade_samples + current_frame.plan.exact_end - step_time) * ratio,
             length=fade_samples + math.ceil(exact_end) - step_time,
             ratio=ratio,
+            image=self._image(time),
         )
         stream.count += 1
         pending_frame = self._maker.make(inputs) if self._first_frames is None else self._first_frames.aside.ask(inputs)
         return Frame(Plan(step_time - fade_samples, fade_samples, exact_end), pending_frame)
 
-    def _first(self, pitch: float, slot: int, code: Array, step_samples: float) -> FirstFrame:
+    def _first(self, pitch: float, slot: int, code: Array, step_samples: float, image: float) -> FirstFrame:
         """Without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade_samples = self._fade(ratio)
@@ -340,6 +345,7 @@ class StreamEngine(Engine[StreamSound]):
             first_position,
             fade_samples + math.ceil(step_samples),
             ratio,
+            image,
         )
         return FirstFrame(slot, pitch, step_samples, inputs)
 
@@ -381,6 +387,10 @@ class StreamEngine(Engine[StreamSound]):
     def _coded(self, latent_code: Array, slot: int) -> Array:
         """A seed's code, moved like the latents' code."""
         return np.minimum(np.maximum(latent_code + self._seeds[slot].offset, self._low), self._high)
+
+    def _image(self, time: int) -> float:
+        """Amount of the stereo image; 0 without one."""
+        return self.targets[IMAGE].value(time) if IMAGE in self.targets else 0.0
 
     def _noise_of(self, note_number: int, frame_number: int, time: int) -> Array | None:
         heat = self.targets["stream.heat"].value(time)
@@ -432,10 +442,10 @@ class StreamEngine(Engine[StreamSound]):
 
     def _look(self, first_frames: FirstFrameCache, motion: Motion, voice_index: int, now: int) -> None:
         """Request the struck keys' first frames at the present code."""
-        code = self._code(motion, voice_index, now)
+        code, image = self._code(motion, voice_index, now), self._image(now)
         grid_samples = None if self._steps_per_beat is None else round(motion.beat_samples(now) / self._steps_per_beat)
         first_frames.want(
-            (code.tobytes(), grid_samples, tuple(self._struck_pitches)),
+            (code.tobytes(), image, grid_samples, tuple(self._struck_pitches)),
             [
                 functools.partial(
                     self._first,
@@ -443,6 +453,7 @@ class StreamEngine(Engine[StreamSound]):
                     self._slot(round(pitch)),
                     code,
                     self._own_samples(pitch) if grid_samples is None else grid_samples,
+                    image,
                 )
                 for pitch in self._struck_pitches
             ],

@@ -20,6 +20,7 @@ from ..model_process import Away, ModelProcess
 from .side_filters import SideFilters
 
 FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
+MOST_FILTERS = 8  # kept: voices of one time have one amount
 
 
 class FrameInputs(NamedTuple):
@@ -31,18 +32,18 @@ class FrameInputs(NamedTuple):
     first: float  # of the sound in the frame, in samples, as ``length``
     length: int
     ratio: float
+    image: float = 0.0  # amount of the model's stereo image, 0 to 2; at 0, and without one, the frame is mono
 
 
 class MadeFrame(NamedTuple):
-    """A frame's sound, [channels, length], and the next state."""
+    """A frame's sound, [sides, length], and the next state."""
 
     sound: Array
     state: States
 
 
 class FrameMaker:
-    def __init__(self, model: Model, *, restore: bool = True, limit: bool = True, image: float = 1.0) -> None:
-        """``image``: factor of the model's stereo image, 0 to 2. At 0 and without an image frames have one channel."""
+    def __init__(self, model: Model, *, restore: bool = True, limit: bool = True) -> None:
         card = model.card
         assert card.stream is not None
         self.model, self._card, self._restores = model, card, restore
@@ -51,10 +52,7 @@ class FrameMaker:
         previous_frame = next(state for state in card.state if state.name == PREVIOUS_FRAME)
         self._feeds_sound = card.domain != "magnitude" and previous_frame.shape == [card.frame_width]
         self._spectra: dict[int, SpectraSound] = {}
-        self._side_filters: SideFilters | None = None
-        if card.image is not None and image > 0:
-            self._side_filters = SideFilters(np.array(card.image), image, card.sample_rate)
-        self.channels = 1 if self._side_filters is None else 2
+        self._side_filters: dict[float, SideFilters] = {}  # the last ones, by amount
 
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""
@@ -77,7 +75,18 @@ class FrameMaker:
             sound = sound * np.float32(gain)
             if self._feeds_sound:
                 next_state[PREVIOUS_FRAME] = next_state[PREVIOUS_FRAME] * np.float32(gain)
-        return MadeFrame(sound[np.newaxis] if self._side_filters is None else self._side_filters(sound), next_state)
+        return MadeFrame(self._sides(sound, step.image), next_state)
+
+    def _sides(self, sound: Array, amount: float) -> Array:
+        """A frame's sound, [sides, length]."""
+        image, filters = self._card.image, self._side_filters
+        if image is None or amount == 0:
+            return sound[np.newaxis]
+        if amount not in filters:
+            for last_amount in list(filters)[: max(0, len(filters) - MOST_FILTERS + 1)]:
+                del filters[last_amount]
+            filters[amount] = SideFilters(np.array(image), amount, self._card.sample_rate)
+        return filters[amount](sound)
 
     def _rebuilt_state(self, step: FrameInputs, code_row: Array) -> States:
         """The state after the step's history; the bar position continues."""

@@ -227,6 +227,7 @@ int64_t core_voice_bytes(const Instrument *instrument)
 	int64_t floats = (int64_t)CODE_HOPS * instrument->latents + pending;
 	int64_t doubles = 4 * (int64_t)instrument->latents + (int64_t)instrument->directions * 2 * SINES; /* of CodeState */
 	doubles += (int64_t)instrument->model_bins * instrument->unison;
+	floats += instrument->image ? (int64_t)CURVES * instrument->bins : 0;
 	return (int64_t)sizeof(Voice) + floats * (int64_t)sizeof(float) + 16 + phases * (int64_t)sizeof(Phases) +
 	       doubles * (int64_t)sizeof(double);
 }
@@ -249,6 +250,7 @@ void core_voice_open(void *memory, Voice *voice)
 	voice->held_step = voice->release_step = INT64_MIN / 2;
 	voice->left_known = voice->sines_known = voice->code_sines_known = voice->off_code_known = 0;
 	voice->newest_hop = voice->gesture_hop = INT64_MIN;
+	voice->moved_amount = NAN;
 	if (!model->chord)
 		plain_begin_phases(model, voice->number, voice_phases(core, voice));
 	double *free_turns = voice_free_turns(core, voice);

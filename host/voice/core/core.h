@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 6,
+	CORE_VERSION = 7,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,
@@ -25,7 +25,7 @@ enum {
 	CODE_HOPS = 16,   /* hops whose codes a voice keeps */
 	PARTS = 4,        /* of voices, summed in order */
 	SINES = 5,        /* of a wander */
-	CURVES = 6,       /* of an image */
+	CURVES = 6,       /* of an image; two more rows give them at other amounts */
 	MIDDLE_C = 60,
 	CURVE_STEP = 64   /* samples between computed levels of a gesture */
 };
@@ -57,6 +57,7 @@ typedef struct {
 	int32_t conditioning, octave, most_free, model_bins, row_width;
 	float slope, most, quietest, amplitude, hiss, hann, alike, unlike;
 	double pitch_low, pitch_high, pitch_unit, top_bins, formant_nepers, golden, bin_ratio; /* bins here to a model's */
+	double image_rest, noise_angle; /* the amount of `image`; cycles between noises of both sides, halved, by the width */
 	DecodeRows decode_rows; /* null: the core decodes */
 	const float *weights[LAYERS], *biases[LAYERS]; /* [width / 8, inputs, 8] and [width] */
 	const float *means, *pitch_middles;
@@ -73,7 +74,8 @@ typedef struct {
 	const float *low_widths;
 	const double *edges_hz, *key_hz, *spans; /* spans: [latents, 2] */
 	const double *band_energy;
-	const float *image;                        /* [CURVES, bins], as in host/model/image.py; null: none */
+	const float *image;                        /* [CURVES + 2, bins], as in host/model/image.py; null: none */
+	const Ramp *image_amount;                  /* followed by all notes */
 	const float *harmonic_signs, *free_signs; /* of the left side's angle: [harmonics + MOST_MODES], [model_bins] */
 } Instrument;
 
@@ -111,9 +113,8 @@ typedef struct {
 	const Ramp *bend;
 } Master;
 
-/* One voice; codes, pending samples, phases, the state of a gesture's codes and
-   the phases of free partials follow it in memory. The caller sets the
-   fields up to `masters`. */
+/* One voice; codes, pending samples, phases, the state of a gesture's codes, the phases of free partials and the curves
+   of a moved image follow it in memory. The caller sets the fields up to `masters`. */
 typedef struct {
 	int64_t on, next_frame, off, stolen_at, steal, attack, decay, release;
 	double sustain, key;
@@ -125,6 +126,7 @@ typedef struct {
 	int64_t newest_hop, held_step, release_step, gesture_hop;
 	double held_from, held_to, release_from, release_to;
 	double sine_hz[SINES], sine_turns[SINES];
+	double moved_amount; /* of the image's curves that follow the voice; NaN before the first */
 	float left;
 	int32_t left_known, sines_known, code_sines_known, off_code_known;
 } Voice;

@@ -945,8 +945,47 @@ static void NAME(filter)(Core *core, const float *decibels, double first, NAME(S
 	split->low = core->low;
 }
 
-/* Rows of an image's curves, [CURVES, bins]. */
-enum { NAME(LEFT), NAME(RIGHT), NAME(COSINE), NAME(SINE), NAME(OWN), NAME(OTHER) };
+/* Rows of an image's curves, [CURVES + 2, bins]; those of the last two are as recorded. */
+enum { NAME(LEFT), NAME(RIGHT), NAME(COSINE), NAME(SINE), NAME(OWN), NAME(OTHER), NAME(RATIO), NAME(ANGLE) };
+
+/* An image's curves at another amount, as `moved_curves` of host/model/image.py. */
+static void NAME(move_image)(const Instrument *model, const float *image, double amount, float *curves)
+{
+	int32_t bins = model->bins;
+	const float *octaves = image + NAME(RATIO) * bins, *angles = image + NAME(ANGLE) * bins;
+	for (int32_t bin = 0; bin < bins; ++bin) {
+		double ratio = power_of_two(amount * octaves[bin]), right = 2.0 / (1.0 + ratio), half = amount * angles[bin];
+		half = half < 0.25 ? half : 0.25;
+		Direction angle = direction(half), noise = angle;
+		if (model->noise_angle > 0.0)
+			noise = direction(half + model->noise_angle < 0.25 ? half + model->noise_angle : 0.25);
+		curves[NAME(LEFT) * bins + bin] = (float)sqrt(right * ratio);
+		curves[NAME(RIGHT) * bins + bin] = (float)sqrt(right);
+		curves[NAME(COSINE) * bins + bin] = (float)angle.cosine;
+		curves[NAME(SINE) * bins + bin] = (float)angle.sine;
+		curves[NAME(OWN) * bins + bin] = (float)noise.cosine;
+		curves[NAME(OTHER) * bins + bin] = (float)noise.sine;
+	}
+}
+
+/* Curves of a voice's image for a frame at a moment; null where it plays none. Sets the sides that the frame computes. */
+static const float *NAME(image_at)(Core *core, Voice *voice, int64_t moment)
+{
+	const Instrument *model = core->instrument;
+	const Gesture *gesture = voice->gesture;
+	double amount = model->image ? NAME(ramp_value)(model->image_amount, moment) : 0.0;
+	core->sides = amount == 0.0 && model->alike == 1.0f ? 1 : model->channels;
+	if (amount == 0.0)
+		return NULL;
+	const float *image = gesture && gesture->bands && gesture->image ? gesture->image : model->image;
+	if (amount == model->image_rest)
+		return image;
+	float *curves = voice_curves(core, voice);
+	if (amount != voice->moved_amount)
+		NAME(move_image)(model, image, amount, curves);
+	voice->moved_amount = amount;
+	return curves;
+}
 
 /* A lobe of one of the unison's voices; `frequency` in bins before its detuning, `turn` in cycles; `sign`: of the left
    side's angle in the image, if there is one. */
@@ -965,7 +1004,7 @@ static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequenc
 	int32_t entry = (int32_t)nearest((tuned - middle + 0.5) * model->lobe_steps);
 	const float *lobe = model->lobes + (int64_t)entry * width;
 	const float *curve = image ? image + (middle < model->bins - 1 ? (int32_t)middle : model->bins - 1) : NULL;
-	for (int32_t channel = 0; channel < model->channels; ++channel) {
+	for (int32_t channel = 0; channel < core->sides; ++channel) {
 		float gain = model->gains[channel * model->unison + voice], part_re = re, part_im = im;
 		if (curve) {
 			float cosine = curve[NAME(COSINE) * model->bins];
@@ -1103,7 +1142,7 @@ static void NAME(add_noise)(Core *core, int32_t noise_frame, const float *low)
 {
 	const Instrument *model = core->instrument;
 	int32_t bins = model->bins, side_frame = (noise_frame + model->noise_apart) % model->noise_frames;
-	for (int32_t channel = 0; channel < model->channels; ++channel) {
+	for (int32_t channel = 0; channel < core->sides; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * (bins + PADDING) + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * (bins + PADDING) + model->taps;
 		float own_share = channel ? model->alike : 1.0f, side_share = channel ? model->unlike : 0.0f;
@@ -1143,12 +1182,12 @@ static double NAME(fundamental)(const Instrument *model, int32_t condition)
 	return index < CLASSES ? model->fundamentals[index] : 0.0;
 }
 
-/* The next frame of a row, [channels, frame], in core->frame; `semitones`: from its pitch to the sounding one. */
+/* The next frame of a row, [channels, frame], in core->frame; `semitones`: from its pitch to the sounding one; `image`:
+   its curves, or null. */
 static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, const Row *row, double semitones,
-                             const Gesture *gesture, const float *gains)
+                             const Gesture *gesture, const float *gains, const float *image)
 {
 	const Instrument *model = core->instrument;
-	const float *image = model->image && gesture && gesture->image ? gesture->image : model->image;
 	int32_t key = (int32_t)row->condition;
 	double ratio = power_of_two(semitones / 12.0), formant_ratio = model->keeps_formants ? ratio : 1.0;
 	double pitch = key + semitones, lowest = model->lowest_key - 0.5, highest = model->highest_key + 0.5;
@@ -1173,12 +1212,12 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 	if (gains && model->filter_bands)
 		NAME(filter)(core, gains, base * formant_ratio, &split);
 	int32_t bins = model->bins, apart = bins + PADDING;
-	memset(core->spectrum_re, 0, sizeof(float) * model->channels * apart);
-	memset(core->spectrum_im, 0, sizeof(float) * model->channels * apart);
+	memset(core->spectrum_re, 0, sizeof(float) * core->sides * apart);
+	memset(core->spectrum_im, 0, sizeof(float) * core->sides * apart);
 	NAME(add_partials)(core, phases, first, &split, image);
 	if (model->most_free)
 		NAME(add_free_partials)(core, row, ratio, last_ratio, free_turns, image);
-	for (int32_t channel = 0; channel < model->channels; ++channel) {
+	for (int32_t channel = 0; channel < core->sides; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
 		for (int32_t tap = 1; tap <= model->taps; ++tap) { /* below 0 Hz: the mirror image */
@@ -1196,7 +1235,7 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 			NAME(add_noise)(core, phases->noise, split.low);
 	}
 	phases->noise = (phases->noise + 1) % model->noise_frames;
-	for (int32_t channel = 0; channel < model->channels; ++channel) {
+	for (int32_t channel = 0; channel < core->sides; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
 		for (int32_t bin = 1; bin < bins; bin += 2) { /* time begins at the frame's begin, not its middle */
@@ -1205,6 +1244,8 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 		}
 		NAME(samples_of)(core, re, im, core->frame + (int64_t)channel * model->frame);
 	}
+	if (core->sides < model->channels)
+		memcpy(core->frame + model->frame, core->frame, sizeof(float) * (size_t)model->frame);
 }
 
 static void NAME(begin_phases)(const Instrument *model, int64_t number, Phases *phases)
@@ -1304,7 +1345,7 @@ static void NAME(add_to_pending)(const Core *core, int64_t time, int64_t now, fl
 
 /* The frame of a voice of several keys, each with phases of its own; `semitones`: of its bend. */
 static void NAME(add_chord)(Core *core, Voice *voice, const float *codes, int64_t time, int64_t now, double semitones,
-                            const float *gains)
+                            const float *gains, const float *image)
 {
 	const Instrument *model = core->instrument;
 	int64_t moment = time > voice->on ? time : voice->on;
@@ -1319,7 +1360,7 @@ static void NAME(add_chord)(Core *core, Voice *voice, const float *codes, int64_
 			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, phases);
 		double distance = pitch - lowest + semitones + (key - model_key); /* every key moves alike */
 		NAME(make_frame)(core, phases, NULL, NAME(row_of)(core, codes, model_key), distance,
-		                 gains ? voice->gesture : NULL, gains);
+		                 gains ? voice->gesture : NULL, gains, image);
 		NAME(add_to_pending)(core, time, now, scale, voice_pending(core, voice));
 	}
 }
@@ -1338,14 +1379,15 @@ static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
 		semitones += NAME(vibrato)(gesture, time, half_frame);
 	}
 	const float *codes = NAME(codes_at)(core, voice, floor_divide(time - model->delay, model->knob_hop));
+	const float *image = NAME(image_at)(core, voice, moment);
 	if (model->chord) {
-		NAME(add_chord)(core, voice, codes, time, now, semitones, gains);
+		NAME(add_chord)(core, voice, codes, time, now, semitones, gains, image);
 		return;
 	}
 	double from_key, to_row;
 	const Row *row = NAME(row_of)(core, codes, NAME(condition)(model, voice, moment, &from_key, &to_row));
 	NAME(make_frame)(core, voice_phases(core, voice), voice_free_turns(core, voice), row, from_key + semitones + to_row,
-	                 gains ? gesture : NULL, gains);
+	                 gains ? gesture : NULL, gains, image);
 	NAME(add_to_pending)(core, time, now, 1.0f, voice_pending(core, voice));
 }
 

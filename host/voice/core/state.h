@@ -44,6 +44,7 @@ struct Core {
 	const Kernels *kernels;
 	unsigned caller_mode; /* of floating-point numbers */
 	int32_t ring; /* samples of a voice's pending sound, a power of two */
+	int32_t sides; /* of the next frame that are computed; where it is one, the other is alike */
 	int32_t decoded_width, widest, half; /* of a decoded frame or a caller's row; half: complex points of the transform */
 	Row *rows;       /* [SETS * WAYS] */
 	uint8_t *oldest; /* [SETS] */
@@ -93,6 +94,12 @@ static inline CodeState voice_code_state(const Core *core, const Voice *voice)
 static inline double *voice_free_turns(const Core *core, const Voice *voice)
 {
 	return voice_code_state(core, voice).sines + (int64_t)core->instrument->directions * 2 * SINES;
+}
+
+/* Curves of the voice's image at `moved_amount`, [CURVES, bins]. */
+static inline float *voice_curves(const Core *core, const Voice *voice)
+{
+	return (float *)(voice_free_turns(core, voice) + (int64_t)core->instrument->model_bins * core->instrument->unison);
 }
 
 #endif

@@ -28,23 +28,27 @@ def card_of(grain_model):
 
 
 def added(card, library, highest_power, monkeypatch):
-    """Sums of four grains: an octave down, as it is, low-passed, above half the rate; one begins before its note."""
+    """Sums of four grains: an octave down, as it is, low-passed, above half the rate; one begins before its note.
+
+    Of a stereo model each has its own amount of the image, and one is mono beside a stereo one of its length.
+    """
     monkeypatch.setattr(sources, "voice_library", lambda: library)
     rng = np.random.default_rng(7)
-    source = source_of(card, 22050, image=1.0)
+    source = source_of(card, 22050)
     frames = rng.uniform(0.1, 2.0, (4, card.frame_width)).astype(np.float32)
-    cuts = [Cut(900, 0.5, 0.5), Cut(900, 1.0, 0.5), Cut(1201, 1.3, 0.1), Cut(600, 4.0, 0.5)]
+    cuts = [Cut(900, 0.5, 0.5), Cut(900, 1.0, 0.5), Cut(900, 1.3, 0.1), Cut(600, 4.0, 0.5)]
     sums = rng.normal(0, 0.01, (2, 3000)).astype(np.float32)
     placed_grains = [
         PlacedGrain(
             cut,
+            image,
             rng.random(2).tolist(),
             np.hanning(cut.length + 2)[1:-1].astype(np.float32),
             (0.5 + 0.1 * number, 0.8 - 0.1 * number),
             sums[:, 300 * number : 300 * number + cut.length - skipped],
             skipped,
         )
-        for number, (cut, skipped) in enumerate(zip(cuts, (0, 250, 0, 0), strict=True))
+        for number, (cut, image, skipped) in enumerate(zip(cuts, (1.0, 0.3, 0.0, 2.0), (0, 250, 0, 0), strict=True))
     ]
     source.add(frames, placed_grains, highest_power)
     return sums

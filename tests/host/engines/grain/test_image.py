@@ -93,7 +93,7 @@ def test_a_click_stays_within_10_ms_on_both_sides(imaged):
     model = imaged(0.0, 0.0, "samples")
     click = np.zeros((1, LENGTH), np.float32)
     click[0, LENGTH // 2] = 1.0
-    [sides] = source_of(model.card, LENGTH, 1.0).grains(click, [Cut(LENGTH, 1.0, 0.5)], [[0.0, 0.0]])
+    [sides] = source_of(model.card, LENGTH).grains(click, [Cut(LENGTH, 1.0, 0.5)], [[0.0, 0.0]], [1.0])
     near = slice(LENGTH // 2 - RATE // 100, LENGTH // 2 + RATE // 100)
     assert np.square(sides[:, near]).sum() > 0.9 * np.square(sides).sum()
 

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from timbrel.host.engines.engine import Residual
+from timbrel.host.engines.spectrum.engine import SpectrumEngine
+from timbrel.host.engines.spectrum.frames import VoicingSettings
 from timbrel.host.model.image import image_curves
+from timbrel.host.ramps import Ramp
 from timbrel.host.spectra import mel_edges_hz
 from timbrel.host.units import midi_to_hz
 
-from ..spectrum.coherent import LEVEL, PURE, RATE, level_db, sound_of
+from ..spectrum.coherent import LEVEL, PURE, RATE, STILL, level_db, sound_of
 from .voices import HEIGHTS, Filtered, tonal, with_bands
 
 MIDDLES_HZ = mel_edges_hz(RATE, 32)[1:-1]
@@ -15,6 +18,23 @@ MIDDLES_HZ = mel_edges_hz(RATE, 32)[1:-1]
 
 def image_of(level, correlation):
     return np.column_stack([np.broadcast_to(level, 32), np.broadcast_to(correlation, 32)]).astype(float)
+
+
+def noisy(latent, key):
+    return np.concatenate([HEIGHTS, np.full(5, 0.1)])
+
+
+def moved(model, moves, count=16_000, sizes=(512,), on=0, **character):
+    """Both sides of two keys, [2, 2, count]; ``moves`` has amounts of the image by the sample of the move."""
+    engine = SpectrumEngine(model, 8192, VoicingSettings(**character))
+    streams, parts, at, turn = [engine.start_stream(key, on) for key in (60, 67)], [], 0, 0
+    while at < count:
+        size = min(sizes[turn % len(sizes)], count - at)
+        for time in (time for time in moves if at <= time < at + size):
+            engine.targets["image"].move(time, moves[time])
+        parts.append(np.array([row.copy() for row in engine.render(streams, STILL, at, size)]))
+        at, turn = at + size, turn + 1
+    return np.concatenate(parts, axis=2)
 
 
 @pytest.fixture
@@ -64,7 +84,7 @@ def test_noise_has_the_level_and_the_correlation_of_its_bands(imaged, correlatio
     left, right = sides[:, RATE // 4 :].astype(np.float64)
     assert np.corrcoef(left, right)[0, 1] == pytest.approx(correlation, abs=0.04)
     assert level_db(left) - level_db(right) == pytest.approx(level, abs=0.2)
-    [[mono]] = sound_of(hissing, [60], 4 * RATE, image=0.0)
+    [[mono, _]] = sound_of(hissing, [60], 4 * RATE, image=0.0)
     power = np.square(mono[RATE // 4 :]).mean()
     assert 10 * np.log10((np.square(left).mean() + np.square(right).mean()) / 2 / power) == pytest.approx(0, abs=0.2)
 
@@ -76,10 +96,13 @@ def test_width_takes_more_correlation_from_noise(imaged):
     assert found == pytest.approx(np.cos(np.arccos(0.6) + np.arccos(0.5)), abs=0.04)
 
 
-def test_without_an_image_or_an_amount_there_is_one_channel_of_the_same_bytes(imaged, partials_of):
-    plain = sound_of(partials_of(tonal), [60, 64], 20_000, image=1.0)
-    assert plain.shape[1] == 1
-    assert np.array_equal(sound_of(imaged(tonal, image_of(6.0, 0.2)), [60, 64], 20_000, image=0.0), plain)
+@pytest.mark.parametrize("width", [0.0, 0.5])
+def test_without_an_amount_a_model_sounds_as_without_an_image_to_the_byte(imaged, partials_of, width):
+    plain = sound_of(partials_of(noisy), [60, 64], 20_000, image=1.0, width=width)
+    assert plain.shape[1] == (2 if width else 1)
+    flat = sound_of(imaged(noisy, image_of(6.0, 0.2)), [60, 64], 20_000, image=0.0, width=width)
+    assert np.array_equal(flat, np.broadcast_to(plain, flat.shape))
+    assert flat.shape[1] == 2
 
 
 def test_a_recorded_note_has_its_own_image(imaged):
@@ -96,9 +119,41 @@ def test_a_recorded_note_has_its_own_image(imaged):
 
 @pytest.mark.parametrize("sizes", [(1, 64, 100), (512,)])
 def test_any_blocks_give_the_same_bytes(imaged, sizes):
-    model = imaged(lambda latent, key: np.concatenate([HEIGHTS, np.full(5, 0.1)]), image_of(3.0, 0.2))
+    model = imaged(noisy, image_of(3.0, 0.2))
     whole = sound_of(model, [60, 64], 12_000, image=1.0)
     assert np.array_equal(sound_of(model, [60, 64], 12_000, sizes=sizes, image=1.0), whole)
+
+
+@pytest.mark.parametrize("character", [{}, {"width": 0.6, "unison": 2}], ids=str)
+@pytest.mark.parametrize("amount", [0.0, 0.4, 1.0, 2.0])
+def test_an_amount_that_was_moved_sounds_as_one_that_the_preset_has(imaged, amount, character):
+    model = imaged(noisy, image_of(MIDDLES_HZ / 2000 - 3, np.linspace(1, -1, 32)))
+    known = moved(model, {}, on=4000, image=amount, **character)
+    found = moved(model, {100: amount}, on=4000, image=0.7, **character)
+    assert np.abs(found - known).max() < 1e-6 * np.abs(known).max()
+    back = moved(model, {100: 1.3, 1500: amount}, on=4000, image=amount, **character)
+    assert np.array_equal(back, known)
+
+
+@pytest.mark.parametrize("sizes", [(1, 64, 100), (8192,)])
+@pytest.mark.parametrize("character", [{"image": 1.0}, {"image": 0.0, "width": 0.5}], ids=str)
+def test_any_blocks_give_the_same_bytes_while_the_amount_moves_through_0(imaged, sizes, character):
+    model, moves = imaged(noisy, image_of(4.0, 0.2)), {3000: 2.0, 5000: 0.0, 9001: 0.0, 9100: 1.5}
+    whole = moved(model, moves, **character)
+    assert np.array_equal(moved(model, moves, sizes=sizes, **character), whole)
+    still = moved(model, {}, **character)
+    assert np.array_equal(whole[:, :, :3000], still[:, :, :3000])  # no frame hears a later amount
+    assert np.abs(whole - still).max() > 0.01 * np.abs(still).max()
+
+
+def test_a_chord_in_one_voice_has_the_moved_image(imaged):
+    model = imaged(tonal, image_of(5.0, 1.0))
+    engine = SpectrumEngine(model, 8192, VoicingSettings(**PURE, image=1.0))
+    engine.targets["image"].move(0, 2.0)
+    stream = engine.start_stream(60, 4000)
+    stream.chord, stream.pitch = Ramp(0b10010001, 1), Ramp(60.0, 1)
+    left, right = np.concatenate([engine.render([stream], STILL, at, 8192)[0] for at in (0, 8192, 16384)], axis=1)
+    assert level_db(left[8192:]) - level_db(right[8192:]) == pytest.approx(10, abs=0.1)
 
 
 def test_an_angle_is_at_most_a_quarter_turn_a_side():
