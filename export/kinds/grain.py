@@ -20,7 +20,7 @@ from ...host.preset.library import Patch, default_knobs
 from ...host.preset.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ...host.signal import gaussian_noise
 from ...host.units import MIDDLE_C
-from .kind import RATE, ExportKind, TargetSound, View, held_key, preset_of, sizes, window_of
+from .kind import RATE, ExportKind, TargetSound, View, held_key, image_knob, preset_of, sizes, window_of
 from .player import FLOAT, Attribute, NnPlayer, engine_of_notes
 
 
@@ -319,7 +319,7 @@ def _preset(model: Model) -> Preset:
         play=PlaySettings(mode="poly", voices=8),
         grain=GrainSettings(density=200.0, spread=spread, code_jitter=0.3),
         envelope=EnvelopeSettings(attack_seconds=0.3, decay_seconds=0.1, sustain=1.0, release_seconds=1.0),
-        cc=[*default_knobs(model.card), *KNOBS],
+        cc=[*default_knobs(model.card), *KNOBS, *image_knob(model.card)],
     )
 
 

@@ -17,14 +17,16 @@ from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.model.card import Card
 from ...host.model.model import Model
+from ...host.preset.controls import IMAGE
 from ...host.preset.library import FIRST_KNOB_CC, Patch
-from ...host.preset.preset import LatentSettings, Preset
+from ...host.preset.preset import CCMap, LatentSettings, Preset
 from ...host.signal import window
 from ...host.units import MIDDLE_C
 from .player import NnPlayer
 
 LEAST_POWER = 1e-12  # keeps roots differentiable, and divisors above 0
 RATE = 44100  # of demos, in Hz
+IMAGE_CC = 20  # of instruments whose latents have those from 70 on: MIDI leaves it free
 
 
 class TargetSound(NamedTuple):
@@ -115,6 +117,11 @@ class ExportKind:
     holds_one_key: bool = False
     view: Callable[[Card], View] | None = None
     player: Callable[[Model, nn.Module], NnPlayer] | None = None
+
+
+def image_knob(card: Card, number: int = IMAGE_CC) -> list[CCMap]:
+    """Return the map of a stereo model's image, none of a mono one's."""
+    return [] if card.image is None else [CCMap(number=number, target=IMAGE, low=0.0, high=2.0)]
 
 
 def preset_of(model: Model, **parts: Any) -> Preset:

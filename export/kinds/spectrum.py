@@ -22,7 +22,7 @@ from ...host.preset.library import FIRST_MACRO_CC, Patch
 from ...host.preset.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ...host.signal import chroma, window
 from ...host.units import INAUDIBLE_HZ, semitones_to_ratio
-from .kind import LEAST_POWER, RATE, ExportKind, TargetSound, View, preset_of
+from .kind import LEAST_POWER, RATE, ExportKind, TargetSound, View, image_knob, preset_of
 from .player import FramePlayer
 
 
@@ -148,14 +148,15 @@ SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 NOTE_SECONDS = 0.5
 
 
-# Sound controllers with these meanings in General MIDI 2; 70, "sound variation", is variety.
-BRIGHTNESS_CC, TIMBRE_CC, ATTACK_CC, VIBRATO_CC, VARIETY_CC = 74, 71, 73, 77, 70
+# Sound controllers with these meanings in General MIDI 2; 70, "sound variation", is variety. 76, the vibrato's rate, is
+# free: a recorded one has its own.
+BRIGHTNESS_CC, TIMBRE_CC, ATTACK_CC, VIBRATO_CC, VARIETY_CC, IMAGE_CC = 74, 71, 73, 77, 70, 76
 FREE_CC = (*range(70, 80), *range(20, 26))  # eight-knob keyboards send 70 to 77; MIDI leaves 20 to 25 free
 LONGEST_ATTACK_SECONDS, ATTACK_CURVE = 2.0, 3.0  # half of the knob is a quarter of a second
 
 
 def knobs(model: Model) -> list[CCMap]:
-    """Return maps in display order: brightness, noise, attack, vibrato and variety, if present, then other latents.
+    """Return maps in display order: brightness, noise, attack, vibrato, variety and image, if present, then other latents.
 
     Brightness and noise are on general purpose controllers too, as the macros of older models.
     """
@@ -172,6 +173,7 @@ def knobs(model: Model) -> list[CCMap]:
         control_maps.append(CCMap(number=VIBRATO_CC, target=VIBRATO, low=0.0, high=2.0))
     if gestures is not None:
         control_maps.append(CCMap(number=VARIETY_CC, target="gesture.variety", low=0.0, high=1.0))
+    control_maps += image_knob(card, IMAGE_CC)
     first_maps = [*named_maps, *control_maps]
     used_numbers, used_targets = {entry.number for entry in first_maps}, {entry.target for entry in first_maps}
     free_numbers = [number for number in FREE_CC if number not in used_numbers]

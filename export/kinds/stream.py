@@ -8,7 +8,7 @@ from ...host.model.model import Model
 from ...host.preset.library import Patch, default_knobs
 from ...host.preset.motions import TEMPO_BPM
 from ...host.preset.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
-from .kind import RATE, ExportKind, held_key, preset_of
+from .kind import RATE, ExportKind, held_key, image_knob, preset_of
 
 HEAT = 1.3  # of a first preset and of measurements: at 1 it repeats beats of its loops
 BARS = 8
@@ -32,7 +32,7 @@ def _preset(model: Model) -> Preset:
         stream=StreamSettings(seed_landmark=nearest_mark.label, heat=HEAT),
         tempo_bpm=round(tempo, 2),
         envelope=EnvelopeSettings(attack_seconds=0.0, decay_seconds=0.1, sustain=1.0, release_seconds=0.05),
-        cc=[*default_knobs(card), *KNOBS],
+        cc=[*default_knobs(card), *KNOBS, *image_knob(card)],
     )
 
 

@@ -25,6 +25,7 @@ CORE = Path(voice_library.__file__).parent / "voice/core/core.c"
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-fvisibility=hidden", "-g0"]
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 ALIGNMENT = 64  # bytes, of all memory
+IMAGE_ROWS = 8  # of curves
 NATIVE_BYTES = 1 << 28  # of which only those of a trace are used
 OUTPUT_RATE = 48000  # of the conversion at the end of a trace's blocks
 # The length of a gesture's arrays: bytes of an element, and the fields whose product is the number of elements.
@@ -45,6 +46,7 @@ GESTURE_ARRAYS = {
     "decibels": (8, "latents latents"),
     "gains": (4, "bands"),
     "opening": (4, "opening_moments bands"),
+    "onset": (4, "onset_moments bands"),
     "fast": (4, "held_moments bands"),
     "ending": (4, "ending_moments bands"),
     "movement": (1, "held_moments bands"),
@@ -144,6 +146,8 @@ class Recorder:
         length = 4 * buses * PARTS * self._model.channels * count
         sums = self._place(parts, length)
         self._steps.append(Write(sums, None, length))
+        if self._model.image_amount:
+            self._send_ramp("image_amount", self._model.image_amount)
         sent_voices = self._send_voices(voices, voice_count)
         self._call("core_render", self._core, sent_voices, voice_count, start, count, sums)
         self._library.core_render(core, voices, voice_count, start, count, parts)
@@ -176,7 +180,11 @@ class Recorder:
         """Open the core afresh here and there; return its address there. It is no larger there, as pointers are not."""
         arrays = {array.ctypes.data: array for array in self._tables._arrays}
         address = ctypes.addressof(self._model)
-        model = self._converted(self._model, lambda _, at: self._send(at, arrays[at].tobytes()))
+
+        def send_table(name: str, at: int) -> int:
+            return self._send_ramp(name, at) if name == "image_amount" else self._send(at, arrays[at].tobytes())
+
+        model = self._converted(self._model, send_table)
         core_there = self._place(core, self._library.core_bytes(address))
         self._call("core_open", core_there, self._send(address, model), instructions)
         self._library.core_open(core, address, instructions)
@@ -204,6 +212,8 @@ class Recorder:
         def send_array(name: str, at: int) -> int:
             if name == "depth":
                 return self._send_ramp(name, at)
+            if name == "image":
+                return self._send_memory(at, IMAGE_ROWS * 4 * self._model.bins)
             length, numbers = GESTURE_ARRAYS[name]
             for number in numbers.split():
                 length *= getattr(self._model if number in ("latents", "directions") else gesture, number)

@@ -13,7 +13,7 @@ from pathlib import Path
 from core_trace import Trace, compile_core, differences, record, replay, zig
 from timbrel.host.preset.library import open_patch
 from timbrel.host.voice_library import load_library
-from wasm import BLOCK, RATE, moving, still
+from wasm import BLOCK, RATE, performances
 
 SECONDS = 1
 BASE = 1 << 32  # of a trace: beyond the program
@@ -95,11 +95,11 @@ def main() -> None:
     if load_library() is None:
         print("left out: the core is not compiled; install a C compiler and timbrel again")
         return
-    alike, patch = True, open_patch("gm-keys")
+    alike = True
     with tempfile.TemporaryDirectory() as name:
         program = compile_program(Path(name))
-        for title, events in (("a chord of 8 held", still()), ("16 voices, knobs and bend moving", moving())):
-            trace = record(patch, events, [BLOCK], SECONDS * RATE, pointer_bytes=8, base=BASE)
+        for title, preset, events in performances():
+            trace = record(open_patch(preset), events, [BLOCK], SECONDS * RATE, pointer_bytes=8, base=BASE)
             outputs = Emulator(program, trace).replay(trace)
             unequal = differences(trace, outputs)
             bits = f"{unequal} of {len(outputs) // 4} samples differ" if unequal else "the same bits"

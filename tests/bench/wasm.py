@@ -1,7 +1,7 @@
 """The voice core as WebAssembly in node, beside the native core: the same bits, and times real time a voice.
 
 gm-keys in blocks of 128: a chord of 8 held while nothing moves, then 16 notes held while eight knobs and the bend move,
-with chords over them that steal. Every call of the core is recorded while Python plays, and replayed by a module with
+with chords over them that steal; and these notes of string-ensemble, whose image moves too. Every call of the core is recorded while Python plays, and replayed by a module with
 128-bit vectors, by one without, and natively with AVX2 and with basic instructions, each in turns; all samples are
 compared, those of the mix, after the rate conversion and after the limiter. A figure is the seconds of all voices over
 the seconds of the calls, the median of `ROUNDS` replays after one that warms up. Needs node, and zig (`pip install
@@ -46,6 +46,15 @@ def moving():
         events += [NoteOn(time, 0, key + number, 100) for key in CHORD]
         events += [NoteOff(time + RATE // 2, 0, key + number) for key in CHORD]
     return sorted(events, key=lambda event: event.time)
+
+
+def performances():
+    """Titles, presets and events."""
+    return (
+        ("a chord of 8 held", "gm-keys", still()),
+        ("16 voices, knobs and bend moving", "gm-keys", moving()),
+        ("16 voices in stereo, knobs, image and bend moving", "string-ensemble", moving()),
+    )
 
 
 def compile_module(folder: Path, flags) -> Path:
@@ -100,11 +109,12 @@ def main() -> None:
         if missing:
             print(f"left out: {install}")
             return
-    alike, patch = True, open_patch("gm-keys")
+    alike = True
     with tempfile.TemporaryDirectory() as name:
         modules = {vectors: compile_module(Path(name), flags) for vectors, flags in VECTORS.items()}
         memory = NativeMemory()
-        for title, events in (("a chord of 8 held", still()), ("16 voices, knobs and bend moving", moving())):
+        for title, preset, events in performances():
+            patch = open_patch(preset)
             print(f"{title}, {SECONDS} s in blocks of {BLOCK}")
             performance = patch, events, [BLOCK], SECONDS * RATE
             trace = record(*performance, pointer_bytes=4, base=BASE)

@@ -952,17 +952,20 @@ enum { NAME(LEFT), NAME(RIGHT), NAME(COSINE), NAME(SINE), NAME(OWN), NAME(OTHER)
 static void NAME(move_image)(const Instrument *model, const float *image, double amount, float *curves)
 {
 	int32_t bins = model->bins;
+	const double noise_angle = model->noise_angle;
 	const float *octaves = image + NAME(RATIO) * bins, *angles = image + NAME(ANGLE) * bins;
 	for (int32_t bin = 0; bin < bins; ++bin) {
-		double ratio = power_of_two(amount * octaves[bin]), right = 2.0 / (1.0 + ratio), half = amount * angles[bin];
-		half = half < 0.25 ? half : 0.25;
-		Direction angle = direction(half), noise = angle;
-		if (model->noise_angle > 0.0)
-			noise = direction(half + model->noise_angle < 0.25 ? half + model->noise_angle : 0.25);
+		double ratio = normal_power_of_two(amount * octaves[bin]), right = 2.0 / (1.0 + ratio);
 		curves[NAME(LEFT) * bins + bin] = (float)sqrt(right * ratio);
 		curves[NAME(RIGHT) * bins + bin] = (float)sqrt(right);
+	}
+	for (int32_t bin = 0; bin < bins; ++bin) {
+		Direction angle = quarter_direction(amount * angles[bin]);
 		curves[NAME(COSINE) * bins + bin] = (float)angle.cosine;
 		curves[NAME(SINE) * bins + bin] = (float)angle.sine;
+	}
+	for (int32_t bin = 0; bin < bins; ++bin) {
+		Direction noise = quarter_direction(amount * angles[bin] + noise_angle);
 		curves[NAME(OWN) * bins + bin] = (float)noise.cosine;
 		curves[NAME(OTHER) * bins + bin] = (float)noise.sine;
 	}

@@ -2,6 +2,7 @@
 #ifndef TIMBREL_MATHS_H
 #define TIMBREL_MATHS_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -28,23 +29,30 @@ static inline int64_t floor_divide(int64_t number, int64_t by)
 	return quotient * by > number ? quotient - 1 : quotient;
 }
 
-static inline double power_of_two(double exponent)
+/* 2 to the power of an exponent from -1022 to 1023, without branches: loops of it use vectors. */
+static inline double normal_power_of_two(double exponent)
 {
-	if (exponent < -1022.0)
-		return 0.0;
-	if (exponent > 1023.0)
-		exponent = 1023.0;
-	double power = nearest(exponent), part = (exponent - power) * 0.69314718055994530942;
+	const double magic = 6755399441055744.0; /* as in nearest: the sum's last bits are the whole number */
+	double shifted = exponent + magic, power = shifted - magic, part = (exponent - power) * 0.69314718055994530942;
 	double square = part * part; /* Taylor's series, below 2e-17 for |part| < .347; even and odd powers side by side */
 	double even = 1.0 + square * (1.0 / 2 + square * (1.0 / 24 + square * (1.0 / 720 + square * (1.0 / 40320 +
 	              square * (1.0 / 3628800 + square * (1.0 / 479001600.0))))));
 	double odd = 1.0 + square * (1.0 / 6 + square * (1.0 / 120 + square * (1.0 / 5040 + square * (1.0 / 362880 +
 	             square * (1.0 / 39916800 + square * (1.0 / 6227020800.0))))));
 	double sum = even + part * odd;
-	uint64_t bits = (uint64_t)((int64_t)power + 1023) << 52;
+	uint64_t bits;
+	memcpy(&bits, &shifted, sizeof bits);
+	bits = (bits + 1023) << 52;
 	double scale;
 	memcpy(&scale, &bits, sizeof scale);
 	return sum * scale;
+}
+
+static inline double power_of_two(double exponent)
+{
+	if (exponent < -1022.0)
+		return 0.0;
+	return normal_power_of_two(exponent > 1023.0 ? 1023.0 : exponent);
 }
 
 static inline double exponential(double x)
@@ -76,15 +84,32 @@ static inline double logarithm(double x)
 	return 2.0 * ratio * sum + (double)exponent * 0.69314718055994530942;
 }
 
-/* Cosine and sine of an angle in cycles. */
-static inline Direction direction(double turns)
+/* Cosine and sine of at most an eighth of a turn to either side, in radians. */
+static inline Direction small_direction(double x)
 {
-	double part = turns - nearest(turns), quarter = nearest(4.0 * part);
-	double x = (part - 0.25 * quarter) * 6.28318530717958647693, square = x * x;
+	double square = x * x;
 	double sine = x * (1.0 + square * (-1.0 / 6 + square * (1.0 / 120 + square * (-1.0 / 5040 +
 	              square * (1.0 / 362880 + square * (-1.0 / 39916800 + square * (1.0 / 6227020800.0)))))));
 	double cosine = 1.0 + square * (-0.5 + square * (1.0 / 24 + square * (-1.0 / 720 + square * (1.0 / 40320 +
 	                square * (-1.0 / 3628800 + square * (1.0 / 479001600.0 + square * (-1.0 / 87178291200.0)))))));
+	return (Direction){cosine, sine};
+}
+
+/* Cosine and sine of an angle of at least 0 in cycles, and of a quarter if it is larger, without branches. */
+static inline Direction quarter_direction(double turns)
+{
+	double over = turns - 0.25, limited = 0.25 + 0.5 * (over - fabs(over));
+	Direction from_eighth = small_direction((limited - 0.125) * 6.28318530717958647693);
+	const double root = 0.70710678118654752440;
+	return (Direction){root * (from_eighth.cosine - from_eighth.sine), root * (from_eighth.cosine + from_eighth.sine)};
+}
+
+/* Cosine and sine of an angle in cycles. */
+static inline Direction direction(double turns)
+{
+	double part = turns - nearest(turns), quarter = nearest(4.0 * part);
+	Direction small = small_direction((part - 0.25 * quarter) * 6.28318530717958647693);
+	double cosine = small.cosine, sine = small.sine;
 	switch ((int)quarter & 3) {
 	case 1:
 		return (Direction){-sine, cosine};
