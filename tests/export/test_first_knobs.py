@@ -41,6 +41,44 @@ def test_the_first_knobs_are_brightness_noise_attack_and_variety_on_their_standa
     assert list(faults(preset, model.card, {})) == []
 
 
+@pytest.fixture
+def stereo(model, monkeypatch):
+    """The model, with an image and vibrato."""
+    monkeypatch.setattr(type(model.gestures), "vibrates", True)
+    monkeypatch.setattr(model, "card", model.card.model_copy(update={"image": [(3.0, 0.5)] * 32}))
+    return model
+
+
+def test_the_image_of_a_stereo_instrument_is_the_sixth_knob_and_mono_ones_have_none(model, stereo):
+    preset = first_preset(stereo)
+    assert [(entry.target, entry.number) for entry in preset.cc[3:6]] == [
+        ("gesture.vibrato", 77),
+        ("gesture.variety", 70),
+        ("image", 76),
+    ]
+    assert preset.cc[5].ends == (0.0, 2.0)
+    assert list(faults(preset, stereo.card, {})) == []
+    targets = list(dict.fromkeys(entry.target for entry in preset.cc))
+    assert {entry.target for entry in preset.cc if 70 <= entry.number <= 77} == set(targets[:8])
+    assert len({(entry.number) for entry in preset.cc}) == len(preset.cc)
+    assert len(targets) == 12  # all latents have one
+
+
+def test_an_image_that_no_map_moves_comes_after_all_other_controls_so_that_they_keep_their_place_in_plugins(stereo):
+    effects = [{"plugin": "Reverb", "room_size": 0.2}, {"plugin": "Gain", "gain_db": -3.0}]
+    whole = first_preset(stereo).model_dump(exclude_unset=True) | {"effects": effects}
+    preset = Preset.model_validate(whole | {"cc": [entry for entry in whole["cc"] if entry["target"] != "image"]})
+    view = list(controls(preset, stereo, ChannelInstrument(patch_of(stereo, preset), 44100).knobs))
+    targets = [control.target for control in view]
+    assert targets[-1] == "image"
+    assert (view[-1].group, view[-1].place, view[-1].rest) == ("play", ("play", "image"), 1.0)
+    mono = stereo.card.model_copy(update={"image": None})
+    stereo.card = mono
+    known = list(controls(preset, stereo, ChannelInstrument(patch_of(stereo, preset), 44100).knobs))
+    assert [control.target for control in known] == targets[:-1]
+    assert [slot.target for slot in slots_of(preset, view)] == [slot.target for slot in slots_of(preset, known)]
+
+
 def test_eight_knobs_from_cc_70_on_move_the_first_eight_controls_and_16_and_17_brightness_and_noise(model, monkeypatch):
     monkeypatch.setattr(type(model.gestures), "vibrates", True)
     preset = first_preset(model)

@@ -253,7 +253,9 @@ class GrainEngine(Engine[GrainStream]):
         if self._image_ramp is None:
             return [0.0] * len(times)
         amounts = _values(self._image_ramp, times)
-        return [amount if amount == self._rest_image else round(amount * IMAGE_STEPS) / IMAGE_STEPS for amount in amounts]
+        return [
+            amount if amount == self._rest_image else round(amount * IMAGE_STEPS) / IMAGE_STEPS for amount in amounts
+        ]
 
     def _jittered(self, codes: Array, amounts: Sequence[float], random_rows: Sequence[Sequence[float]]) -> Array:
         """Return codes moved by random amounts, within the latents' ranges."""

@@ -181,7 +181,9 @@ class CoherentVoicing:
         """As `Voicing.make`. At an amount of 0 a frame is computed as without an image."""
         if self.image is None or amounts is None:
             amounts = np.zeros(len(latents)) if self.image is None else np.full(len(latents), self._character.image)
-        runs = [list(rows) for _, rows in itertools.groupby(range(len(latents)), key=(amounts == 0).tolist().__getitem__)]
+        runs = [
+            list(rows) for _, rows in itertools.groupby(range(len(latents)), key=(amounts == 0).tolist().__getitem__)
+        ]
         if len(runs) < 2:
             return self._frames(latents, chroma, ratios, states, residual, amounts)
         parts = []

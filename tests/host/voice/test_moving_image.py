@@ -17,6 +17,7 @@ RATE = 44_100
 COUNT = 24_000
 KNOB = {"cc": [{"number": 79, "target": "image", "low": 0.0, "high": 2.0}]}
 MACRO = {"macro": [{"name": "sides", "targets": [{"target": "image", "low": -1.0, "high": 1.0}]}]}
+MOVED = ("image", "gesture.vibrato")
 PRESETS = {
     "as recorded": {},
     "wide": {"play": {"width": 0.7, "unison": 3}},
@@ -126,6 +127,16 @@ def test_where_the_image_rests_nothing_is_computed_for_it_again(make_patch, ster
     assert math.isnan(stream.voice.moved_amount)
     sound_of(rack, [ParameterChange(0, 0, "image", 1.5)], 4096)
     assert stream.voice.moved_amount == 1.5
+
+
+def test_moves_of_the_past_are_forgotten(make_patch, stereo):
+    """Also while no note sounds, and those of the vibrato."""
+    for voice in ("core", "numpy"):
+        rack = rack_of(voice, {0: make_patch(stereo)}, RATE)
+        events = [ParameterChange(time, 0, target, time % 3 / 2) for time in range(0, 40_000, 200) for target in MOVED]
+        sound_of(rack, [NoteOn(10_000, 0, 60, 100), *events], 40_000)
+        parameters = rack._instruments[0]._processor._parameters
+        assert all(len(parameters._ramps[target].segments) < 40 for target in MOVED)
 
 
 def largest_bend(sides):

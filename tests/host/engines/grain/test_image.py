@@ -33,9 +33,11 @@ def imaged(grain_model):
     return make
 
 
-def texture(model, seconds=20.0, image=1.0, block=16384, **grain):
-    """Both sides of a held note, [2, samples]."""
+def texture(model, seconds=20.0, image=1.0, block=16384, to=None, **grain):
+    """Both sides of a held note, [2, samples]; ``to``: amount of the image from a quarter of a second on."""
     engine = GrainEngine(model, GrainSettings(**DENSE | grain), image=image)
+    if to is not None:
+        engine.targets["image"].move(RATE // 4, to)
     stream, count = engine.start_stream(60, 0), round(seconds * RATE)
     blocks = [
         engine.render([stream], Still(), start, min(block, count - start))[0].copy() for start in range(0, count, block)
@@ -87,6 +89,23 @@ def test_spread_moves_grains_of_an_image_from_side_to_side(imaged):
 def test_any_blocks_give_the_same_bytes(imaged, domain):
     model = imaged(3.0, 0.2, domain)
     assert np.array_equal(texture(model, 1.0, block=100), texture(model, 1.0))
+
+
+@pytest.mark.parametrize("domain", ["magnitude", "samples", "magnitude_phase"])
+@pytest.mark.parametrize(("image", "to"), [(1.0, 0.0), (0.0, 1.0), (0.37, 1.83), (1.83, 0.37)])
+def test_grains_have_the_image_of_their_first_sample(imaged, domain, image, to):
+    """Before the move all are of one amount to the byte, after it of the other, in steps that nobody hears."""
+    model, longest = imaged(5.0, 0.4, domain), LENGTH
+    moved, before, after = (
+        texture(model, 1.0, **keys) for keys in ({"image": image, "to": to}, {"image": image}, {"image": to})
+    )
+    assert np.array_equal(moved[:, : RATE // 4], before[:, : RATE // 4])
+    rest = slice(RATE // 4 + RATE // 50 + longest, None)
+    loudest = np.abs(after).max()
+    assert np.abs(moved[:, rest] - after[:, rest]).max() < 0.02 * loudest
+    assert to in (0.37, 1.83) or np.array_equal(moved[:, rest], after[:, rest])
+    assert np.abs(moved[:, rest] - before[:, rest]).max() > 0.1 * loudest
+    assert np.array_equal(texture(model, 1.0, image=image, to=to, block=100), moved)
 
 
 def test_a_click_stays_within_10_ms_on_both_sides(imaged):

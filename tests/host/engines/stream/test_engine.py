@@ -12,7 +12,7 @@ from onnx import helper
 from timbrel.host.engines.engine import EngineRequest, engine_of
 from timbrel.host.engines.stream.frames import FrameInputs, FrameMaker, StreamDecodeWorker
 from timbrel.host.errors import UserError
-from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, Tempo
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, Tempo
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import Patch
@@ -75,6 +75,28 @@ def test_without_image_a_model_of_stereo_loops_plays_the_bytes_of_a_mono_one(pat
     assert not np.array_equal(sides_of(patch(model={"image": IMAGE}), 5000), mono)
 
 
+def test_each_frame_has_the_image_of_the_moment_at_which_the_one_before_began(patch):
+    model = {"image": np.column_stack([np.full(32, 6.0), np.ones(32)]).tolist()}
+    made = patch(model=model, cc=[{"number": 20, "target": "image", "low": 0.0, "high": 2.0}])
+    rack = Rack({0: made}, RATE)
+    left, right = rack.process([NoteOn(0, 0, 60, 127), ControlChange(4000, 0, 20, 0)], 12_000)[0]
+    levels_db = [20 * np.log10(left[part].std() / right[part].std()) for part in (slice(1000, 4000), slice(6000, None))]
+    assert levels_db == pytest.approx([6.0, 0.0], abs=0.1)
+    assert np.abs(np.diff(left)).max() < 1.1 * np.abs(np.diff(left[1000:4000])).max()
+
+
+def test_live_first_frames_are_made_again_when_the_image_moves(patch):
+    model = {"image": np.column_stack([np.full(32, 6.0), np.ones(32)]).tolist()}
+    rack = Rack({0: patch(model=model)}, RATE, omni=True, live=True)
+    settled(rack)
+    rack.process([ParameterChange(0, 0, "image", 2.0)], 64)
+    for _ in range(64):
+        rack.process([], 64)
+        settled(rack)
+    left, right = rack.process([NoteOn(65 * 64, 0, 60, 127)], STEP)[0]
+    assert 20 * np.log10(left[100:].std() / right[100:].std()) == pytest.approx(12.0, abs=0.3)
+
+
 def test_frames_join_to_the_very_sine_that_they_are_of(patch):
     sound = played(patch(), [NoteOn(0, 0, 60, 127)], 5000)
     assert np.allclose(sound[100:], GAIN * AMPLITUDE * sine(5000)[100:], atol=2e-6)
@@ -119,7 +141,8 @@ def test_blocks_and_processes_change_nothing(patch, image):
     cc = [
         {"number": 70, "target": "latent.0", "low": 0.0, "high": 1.0},
         {"number": 71, "target": "stream.heat", "low": 0.0, "high": 0.1},
-    ]
+        {"number": 70, "target": "image", "low": 1.0, "high": 0.3},
+    ][: 2 if image is None else 3]
     made = patch(None, {"push": push, "noise": LENGTH, "image": image}, cc=cc)
     whole = played(made, events, 6000)
     assert np.array_equal(played(made, events, 6000, 97), whole)
