@@ -156,7 +156,7 @@ LONGEST_ATTACK_SECONDS, ATTACK_CURVE = 2.0, 3.0  # half of the knob is a quarter
 
 
 def knobs(model: Model) -> list[CCMap]:
-    """Return maps in display order: brightness, noise, attack, vibrato, variety and image, if present, then other latents.
+    """Return maps in display order: brightness, noise, attack, vibrato, variety and image, if present, then latents.
 
     Brightness and noise are on general purpose controllers too, as the macros of older models.
     """

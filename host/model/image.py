@@ -18,8 +18,9 @@ def image_curves(image: Doubles, amount: float, alike: float, sample_rate: int, 
 
     ``LEFT``, ``RIGHT``: gains of the sides; the mean of their squares is 1. ``COSINE``, ``SINE``: cosine and sine of
     half the phase difference between the sides of a partial; that half is at most 90 degrees. ``OWN``, ``OTHER``:
-    factors of two independent noises: their sum is the left noise, their difference the right one. ``RATIO``, ``ANGLE``:
-    as recorded, for `moved_curves`: octaves of the left power over the right one, cycles of half the phase difference.
+    factors of two independent noises: their sum is the left noise, their difference the right one. For `moved_curves`,
+    as recorded, ``RATIO``: octaves of the left power over the right one, and ``ANGLE``: cycles of half the phase
+    difference.
 
     Args:
         image: by mel band, [32, 2]: level of the left side over the right one in dB, and correlation of both sides.

@@ -1,9 +1,10 @@
 """The voice core as WebAssembly in node, beside the native core: the same bits, and times real time a voice.
 
 gm-keys in blocks of 128: a chord of 8 held while nothing moves, then 16 notes held while eight knobs and the bend move,
-with chords over them that steal; and these notes of string-ensemble, whose image moves too. Every call of the core is recorded while Python plays, and replayed by a module with
-128-bit vectors, by one without, and natively with AVX2 and with basic instructions, each in turns; all samples are
-compared, those of the mix, after the rate conversion and after the limiter. A figure is the seconds of all voices over
+with chords over them that steal; and these notes of string-ensemble, whose image moves too. Every call of the core is
+recorded while Python plays, and replayed by a module with 128-bit vectors, by one without, and natively with AVX2 and
+with basic instructions, each in turns; all samples are compared, those of the mix, after the rate conversion and after
+the limiter. A figure is the seconds of all voices over
 the seconds of the calls, the median of `ROUNDS` replays after one that warms up. Needs node, and zig (`pip install
 ziglang`).
 """

@@ -1,4 +1,4 @@
-"""The stereo image as a knob: it moves sounding notes in the core as in the numpy voice, in any blocks, without clicks."""
+"""The stereo image as a knob: it moves sounding notes in the core as by numpy, in any blocks, without clicks."""
 
 import itertools
 import math
