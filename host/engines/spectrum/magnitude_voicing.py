@@ -30,7 +30,7 @@ class MagnitudeVoicing(ABC):
 
     delay = 0
     channels = 1
-    image = None
+    image: Array | None = None
     together = 4  # from four rows on, a decoder row costs the same in any batch
     # Successive moments are as far apart as possible; latents are read at 0, when no voice is due.
     moments: tuple[int, ...] = (1, 5, 3, 7, 2, 6, 4, 8)
