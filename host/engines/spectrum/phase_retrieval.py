@@ -243,7 +243,7 @@ class GriffinLimVoicing:
     """Restores the magnitudes of long coherent frames, offline: their noise makes these fluctuate."""
 
     delay = 0
-    image = None
+    image: Array | None = None
     together = 4
     moments: tuple[int, ...] = (1,)
     parts = 2
