@@ -179,11 +179,12 @@ class CoherentVoicing:
         amounts: Doubles | None = None,
     ) -> Array:
         """As `Voicing.make`. At an amount of 0 a frame is computed as without an image."""
-        if self.image is None or amounts is None:
-            amounts = np.zeros(len(latents)) if self.image is None else np.full(len(latents), self._character.image)
-        runs = [
-            list(rows) for _, rows in itertools.groupby(range(len(latents)), key=(amounts == 0).tolist().__getitem__)
-        ]
+        if self.image is None:
+            return self._frames(latents, chroma, ratios, states, residual, None)
+        if amounts is None:
+            amounts = np.full(len(latents), self._character.image)
+        are_flat = (amounts == 0).tolist()
+        runs = [list(rows) for _, rows in itertools.groupby(range(len(are_flat)), key=are_flat.__getitem__)]
         if len(runs) < 2:
             return self._frames(latents, chroma, ratios, states, residual, amounts)
         parts = []
@@ -201,10 +202,10 @@ class CoherentVoicing:
         ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None,
-        amounts: Doubles,
+        amounts: Doubles | None,
     ) -> Array:
         """Frames of rows whose images all have an amount, or all have none."""
-        curves = self._curves_at(amounts, residual) if amounts.any() else None
+        curves = None if amounts is None or not amounts.any() else self._curves_at(amounts, residual)
         spectra, noise, level = self.parts_of(latents, chroma, ratios, states, residual, curves)
         if self.hiss > 0:
             noise *= level[:, np.newaxis]
