@@ -123,6 +123,8 @@ class PluginServer:
             self._audio.offer(self.loader.load(open_preset(name)))
         except UserError as error:
             self._refuse(error, panel_request)
+            if from_host:  # it shows those of the state that it sent
+                self._talk.send_parameters(self.loader.loaded.slots)
             return
         finally:
             if from_host:

@@ -15,7 +15,7 @@ core *core_new(const char *folder, const core_listener *listener)
 	memcpy(c->folder, folder, length);
 	if (listener) c->listener = *listener;
 	core_rest_macros(c);
-	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->rests[i] = MACRO_DEFAULT;
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->rests[i] = c->loaded[i] = MACRO_DEFAULT;
 	if (keeper_start(c)) return c;
 	free(c);
 	return NULL;
@@ -72,6 +72,8 @@ float core_get(const core *c, uint32_t parameter)
 	bool rests = parameter < WIRE_MACROS && !(c->moved_macros >> parameter & 1);
 	return rests ? c->rests[parameter] : c->values[parameter];
 }
+
+float core_loaded(const core *c, uint32_t macro) { return c->loaded[macro]; }
 
 void core_parameter(const core *c, uint32_t parameter, wire_parameter *description)
 {

@@ -89,7 +89,7 @@ typedef struct {
 struct core {
 	core_listener listener;
 	_Atomic float values[WIRE_PARAMETER_COUNT];
-	_Atomic float rests[WIRE_MACROS];
+	_Atomic float rests[WIRE_MACROS], loaded[WIRE_MACROS];
 	_Atomic uint32_t moved_macros; /* a bit for each macro that does not rest where the preset has it */
 	_Atomic bool chooses;          /* a preset has been chosen that no server has been told */
 	_Atomic uint32_t latency;

@@ -1,4 +1,4 @@
-/* The state that a host keeps: where the parameters stand, how late the rack is, then the patch as the server gave it.
+/* The state that a host keeps: where the parameters stand or rest, how late the rack is, then the patch as the server gave it.
  * Numbers are little endian, so that a project may go to another machine. */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -63,7 +63,7 @@ size_t core_save(core *c, void **bytes)
 	if (state) {
 		head h = {STATE_MAGIC, STATE_VERSION, k->patch.kind, (uint32_t)k->patch.length, c->moved_macros};
 		for (uint32_t i = 0; i < WIRE_PARAMETER_COUNT; ++i) {
-			float value = i == WIRE_PANEL ? 0.0f : c->values[i]; /* a project that is opened opens no panel */
+			float value = i == WIRE_PANEL ? 0.0f : core_get(c, i); /* a project that is opened opens no panel */
 			memcpy(&h[VALUES + i], &value, sizeof value);
 		}
 		h[RATE] = (uint32_t)(rate_and_latency >> 32);
@@ -128,7 +128,11 @@ bool core_load(core *c, const void *bytes, size_t count)
 	if (!load(c, h[KIND], body, h[LENGTH])) return false;
 	for (uint32_t i = 0; i < WIRE_PARAMETER_COUNT; ++i) c->values[i] = values[i];
 	c->moved_macros = h[MOVED];
-	if (h[KIND] != PATCH_DEFAULT) c->kept_latency = (uint64_t)h[RATE] << 32 | h[RACK_LATENCY];
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->loaded[i] = values[i];
+	if (h[KIND] != PATCH_DEFAULT) { /* its patch is as late, and its macros rest there, until the server tells */
+		c->kept_latency = (uint64_t)h[RATE] << 32 | h[RACK_LATENCY];
+		for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->rests[i] = values[i];
+	}
 	c->chooses = false;
 	c->reloaded = true;
 	return true;

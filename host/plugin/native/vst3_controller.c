@@ -58,7 +58,8 @@ double parameter_normalised(uint32_t parameter, double plain)
 }
 
 /* The value of what nobody has set: of a controller, or of a macro that rests there. Ardour, as it opens a project, may
- * give back what it found before the project's preset was there, whose macros rest elsewhere. */
+ * give back what it found before the project's preset was there, whose macros rest elsewhere. Hosts made with JUCE may
+ * give an instance what they found in another one, whose state it has loaded: pedalboard does before it plays. */
 static double unset(double value)
 {
 	return value > .5 ? value - UNSET : value + UNSET;
@@ -71,11 +72,13 @@ static double unset_controller(uint32_t index)
 
 bool parameter_unset(const plugin *plugin, uint32_t index, double normalised)
 {
-	if (index < WIRE_MACROS)
-		return (float)normalised == atomic_load(&plugin->unset_values[index]) ||
-		       (atomic_load(&plugin->unset_values[index]) != HOST_HAS_SET &&
-		        (float)normalised == atomic_load(&plugin->older_unset_values[index]));
-	return index > INDEX_CHANGES && (float)normalised == (float)unset_controller(index);
+	float value = (float)normalised;
+	if (index > INDEX_CHANGES)
+		return value == (float)unset_controller(index);
+	if (index >= WIRE_MACROS || atomic_load(&plugin->unset_values[index]) == HOST_HAS_SET)
+		return false;
+	return value == atomic_load(&plugin->unset_values[index]) || value == atomic_load(&plugin->older_unset_values[index]) ||
+	       value == (float)unset(core_loaded(plugin->instance.core, index));
 }
 
 static double shown_value(plugin *plugin, uint32_t index)
@@ -287,6 +290,10 @@ void controller_forget(plugin *plugin)
 {
 	for (uint32_t i = 0; i < PARAMETERS; i++)
 		atomic_store(&plugin->shown_values[i], NAN);
+	for (uint32_t i = 0; i < WIRE_MACROS; i++) {
+		float host_has_set = HOST_HAS_SET;
+		atomic_compare_exchange_strong(&plugin->unset_values[i], &host_has_set, NOT_GIVEN);
+	}
 }
 
 void controller_start(plugin *plugin)

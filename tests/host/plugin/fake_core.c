@@ -3,7 +3,8 @@
  * Its sound is what it was told: on the left 1 at the sample of each MIDI message, on the right a 64th of each
  * parameter's value at the sample where it is set, both as late as it says. A state is any bytes that begin with
  * "fake "; "fake rack=7 at=0.5" gives a rack that is 7 samples late, which shows once it sounds, and macros that stand
- * at a half; "late=3 standing=2" after that says what is to be read of blocks and of the server. It calls its listener from a thread of its own, as the core does.
+ * at a half; "late=3 standing=2" after that says what is to be read of blocks and of the server, and "saved=0.75" where
+ * the macros stood as it was saved, if elsewhere. It calls its listener from a thread of its own, as the core does.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ struct core {
 	bool loaded, offline, active;
 	int standing, late;
 	_Atomic uint32_t rack, loaded_rack, block, latency, least_latency;
-	float values[WIRE_PARAMETER_COUNT];
+	float values[WIRE_PARAMETER_COUNT], loaded_values[WIRE_MACROS];
 
 	uint64_t position;
 	uint32_t events, offsets[MOST_EVENTS];
@@ -219,6 +220,11 @@ float core_get(const core *core, uint32_t parameter)
 	return core->values[parameter];
 }
 
+float core_loaded(const core *core, uint32_t macro)
+{
+	return core->loaded_values[macro];
+}
+
 void core_parameter(const core *core, uint32_t parameter, wire_parameter *told)
 {
 	static const char *const own[] = {"Gain", "Preset", "Open panel"};
@@ -262,11 +268,12 @@ bool core_load(core *core, const void *bytes, size_t count)
 	core->count = count;
 	core->loaded = true;
 	unsigned rack = 0;
-	float at = 0;
-	sscanf((const char *)state, "fake rack=%u at=%f late=%d standing=%d", &rack, &at, &core->late, &core->standing);
+	float at = 0, saved;
+	bool elsewhere = sscanf((const char *)state, "fake rack=%u at=%f late=%d standing=%d saved=%f", &rack, &at, &core->late,
+	                        &core->standing, &saved) == 5;
 	core->loaded_rack = rack;
 	for (uint32_t i = 0; i < WIRE_MACROS; i++)
-		core->values[i] = at;
+		core->values[i] = at, core->loaded_values[i] = elsewhere ? saved : at;
 	pthread_mutex_lock(&core->lock);
 	core->tells = true;
 	pthread_cond_broadcast(&core->wake);

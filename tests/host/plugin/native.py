@@ -23,6 +23,7 @@ LONG = 600  # seconds: what has not happened then, on however busy a machine, wi
 MIXED = (64, 1, 1000, 17, 512, 256, 63)
 NOTE = bytes((0x90, 60, 100))
 FIRST_HEAD, HEAD = 4 * 24, 4 * 26  # bytes of a state before its patch: as version 1 had them, and now
+VALUES = 4 * 5  # bytes before the values of its parameters
 
 CHANGES = {1: "parameters", 2: "latency", 4: "state"}  # core_change
 CHANGED = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
@@ -80,6 +81,7 @@ def library(path):
         ("core_standing", ctypes.c_int, [core]),
         ("core_spoilt", ctypes.c_bool, [core]),
         ("core_get", ctypes.c_float, [core, u32]),
+        ("core_loaded", ctypes.c_float, [core, u32]),
         ("core_parameter", None, [core, u32, ctypes.POINTER(Told)]),
         ("core_preset_name", ctypes.c_bool, [core, u32, ctypes.c_char_p]),
         ("core_save", ctypes.c_size_t, [core, ctypes.POINTER(ctypes.c_void_p)]),

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from .native import FIRST_HEAD, GAIN, HEAD, PANEL, Folder, alive, opened, until
+from .native import FIRST_HEAD, GAIN, HEAD, MACROS, PANEL, VALUES, Folder, alive, opened, until
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -53,6 +53,45 @@ def test_a_state_brings_all_back(lib, tmp_path):
     loads = [(one["kind"], bytes.fromhex(one["content"])) for one in second.heard("message") if one["kind"] != 3]
     assert loads == [(1, b"preset:gm-keys")]
     assert [(one["number"], one["value"]) for one in second.heard("parameter")] == [(0, 0.25), (15, 1.0)]
+
+
+def test_a_state_says_where_macros_rest_before_a_server_does(lib, tmp_path):
+    first, second = Folder(tmp_path / "first"), Folder(tmp_path / "second")
+    with opened(lib, first) as core:
+        until(lambda: core.get(5) == 5 / 16, "rests of the server")
+        core.load_preset(b"mine")
+        core.set(0, 2, 0.75)
+        state = core.save()
+        assert [core.loaded(macro) for macro in (2, 5)] == [0.5, 0.5]
+    second.behave(tells_late=True)
+    with opened(lib, second) as core:
+        assert core.load(state)
+        assert [core.get(macro) for macro in (2, 5)] == [0.75, 5 / 16]
+        assert [core.loaded(macro) for macro in (2, 5)] == [0.75, 5 / 16]
+
+
+def test_a_state_that_says_of_no_macro_where_it_rests_is_loaded(lib, tmp_path):
+    """Earlier plugins wrote the default of each macro that rested."""
+    first, second = Folder(tmp_path / "first"), Folder(tmp_path / "second")
+    with opened(lib, first) as core:
+        until(lambda: core.get(5) == 5 / 16, "rests of the server")
+        core.load_preset(b"mine")
+        core.set(0, 2, 0.75)
+        state = core.save()
+    values = [0.75 if macro == 2 else 0.5 for macro in range(MACROS)]
+    with opened(lib, second) as core:
+        assert core.load(state[:VALUES] + struct.pack(f"<{MACROS}f", *values) + state[VALUES + 4 * MACROS :])
+        until(lambda: core.get(5) == 5 / 16, "rests of the server")
+        assert core.get(2) == 0.75
+        assert core.save()[VALUES:FIRST_HEAD] == state[VALUES:FIRST_HEAD]
+
+
+def test_a_state_without_a_patch_leaves_macros_at_the_rests_of_the_patch_that_plays(core):
+    until(lambda: core.get(5) == 5 / 16, "rests of the server")
+    state = core.save()
+    rests = struct.pack(f"<{MACROS}f", *[0.5] * MACROS)
+    assert core.load(state[:8] + bytes(8) + state[16:VALUES] + rests + state[VALUES + 4 * MACROS : HEAD])
+    assert core.get(5) == 5 / 16
 
 
 @pytest.fixture

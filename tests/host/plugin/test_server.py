@@ -125,6 +125,15 @@ def test_whatever_path_a_project_names_nothing_of_the_file_is_said(plugin, tmp_p
     plugin.settle()
 
 
+def test_where_macros_rest_is_told_again_where_a_state_cannot_be_played(plugin):
+    plugin.load("gm-keys")
+    plugin.settle()
+    expected, plugin.parameters = plugin.parameters, []
+    plugin.load(b"no state")
+    plugin.settle()
+    assert plugin.parameters == expected
+
+
 def test_a_preset_that_takes_its_time_is_refused():
     best = open_patch("gm-keys")
     preset = best.preset.model_copy(update={"play": best.preset.play.model_copy(update={"phase": "best"})})

@@ -112,6 +112,22 @@ def test_a_macro_is_not_moved_by_what_a_host_found_there_before_a_project_was_lo
     assert middle(asked) == ["set 576 0 0.75", f"set 640 0 {UNSET:.9g}"]
 
 
+def test_a_macro_is_not_moved_by_what_a_host_found_in_another_instance_whose_state_it_has_loaded(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake rack=0 at=0.5 late=0 standing=0 saved=0.75")
+    found = f"{np.float32(0.75 - UNSET):.9g}"
+    _, asked, _ = vst3(
+        f"0 set 0 {found}", f"64 set 1 {found}", "128 set 1 0.75", f"192 set 1 {found}", load=tmp_path / "state"
+    )
+    assert middle(asked) == ["set 128 1 0.75", f"set 192 1 {found}"]
+
+
+def test_a_macro_that_a_host_has_set_rests_again_where_a_state_is_loaded(vst3, tmp_path):
+    (tmp_path / "state").write_bytes(b"fake rack=0 at=0.75")
+    found = f"512 set 0 {np.float32(0.75 - UNSET):.9g}"
+    _, asked, _ = vst3("0 set 0 0.25", f"64 load {tmp_path / 'state'}", found, samples=1024)
+    assert middle(asked) == ["set 0 0 0.25"]
+
+
 def test_a_macro_set_to_an_end_of_its_range_is_set(vst3):
     assert middle(vst3("0 set 0 0", "1 set 0 1", "2 set 0 0.5")[1]) == ["set 0 0 0", "set 1 0 1", "set 2 0 0.5"]
 
