@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -87,6 +88,7 @@ class Rig:
         self.sound = np.zeros(round(seconds * RATE), np.float32)
         self.events = sorted(events)
         self.frame, self.sent = 0, 0
+        self._ends, self._end_call, self._caller = False, jack.CallbackExit, None  # the thread that calls, by number
         self._ahead = 0  # frames that ours are ahead of the server's
         self.lost = []  # (first, end) frames that JACK lost between two of its periods
         self._base = None  # JACK's frame at ours of 0
@@ -99,8 +101,18 @@ class Rig:
         return self
 
     def __exit__(self, *error):
+        self._end_calls()
         self.client.deactivate()
         self.client.close()
+
+    def _end_calls(self):
+        """Let the thread that calls `_process` end by itself.
+
+        JACK cancels it at any instruction: within Python it would keep the interpreter's lock for ever.
+        """
+        self._ends, until = True, time.monotonic() + PATIENCE_SECONDS
+        while self._caller and Path(f"/proc/self/task/{self._caller}").exists() and time.monotonic() < until:
+            time.sleep(0.005)
 
     def start(self, audio, midi=None):
         """Connect to the first output and, if named, the first MIDI input of the clients so named, and begin."""
@@ -134,6 +146,9 @@ class Rig:
         return len(self.missed)
 
     def _process(self, count):
+        self._caller = threading.get_native_id()
+        if self._ends:
+            raise self._end_call
         self.midi.clear_buffer()
         if self._base is None:
             self._base = self.client.last_frame_time - self.frame

@@ -2,8 +2,8 @@
 
 `peer.py [--preset NAME] [--held 16] [--period 128] [--seconds 60] [--pairs 5] [--busy N]`. Chords of half as many notes
 as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a second each,
-with chords over them. A gap is whole periods of zeros while voices are held, outside periods that JACK lost; so is the
-silence of a sound that ends and begins at a period's edge. Pairs in which FluidSynth gaps are repeated once.
+with chords over them. A gap is whole periods of zeros outside periods that JACK lost, where the preset, rendered
+offline, is not silent itself, as a kit is between its notes. Pairs in which FluidSynth gaps are repeated once.
 """
 
 import argparse
@@ -22,6 +22,11 @@ import numpy as np
 import psutil
 from jack_rig import RATE, Rig, jack_server, may_hurry, need
 from scipy.signal import butter, sosfilt
+from timbrel.host.midi import files
+from timbrel.host.midi.decode import channel_event
+from timbrel.host.play.rack import Rack
+from timbrel.host.play.render import blocks
+from timbrel.host.preset.library import open_patch
 
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 PROGRAM = 4  # FluidR3's electric piano
@@ -30,6 +35,8 @@ MOST_HELD = len(HELD)
 KNOBS = range(70, 78)
 STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
 SETTLING_SECONDS = 4.0
+LATEST = RATE // 20  # samples that live sound comes later than offline, at most
+OWN_SILENCE = 0.9  # the share of a gap in which a preset may be silent by itself
 ON, OFF, CONTROL, CHANGE = 0x90, 0x80, 0xB0, 0xC0
 
 
@@ -125,11 +132,29 @@ def played(synth, options, seed):
                     each.kill()
                     each.wait()
         shed = re.findall(r"shed (\d+)", log.read_text())
-        row = measured(rig, performance, options.period) | {"processor": used, "memory": memory}
+        offline = rendered(options.preset, performance, len(rig.sound)) if synth == "timbrel" else None
+        row = measured(rig, performance, options.period, offline) | {"processor": used, "memory": memory}
         return row | {"shed": float(shed[-1]) if shed else 0.0}
 
 
-def measured(rig, performance, period):
+def rendered(preset, performance, length):
+    """What `timbrel render` makes of it on the left, [length]."""
+    events = [channel_event(frame, *message.ljust(3, b"\0")) for frame, message in performance.events]
+    rack = Rack({0: open_patch(preset)}, RATE, omni=True)
+    made = blocks(rack, files.Performance(events, length, [0], []), 1.0, RATE)
+    sound = np.concatenate([mix[0] for _, mix, _ in made])[:length]
+    return np.pad(sound, (0, length - len(sound)))
+
+
+def is_silent_itself(offline, begin, end):
+    """Return whether a sound is silent from one sample to another, at any of the times that live sound may be late."""
+    counts = np.concatenate([[0], np.cumsum(offline == 0)])
+    lags = np.arange(LATEST)
+    return np.max(counts[end - lags] - counts[begin - lags]) >= OWN_SILENCE * (end - begin)
+
+
+def measured(rig, performance, period, offline=None):
+    """``offline``: the same without a card; None if the synth holds all keys that it is given."""
     sound, lost = rig.sound, np.zeros(len(rig.sound), bool)
     for begin, end in rig.lost:
         lost[begin:end] = True
@@ -146,16 +171,33 @@ def measured(rig, performance, period):
     edges = np.flatnonzero(np.diff(silent.astype(int)))
     starts, ends = edges[::2] + part.start, edges[1::2] + part.start
     # A card that gets no sound plays whole periods of silence; that of sounds which end seldom begins and ends so.
-    gaps = [end - start for start, end in zip(starts, ends, strict=True) if start % period == 0 and end % period == 0]
-    over = onsets[True]
+    gaps = [
+        end - start
+        for start, end in zip(starts, ends, strict=True)
+        if start % period == 0 and end % period == 0 and (offline is None or not is_silent_itself(offline, start, end))
+    ]
+    alone, over = onsets[False] or [np.nan], onsets[True] or [np.nan]  # JACK may lose periods at all of few chords
     return {
         "gaps": float(len(gaps)),
         "gap_ms": sum(gaps) * 1000 / RATE,
-        "alone": statistics.median(onsets[False]),
+        "alone": statistics.median(alone),
         "over": statistics.median(over),
         "spread": max(over) - statistics.median(over),
         "lost": float(len(rig.lost)),
     }
+
+
+def played_in_turn(options, seed):
+    """Return the rows of both, FluidSynth first and once more where it gaps."""
+    peer = played("fluidsynth", options, seed)
+    if peer["gaps"]:
+        peer = played("fluidsynth", options, seed)
+    return {"fluidsynth": peer, "timbrel": played("timbrel", options, seed)}
+
+
+def processor_ratio(rows):
+    """Return timbrel's processor time as a multiple of FluidSynth's."""
+    return rows["timbrel"]["processor"] / max(rows["fluidsynth"]["processor"], 0.1)
 
 
 COLUMNS = {
@@ -175,6 +217,15 @@ def line(name, row):
     return f"{name:<12}" + "  ".join(f"{row[key]:>{len(words) + 1}.1f}" for key, words in COLUMNS.items())
 
 
+def need_both():
+    """Leave, with a line, where a program or FluidSynth's sounds are missing; else prepare for `played`."""
+    need("jackd", "jack_wait", "fluidsynth")
+    if not Path(SOUNDFONT).exists():
+        print(f"left out: {SOUNDFONT} is missing; install fluid-soundfont-gm")
+        sys.exit(0)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
 def main():
     parser = argparse.ArgumentParser(description="timbrel beside FluidSynth, over JACK.")
     parser.add_argument("--preset", default="gm-keys")
@@ -184,11 +235,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--busy", type=int, default=0)
     options = parser.parse_args()
-    need("jackd", "jack_wait", "fluidsynth")
-    if not Path(SOUNDFONT).exists():
-        print(f"left out: {SOUNDFONT} is missing; install fluid-soundfont-gm")
-        return
-    os.environ["OMP_NUM_THREADS"] = "1"
+    need_both()
     print(
         f"{options.preset}, periods of {options.period}, {options.pairs} pairs of {options.seconds:g} s, beside",
         end=" ",
@@ -199,10 +246,7 @@ def main():
     )
     rows = {"fluidsynth": [], "timbrel": []}
     for pair in range(options.pairs):
-        peer = played("fluidsynth", options, pair + 1)
-        if peer["gaps"]:
-            peer = played("fluidsynth", options, pair + 1)
-        for name, row in (("fluidsynth", peer), ("timbrel", played("timbrel", options, pair + 1))):
+        for name, row in played_in_turn(options, pair + 1).items():
             rows[name].append(row)
             print(line(name, row), flush=True)
     medians = {
@@ -210,8 +254,7 @@ def main():
     }
     for name, row in medians.items():
         print(line(f"{name[:5]}, median"[:12], row))
-    times = medians["timbrel"]["processor"] / max(medians["fluidsynth"]["processor"], 0.1)
-    print(f"processor time: {times:.1f} times FluidSynth's")
+    print(f"processor time: {processor_ratio(medians):.1f} times FluidSynth's")
 
 
 if __name__ == "__main__":

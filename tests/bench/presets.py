@@ -1,9 +1,11 @@
-"""Measures the shipped presets: notes beside their recordings, levels, first knobs, and how fast each opens.
+"""Measures the shipped presets: notes beside their recordings, levels, first knobs, how fast each opens, gaps live.
 
-`presets.py --gm CORPUS --piano CORPUS [PRESET...]`, with the corpora of presets/models/README.md. Each recorded key and
-velocity is played and compared: dB of the held part (median, worst), of the first 46 ms, the change from frame to frame
-as a share of the recording's, and the distance of left, right, mid and side; the share of notes that begin and end in
-time; and, in thirds of the keys, the distance of the preset that it succeeds.
+`presets.py --gm CORPUS --piano CORPUS --gaps SECONDS [PRESET...]`, with the corpora of presets/models/README.md. Each
+recorded key and velocity is played and compared: dB of the held part (median, worst), of the first 46 ms, the change
+from frame to frame as a share of the recording's, and the distance of left, right, mid and side; the share of notes
+that begin and end in time; and, in thirds of the keys, the distance of the preset that it succeeds. With `--gaps` each
+plays for so long over JACK, after FluidSynth has played the same as an electric piano (see `peer.py`): gaps and their
+silence outside periods that JACK lost, voices shed, processor time. A kit plays those of the keys that it has.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from peer import MOST_HELD, need_both, played_in_turn, processor_ratio
 from timbrel.export.fidelity.dynamics import in_mono, played_sides
 from timbrel.export.fidelity.images import sides_distance
 from timbrel.export.fidelity.measures import change_db, course, late_ms, onset_db, sustain_db
@@ -30,6 +33,7 @@ from timbrel.train.metrics.clips import attack_seconds
 
 FIRST = 6  # knobs
 RATE = 48_000
+PERIOD = 128  # samples, live
 SPLITS = ("train", "val", "test")  # `make` learns all in the end
 LEAST_RING = 0.1  # seconds after the note-off: a shorter rest is the end of a file
 THIRDS = 3
@@ -145,16 +149,33 @@ def sound(name):
     )
 
 
+def live(name, seconds):
+    options = argparse.Namespace(preset=name, seconds=seconds, held=MOST_HELD, period=PERIOD, busy=0)
+    rows = played_in_turn(options, seed=1)
+    ours, peer = rows["timbrel"], rows["fluidsynth"]
+    print(
+        f"{name:<18}{ours['gaps']:4.0f} gaps (FluidSynth {peer['gaps']:.0f})  {ours['gap_ms']:6.1f} ms silent  "
+        f"{ours['shed']:3.0f} voices shed  processor {ours['processor']:5.1f} s a minute, {processor_ratio(rows):4.1f} "
+        f"times FluidSynth's  JACK lost {ours['lost']:.0f} periods",
+        flush=True,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gm", type=Path, help="the corpus of gm-partials-9")
     parser.add_argument("--piano", type=Path, help="the corpus of the grand piano")
+    parser.add_argument("--gaps", type=float, metavar="SECONDS", help="play each live for so long, beside FluidSynth")
     parser.add_argument("presets", nargs="*")
     options = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)  # means of no sides
     names = options.presets or [*current_presets()]
     for name in names:
         sound(name)
+    if options.gaps:
+        need_both()
+        for name in names:
+            live(name, options.gaps)
     for name in names:
         gesture = open_patch(name).preset.gesture
         label = "" if gesture is None or gesture.instrument is None else gesture.instrument
