@@ -164,12 +164,12 @@ def test_presets_that_follow_each_other_do_so_in_order_on_their_samples(plugin):
 
 
 def test_macros_are_told_with_their_names_and_rests(plugin):
-    plugin.load("lakeside-walk")
+    plugin.load("drum-kit")
     plugin.settle()
-    card = open_patch("lakeside-walk").model.card
+    card = open_patch("drum-kit").model.card
     names = [name for name, _ in plugin.parameters]
     assert len(names) == 16
-    values = open_patch("lakeside-walk").preset.latent_values(card)
+    values = open_patch("drum-kit").preset.latent_values(card)
     for (_, rest), latent, value in zip(plugin.parameters, card.latents, values, strict=False):
         assert rest == pytest.approx((value - latent.low) / (latent.high - latent.low))
     assert "gain" not in names
