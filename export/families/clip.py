@@ -28,7 +28,7 @@ from ...train.families.clip.data import hit_changes, hits
 from ...train.families.clip.network import ClipAutoencoder
 from ...train.families.clip.recipe import ClipRecipe
 from ...train.families.gan.health import ALIKE, REMEDY, collapsed
-from ...train.metrics.clips import Recordings, attack_seconds, envelope_distance_db
+from ...train.metrics.clips import Recordings, attack_seconds, envelope_distance_db, scored_indices
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
@@ -161,7 +161,8 @@ GENERATED = {  # by label: the paths of figures of random codes and of recording
     "Nearest training clip, the nearest tenth, dB": ("nearest.closest", "test_nearest.closest", ".2f"),
     "Diversity, dB": ("diversity_db", "test_diversity_db", ".2f"),
     "Diversity within a label, dB": ("label_diversity_db", "test_label_diversity_db", ".2f"),
-    "Inception score": ("told.score", "told.real_score", "±.2f"),
+    "Inception score": ("told.score", "told.real_score", ".2f"),
+    "Clips in the score": ("told.scored", "told.scored", "d"),
     "Fréchet distance on a classifier’s features": ("told.likeness.made", "told.likeness.train", ".1f"),
     "Heard as their label": ("told.accuracy", None, ".0%"),
 }
@@ -189,8 +190,9 @@ def _generated_table(generated: Figures, code_note: str) -> Markup:
     }
     measures = [Measure(label, operator.itemgetter(label), form) for label, (_, _, form) in rows.items()]
     table_note = (
-        "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, and of the clips "
-        "of the split for the others. A nearest clip nearer than theirs would be one that is remembered."
+        "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, of as many clips "
+        "of the split and of training for the inception score, and of the clips of the split for the others. A nearest "
+        "clip nearer than theirs would be one that is remembered."
     )
     return measures_down(measures, columns, f"{table_note} {code_note}".strip())
 
@@ -200,6 +202,7 @@ MOST_SAMPLES = 1 << 25  # in total, at most: 134 MB
 FEWEST_CLIPS = 2  # training clips, for a spread
 SHOWN_CLIPS = 6  # clips drawn and played on the page
 GENERATED_BATCH = 64  # clips at a time
+SCORED_SEED = REPORT_SEED + (1 << 16)  # of clips for the score, unlike those of the other figures
 HEALTH = ("estimate", "diversity", "frechet")  # metrics that adversarial training logs beside its losses
 
 
@@ -294,7 +297,7 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
     )
     known_labels = test_labels if reporter.words else None
     generated_figures = Recordings(training_sample.clips, test_clips, corpus.rate, judge, known_labels).figures(
-        generated_clips, known_labels
+        generated_clips, known_labels, scored_clips(reporter, training_sample, test_sample) if judge else None
     )
     decoded_clips, error_figures = None, None
     if (reconstruct := reporter.reconstruct) is not None:
@@ -344,6 +347,15 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
         {"Training": ["loss"]},
     )
     return Report(figures, pictures, sounds, page)
+
+
+def scored_clips(reporter: ClipReporter, training_sample: SplitSample, test_sample: SplitSample) -> Array:
+    """Return clips of random codes for the inception score, [clips, samples], with labels as recordings have them."""
+    recorded_labels = np.concatenate([test_sample.labels, training_sample.labels])
+    labels = recorded_labels[scored_indices(len(recorded_labels))]
+    return _in_parts(
+        lambda batch_indices: reporter.generate(labels[batch_indices], SCORED_SEED + int(batch_indices[0])), len(labels)
+    )
 
 
 def _decoding_errors(recordings: Array, decoded: Array, rate: int, of_samples: bool) -> Figures:

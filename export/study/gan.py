@@ -319,7 +319,7 @@ NETWORK = (
     Measure("Error", "relative_error", ".2f", "its energy against theirs, sample by sample."),
 )
 JUDGED = (
-    Measure("Score", "inception_score", "±.2f", "inception score and its deviation."),
+    Measure("Score", "inception_score", ".2f", "inception score of a thousand clips at most, in one part."),
     Measure("Features", "frechet_features", ".1f", "Fréchet distance on the classifier's."),
     Measure("Label", "accuracy", ".0%", "clips that are taken for the label that was asked for."),
 )

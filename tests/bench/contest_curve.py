@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.export.evaluate import _judged
+from timbrel.export.families.clip import scored_clips
 from timbrel.export.families.gan import generator_reporter
 from timbrel.export.reports.report import SEED
 from timbrel.host.errors import UserError
@@ -49,11 +50,11 @@ def measured(run, judge_run, points):
     recordings = Recordings(train.clips, test.clips, corpus.rate, judge, told)
     for index in evenly_spaced(len(files), points):
         step = checkpoint.restore(files[index], network).step
-        figures = recordings.figures(reporter.generate(test.labels, SEED), told)
+        figures = recordings.figures(reporter.generate(test.labels, SEED), told, scored_clips(reporter, train, test))
         yield {
             "step": step,
-            "score": figures.told.score[0],
-            "recordings' score": figures.told.real_score[0],
+            "score": figures.told.score,
+            "recordings' score": figures.told.real_score,
             "accuracy": figures.told.accuracy,
             "frechet": figures.told.likeness.made,
             "recordings' frechet": figures.told.likeness.train,

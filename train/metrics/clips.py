@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...host.arrays import Array, Doubles, Integers
 from ...host.resynthesis.distance import distances_db, sounding_frames
 from ...host.spectra import LOWEST_FRAME_DB, MOMENT_SECONDS, SILENT_DB, envelope_db, log_mel, mel_frames
-from ..sampling import evenly_spaced
+from ..sampling import evenly_spaced, random_indices
 
 Vectors = Array | Doubles
 
@@ -34,22 +34,28 @@ def frechet(first: Vectors, second: Vectors) -> float:
     return float(max(mean_shift + np.trace(a) + np.trace(b) - 2 * cross_trace, 0.0))
 
 
-def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
-    """Return the inception score of ``posteriors`` [clips, labels], the mean over parts, and its deviation.
+def inception_score(posteriors: Array) -> float:
+    """Return the inception score of ``posteriors`` [clips, labels], all in one part.
 
     (Salimans et al., NIPS 2016, section 4.) Exp of the mean divergence of posteriors from the marginal is from 1 to the
-    number of labels. Compare sets of equal size. Rows are shuffled, since corpora are sorted.
+    number of labels, and at most the number of clips. Few clips score less: compare sets of equal size, from 300 on.
     """
-    shuffled_posteriors = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
-    posterior_parts = np.array_split(shuffled_posteriors, max(1, min(splits, len(posteriors))))
-    part_scores = []
-    for part_posteriors in posterior_parts:
-        marginal = part_posteriors.mean(0, keepdims=True)
-        divergences = part_posteriors * (
-            np.log(np.maximum(part_posteriors, LEAST_PROBABILITY)) - np.log(np.maximum(marginal, LEAST_PROBABILITY))
-        )
-        part_scores.append(np.exp(divergences.sum(1).mean()))
-    return float(np.mean(part_scores)), float(np.std(part_scores))
+    posteriors = posteriors.astype(np.float64)
+    log_posteriors, log_marginal = (
+        np.log(np.maximum(probabilities, LEAST_PROBABILITY)) for probabilities in (posteriors, posteriors.mean(0))
+    )
+    return float(np.exp((posteriors * (log_posteriors - log_marginal)).sum(1).mean()))
+
+
+SCORED_CLIPS = 1000  # clips in an inception score, at most: more hardly change it
+
+
+def scored_indices(count: int, most: int = SCORED_CLIPS) -> Integers:
+    """Return the indices of at most ``most`` of ``count`` clips for an inception score.
+
+    They are random, since even spacing may skip a label of recordings in which labels alternate.
+    """
+    return random_indices(count, most, np.random.default_rng(0))
 
 
 def pairwise(distances: Array) -> float:
@@ -102,13 +108,14 @@ class ClassifierFigures:
     """A classifier's figures of made clips.
 
     Args:
-        score, real_score: inception scores of made and as many test clips, and deviations over ten parts.
+        score, real_score: inception scores of ``scored`` made clips, and of as many test and training clips.
         likeness: on the classifier's penultimate features.
         accuracy: share of clips classified as the requested label; None without labels.
     """
 
-    score: tuple[float, float]
-    real_score: tuple[float, float]
+    score: float
+    real_score: float
+    scored: int
     likeness: FrechetDistances
     accuracy: float | None
 
@@ -153,8 +160,14 @@ class Recordings:
         self.test_diversity_db = pairwise(test_distances)
         self.test_label_diversity_db = None if labels is None else pairwise_within(test_distances, labels)
 
-    def figures(self, clips: Array, labels: Integers | None = None) -> Figures:
-        """Return figures of at least two clips [clips, samples]; ``labels`` are requested indices [clips]."""
+    def figures(self, clips: Array, labels: Integers | None = None, scored: Array | None = None) -> Figures:
+        """Return figures of at least two clips [clips, samples].
+
+        Args:
+            labels: requested indices, [clips].
+            scored: clips for the inception score, [clips, samples]; None for ``clips``. Recordings of both parts are
+                scored beside them: a test part alone is too small.
+        """
         mel_levels = log_mel(clips, self.rate)
         pair_distances_db = distances_db(mel_levels, mel_levels)
         drawn_frames = [
@@ -171,10 +184,10 @@ class Recordings:
             test_diversity_db=self.test_diversity_db,
             label_diversity_db=None if labels is None else pairwise_within(pair_distances_db, labels),
             test_label_diversity_db=self.test_label_diversity_db,
-            told=self._judged(clips, labels),
+            told=self._judged(clips, labels, scored),
         )
 
-    def _judged(self, clips: Array, labels: Integers | None) -> ClassifierFigures | None:
+    def _judged(self, clips: Array, labels: Integers | None, scored: Array | None) -> ClassifierFigures | None:
         """Return the classifier's figures of clips; None without a classifier."""
         if self.judge is None or self.judged is None:
             return None
@@ -182,9 +195,17 @@ class Recordings:
         drawn_features = [
             judged_train.features[clip_indices] for clip_indices in drawings(len(judged_train.features), len(clips))
         ]
+        recorded_posteriors = np.concatenate([judged_test.posteriors, judged_train.posteriors])
+        generated_posteriors = judged_clips.posteriors if scored is None else self.judge(scored, self.rate).posteriors
+        scored_count = min(len(generated_posteriors), len(recorded_posteriors))
+        score, real_score = (
+            inception_score(posteriors[scored_indices(len(posteriors), scored_count)])
+            for posteriors in (generated_posteriors, recorded_posteriors)
+        )
         return ClassifierFigures(
-            score=inception_score(_match_count(judged_clips.posteriors, judged_test.posteriors)),
-            real_score=inception_score(_match_count(judged_test.posteriors, judged_clips.posteriors)),
+            score=score,
+            real_score=real_score,
+            scored=scored_count,
             likeness=likeness(
                 _match_count(judged_clips.features, judged_train.features), drawn_features, judged_test.features
             ),

@@ -41,7 +41,19 @@ def test_recordings_of_the_same_kind_are_as_like_as_training_clips(recordings):
     assert found.label_diversity_db == pytest.approx(found.test_label_diversity_db, rel=0.1)
     assert found.told.accuracy == 1
     assert found.told.likeness.ratio < 2
-    assert found.told.score[0] > 0.9 * found.told.real_score[0]
+    assert found.told.score > 0.9 * found.told.real_score
+
+
+def test_a_score_is_of_one_part_and_beside_it_is_that_of_as_many_recordings(recordings):
+    """Of four clips of four pitches, parts of one clip each would score 1."""
+    few = recordings.figures(tones(NOTES, 2)).told
+    assert (few.score, few.scored) == (pytest.approx(NOTES, abs=1e-5), NOTES)
+    assert few.real_score < NOTES  # four clips of 320 are not of four pitches
+    more = recordings.figures(tones(NOTES, 2), scored=tones(240, 3)).told
+    assert more.scored == 240
+    assert (more.score, more.real_score) == pytest.approx((NOTES, NOTES), rel=0.02)
+    most = recordings.figures(tones(NOTES, 2), scored=tones(400, 3)).told
+    assert most.scored == 320  # both parts, all that there are
 
 
 def test_noise_is_unlike(recordings):
@@ -67,7 +79,7 @@ def test_a_few_copies_among_others_are_seen_in_the_closest(recordings):
 def test_one_sound_again_and_again_has_no_diversity_and_a_score_of_one(recordings):
     found = recordings.figures(np.repeat(tones(1, 5), 40, axis=0), np.arange(40) % NOTES)
     assert found.diversity_db < 0.05
-    assert found.told.score == pytest.approx((1, 0), abs=1e-5)
+    assert found.told.score == pytest.approx(1, abs=1e-5)
     assert found.told.accuracy == 0.25
 
 
