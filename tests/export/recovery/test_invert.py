@@ -87,6 +87,17 @@ def test_clips_without_a_weight_are_not_generated_again(inverted, monkeypatch):
     assert len(decoded) == 1  # the clips whose codes are known
 
 
+def test_without_the_perceptual_loss_and_labels_it_learns_from_generated_clips_alone(words, tmp_path):
+    others = {"generator": words / "plain", "judge": words / "judge"}
+    recipe = load_recipe("invert", [*INVERT, "training.steps=2", "loss.recorded=0", "loss.generated=0"])
+    start(recipe, words / "corpus", tmp_path / "run", CPU, others)
+    run = Run.open(tmp_path / "run")
+    assert [objective.name for objective in network_of(run).objectives] == ["generation"]
+    (line,) = run.logged()
+    assert line["total"] == pytest.approx(line["latent"])
+    assert "recorded" not in line
+
+
 def test_sounds_reach_a_classifier_of_another_rate_with_their_slopes(inverted):
     network = network_of(inverted("plain"))
     network.classifier.rate = RATE // 2
@@ -221,7 +232,6 @@ WRONG = {
     "train invert --corpus corpus -o new --generator gone --classifier judge": "run gone does not exist",
     "train invert --corpus corpus -o new --generator judge --classifier judge": "is a run of digits-classifier, which",
     "train invert --corpus corpus -o new --generator plain --classifier plain": "is a run of clip-wavegan, which",
-    "train invert --corpus corpus -o new --generator plain --classifier judge --set loss.recorded=0": "has no labels",
     "train chroma-8 --corpus corpus -o new --generator plain": "--generator plain is no option of recipe chroma-8",
     "train invert --corpus corpus -o invert-plain --resume --generator plain": "--resume, which goes on with the run's",
 }

@@ -28,8 +28,7 @@ class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
         """Return the recipe with its generator's frames and labels.
 
         Raises:
-            UserError: the others are not an adversarial clip generator and a classifier, or no objective uses
-                recordings.
+            UserError: the others are not an adversarial clip generator and a classifier.
         """
         generator_recipe, classifier_recipe = recipes["generator"], recipes["judge"]
         if not isinstance(generator_recipe, GANRecipe | DCGANRecipe) or isinstance(generator_recipe, HalvesRecipe):
@@ -43,10 +42,6 @@ class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
                 "digits-classifier"
             )
         words = list(getattr(generator_recipe.network, "words", []))
-        if not words and not recipe.loss.recorded:
-            raise UserError(
-                "loss.recorded=0 leaves recordings without an objective, as the generator has no labels; leave it out"
-            )
         network_settings = recipe.network.model_copy(update={"words": words})
         return recipe.model_copy(update={"frames": generator_recipe.frames, "network": network_settings})
 

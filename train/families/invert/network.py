@@ -1,8 +1,8 @@
 """GAN inversion: predicts the code of a clip for a trained generator, from its spectrogram.
 
 Keyes et al., "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with a linear output per latent.
-Training minimises errors of codes, and a classifier's perceptual distance of reconstructed clips. Label prediction is
-an addition.
+Training minimises errors of codes, and a classifier's perceptual distance of reconstructed clips; without the latter
+(``loss.recorded`` and ``loss.generated`` of 0) it learns from generated clips alone. Label prediction is an addition.
 """
 
 import torch
@@ -21,7 +21,7 @@ class Inverter(Network):
     Shapes: clips [batch, frame_length], samples; latents [batch, latents]; label indices [batch].
     """
 
-    objectives = (Objective("recordings"), Objective("generation"))
+    objectives: tuple[Objective, ...] = (Objective("recordings"), Objective("generation"))
     optimisers = {"shared": Adam(modules=("network",))}  # noqa: RUF012
 
     def __init__(self, recipe: InvertRecipe, generator: ClipGenerator, judge: Classifier) -> None:
@@ -29,6 +29,8 @@ class Inverter(Network):
         self.generator, self.classifier = generator, judge
         self.weights, self.rate = recipe.loss, recipe.frames.sample_rate
         self.network = CodePlacement(recipe, generator.latents)
+        if not (recipe.network.words or recipe.loss.recorded):  # recordings have neither a known code nor a label
+            self.objectives = (Objective("generation"),)
 
     @property
     def adversarial(self) -> bool:
