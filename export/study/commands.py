@@ -149,7 +149,9 @@ def gan(
 def recovery(
     corpus: CorpusOption,
     output: OutputOption,
-    classifier: Annotated[Path, typer.Option(help="A classifier's run, which judges the recovered clips.")],
+    classifier: Annotated[
+        list[Path], typer.Option(help="A classifier's run, which judges the recovered clips; give two for two judges.")
+    ],
     generator: Annotated[Path | None, typer.Option(help="The run of a generator of clips, to be inverted.")] = None,
     model: Annotated[str | None, typer.Option(help="A clip model with an encoder, in place of a generator.")] = None,
     change: SetOption = None,

@@ -1,8 +1,9 @@
 """Rows of the recovery study: each method finds codes of sounds."""
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 
 from ...host.arrays import Array, Integers
 from ...host.engines.clip.synthesis import SpectraSound
+from ...host.errors import UserError
 from ...host.kinds.card_fields import UniformPrior
 from ...host.model.card import Card
 from ...host.model.encoder import Encoder
@@ -23,26 +25,33 @@ from ...train.families.classifier.network import Classifier
 from ...train.families.gan.data import places
 from ...train.families.gan.recipe import ClipFrames
 from ...train.families.invert.network import block_activations
-from ...train.metrics.clips import inception_score
-from ...train.sampling import random_indices
-from ..recovery.search import CodeSearcher, Further, SearchOptions
+from ...train.metrics.clips import SCORED_CLIPS, inception_score, scored_indices
+from ..recovery.search import CodeSearcher, Further, SearchOptions, SearchStage
 from ..reports.report import Figures
 
 TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
 SLOPES = 200  # of the publication's hybrid
+# Of the publication's search, which allows 50 000: most settle within two hundred, and ours ends with as many.
+ONE_START = SearchStage(1000, pooled=1, kept_starts=1)
+BATCH = 64  # clips decoded or encoded at a time: a thousand of them fill memory
+JUDGES = ("", "second_")  # prefixes of the figures of each judge
 RECOVERED_CORRELATION = 0.99  # correlation from which a code counts as recovered
 # Rows by name, with descriptions; the first are the publication's.
 ROWS = {
     "asked": "the sounds themselves",
-    "gradient": "L-BFGS from many random codes",
+    "gradient-one": "L-BFGS from one random code, for each label if there are any",
     "network": "the inverting network",
     "hybrid": "the network, then 200 slopes of L-BFGS",
+    "gradient": "ours: L-BFGS from sixteen random codes, on pooled spectrograms first",
     "least-squares": "ours: the network, then least squares",
     "perceptual": "ours: the same with the perceptual term kept",
 }
 FURTHER = {  # for an inverted generator
+    "network-codes": "the network without the perceptual loss, trained on codes of generated sounds",
     "tuned-clip": "ours: an autoencoder and its own encoder",
 }
+FAST_ROWS = ("asked", "network", "network-codes", "tuned-clip")  # rows without a search, measured on more sounds
+FAST_SOUNDS = SCORED_CLIPS  # of a table, all seeds together
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,9 @@ class MeasuredRow:
         sounds: decoded, [sounds, samples].
         mse: of samples; other distances are as in `measures`.
         correlation: of found with original codes; NaN without originals.
-        posteriors: of the classifier, [sounds, labels].
+        words: the labels that the sounds should have; empty for sounds without one.
+        right: classified as that label, else as the target, by each judge, [judges, sounds].
+        posteriors: of each judge, [judges, sounds, labels].
     """
 
     sounds: Array
@@ -62,7 +73,8 @@ class MeasuredRow:
     ssim: Array
     log_mel_db: Array
     correlation: Array
-    right: Array
+    words: npt.NDArray[np.str_]
+    right: npt.NDArray[np.bool_]
     posteriors: Array
     seconds: Array
 
@@ -72,20 +84,34 @@ class MeasuredRow:
 
     @staticmethod
     def read(path: Path, count: int) -> "MeasuredRow | None":
-        """Load a row; None unless it has ``count`` sounds."""
+        """Load a row; None unless it has ``count`` sounds and all fields."""
         if not path.exists():
             return None
         with np.load(path) as file:
+            if {field.name for field in fields(MeasuredRow)} - set(file.files):
+                return None
             row = MeasuredRow(**{field.name: file[field.name] for field in fields(MeasuredRow)})
         return row if len(row.sounds) == count else None
 
 
 class RecoveryTargets(NamedTuple):
-    """Sounds, [sounds, samples], label numbers, and codes if known."""
+    """Sounds, [sounds, samples], their labels' numbers and words (empty without labels), and codes if known."""
 
     sounds: Array
     labels: Integers
+    words: npt.NDArray[np.str_]
     codes: Array | None
+
+    def first(self, count: int) -> "RecoveryTargets":
+        codes = None if self.codes is None else self.codes[:count]
+        return RecoveryTargets(self.sounds[:count], self.labels[:count], self.words[:count], codes)
+
+
+class RecoverySize(NamedTuple):
+    """``clips`` sounds per table and seed for rows that search, more for `FAST_ROWS`."""
+
+    seeds: int
+    clips: int
 
 
 class RecoveryBench:
@@ -95,41 +121,76 @@ class RecoveryBench:
         self,
         corpus: Corpus,
         model: Model,
-        judge: Classifier,
+        judges: Sequence[Classifier],
+        size: RecoverySize,
         frames: ClipFrames | None = None,
-        tuned: Model | None = None,
+        further: dict[str, Model] | None = None,
     ) -> None:
-        """Take clips as an inverted generator's ``frames``, and measure `FURTHER` by the ``tuned`` autoencoder, if any.
+        """Take clips as an inverted generator's ``frames``, and measure `FURTHER` by the ``further`` models, if any.
 
-        Without ``frames``, recordings are scaled to a peak of 1.
+        Without ``frames``, recordings are scaled to a peak of 1. The first of the ``judges`` is the perceptual term.
+
+        Raises:
+            UserError: the test split has fewer labelled recordings than there are seeds.
         """
         card = model.card
-        self._corpus, self._model, self._judge, self._encoder = corpus, model, judge, Encoder(model)
+        self._corpus, self._model, self._judges, self._encoder = corpus, model, judges, Encoder(model)
         self._frames = frames or ClipFrames(
             sample_rate=card.sample_rate,
             frame_length=card.frame_length,
             hop_length=card.frame_length,
             normalised=True,
         )
-        self._tuned = tuned
-        self.rows = ROWS if tuned is None else ROWS | FURTHER
-        self._words, self.rate = card.labels, card.sample_rate
+        self._further_models = further or {}
+        self.rows = ROWS | FURTHER if further else ROWS
+        self._labels, self.rate = card.labels, card.sample_rate
+        self._words = card.labels or judges[0].words  # of recordings
         self._levels = card.transform_length is None  # the code includes the loudness
-        self.stamp = model.sha256[:12]
+        self._test_places = places(corpus, "test", self._frames, self._words)
+        self._size = size
+        self._recorded_posteriors: Array | None = None
+        if len(self._test_places) < size.seeds:
+            raise UserError(
+                f"corpus {corpus.folder} has {len(self._test_places)} recordings in its test split with a label such "
+                f"as {', '.join(self._words[:3])}, and each of {size.seeds} seeds needs one; give another corpus, or "
+                "fewer --seeds"
+            )
 
-    @property
-    def recordings(self) -> int:
-        return len(places(self._corpus, "test", self._frames, self._words))
+    def stamp(self, row_name: str) -> str:
+        """Return a name for a row's file that changes with the models and the judges."""
+        digest = hashlib.sha256(self._model.sha256.encode())
+        if row_name in self._further_models:
+            digest.update(self._further_models[row_name].sha256.encode())
+        for judge in self._judges:
+            digest.update(judge.scores.weight.detach().numpy().tobytes())
+        return digest.hexdigest()[:12]
 
-    def measured(self, table: str, row_name: str, seed: int, count: int) -> MeasuredRow:
-        targets = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
+    def count(self, table: str, row_name: str) -> int:
+        """Return the number of sounds of a row with each seed; recordings are never repeated."""
+        seeds, count = self._size
+        if row_name in FAST_ROWS:
+            count = max(count, -(-FAST_SOUNDS // seeds))
+        return count if table == "generated" else min(count, len(self._test_places) // seeds)
+
+    def measured(self, table: str, row_name: str, seed: int) -> MeasuredRow:
+        """Find codes of a row's sounds, and measure the sounds that they make."""
+        count = self.count(table, row_name)
+        targets = (self._generated(seed) if table == "generated" else self._recorded(seed)).first(count)
         start_time = time.perf_counter()
         sounds, codes = self._methods(seed)[row_name](targets)
-        seconds_per_sound = (time.perf_counter() - start_time) / count
+        return self.measure(targets, sounds, codes, (time.perf_counter() - start_time) / count)
+
+    def measure(
+        self, targets: RecoveryTargets, sounds: Array, codes: Array | None, seconds_per_sound: float
+    ) -> MeasuredRow:
+        """Compare ``sounds`` [sounds, samples], and their codes if known, with their targets."""
+        count = len(sounds)
         if not self._levels:
             sounds = scaled_to_loudness(sounds, targets.sounds)
         distances = [measures(*pair, self.rate, gain_counts=True) for pair in zip(targets.sounds, sounds, strict=True)]
-        posteriors = self._judge.judge(sounds, self.rate).posteriors
+        posteriors = self._posteriors(sounds)
+        words = self._classes(posteriors)
+        asked_words = np.where(targets.words == "", self._classes(self._posteriors(targets.sounds)), targets.words)
         correlations = np.full(count, np.nan)
         if codes is not None and targets.codes is not None:
             correlations = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, targets.codes, strict=True)])
@@ -140,24 +201,35 @@ class RecoveryBench:
             ssim=np.array([distance.ssim for distance in distances]),
             log_mel_db=np.array([distance.log_mel_db for distance in distances]),
             correlation=correlations,
-            right=np.array([self._judge.words[label_index] for label_index in posteriors.argmax(1)])
-            == self._names(targets.labels),
+            words=targets.words,
+            right=words == asked_words,
             posteriors=posteriors,
             seconds=np.full(count, seconds_per_sound),
         )
 
-    def figures(self, rows_by_seed: Sequence[MeasuredRow], original_rows: Sequence[MeasuredRow]) -> Figures:
-        """Return the mean of each figure over seeds, and its deviation."""
-        scores = [inception_score(row.posteriors)[0] for row in rows_by_seed]
+    def figures(self, table: str, rows_by_seed: Sequence[MeasuredRow], original_rows: Sequence[MeasuredRow]) -> Figures:
+        """Return the mean of each figure over seeds, and its deviation; scores are of all sounds as one part."""
+        count_per_seed = len(rows_by_seed[0].sounds)
+        posteriors = np.concatenate([row.posteriors for row in rows_by_seed], 1)
+        if table == "recorded":
+            recorded = np.concatenate([row.posteriors[:, :count_per_seed] for row in original_rows], 1)
+        else:
+            recorded = self._of_recordings(posteriors.shape[1])
+        figures: Figures = {"sounds": posteriors.shape[1]}
+        for prefix, judge_posteriors, recorded_posteriors in zip(JUDGES, posteriors, recorded, strict=False):
+            figures[f"{prefix}inception_score"] = inception_score(judge_posteriors)
+            figures[f"{prefix}recorded_score"] = inception_score(recorded_posteriors)
         seed_values: dict[str, list[float]] = {
-            "inception_score": scores,
             "mse": [float(row.mse.mean()) for row in rows_by_seed],
             "spectrogram_mse": [float(row.spectrogram_mse.mean()) for row in rows_by_seed],
             "ssim": [float(row.ssim.mean()) for row in rows_by_seed],
             "log_mel_db": [float(row.log_mel_db.mean()) for row in rows_by_seed],
-            "accuracy": [float(row.right.mean()) for row in rows_by_seed],
+            **{
+                f"{prefix}accuracy": [float(row.right[judge_index].mean()) for row in rows_by_seed]
+                for judge_index, prefix in enumerate(JUDGES[: len(self._judges)])
+            },
             "share": [
-                float(row.right.mean() / max(float(original.right.mean()), 1e-12))
+                float(row.right[0].mean() / max(float(original.right[0, :count_per_seed].mean()), 1e-12))
                 for row, original in zip(rows_by_seed, original_rows, strict=True)
             ],
             "seconds": [float(row.seconds.mean()) for row in rows_by_seed],
@@ -166,13 +238,39 @@ class RecoveryBench:
             seed_values["found_again"] = [
                 float((row.correlation >= RECOVERED_CORRELATION).mean()) for row in rows_by_seed
             ]
-        return {name: [float(np.mean(values)), float(np.std(values))] for name, values in seed_values.items()}
+        return figures | {name: [float(np.mean(values)), float(np.std(values))] for name, values in seed_values.items()}
+
+    def _posteriors(self, sounds: Array) -> Array:
+        """Return label probabilities by each judge, [judges, sounds, labels]."""
+        return np.stack([judge.judge(sounds, self.rate).posteriors for judge in self._judges])
+
+    def _classes(self, posteriors: Array) -> npt.NDArray[np.str_]:
+        """Return the most probable words by each judge, [judges, sounds]."""
+        classes: npt.NDArray[np.str_] = np.array(self._judges[0].words)[posteriors.argmax(2)]
+        return classes
+
+    def _of_recordings(self, count: int) -> Array:
+        """Return posteriors of recordings of the test and training splits, [judges, ``count`` at most, labels]."""
+        if self._recorded_posteriors is None:
+            split_clips = []
+            for split in ("test", "train"):
+                pieces = places(self._corpus, split, self._frames, self._words)
+                chosen = scored_indices(len(pieces))
+                split_clips.append(pieces.take_clips(self._corpus, chosen, self._frames.normalised))
+            clips = np.concatenate(split_clips)
+            self._recorded_posteriors = self._posteriors(clips[scored_indices(len(clips))])
+        return self._recorded_posteriors[:, scored_indices(self._recorded_posteriors.shape[1], count)]
 
     def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         """Return by row name a search for targets: decoded sounds, and codes if they compare with the targets'."""
         search_options = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda targets: (targets.sounds, targets.codes),
+            "gradient-one": lambda targets: self._decoded(
+                CodeSearcher(self._model, replace(search_options, starts=1, stages=(ONE_START,))).gradient(
+                    self._targets(targets, encoded=False)
+                )
+            ),
             "gradient": lambda targets: self._decoded(
                 CodeSearcher(self._model, search_options).gradient(self._targets(targets, encoded=False))
             ),
@@ -184,6 +282,9 @@ class RecoveryBench:
                 CodeSearcher(self._model, search_options).hybrid(self._targets(targets))
             ),
             "perceptual": self._perceived,
+            "network-codes": lambda targets: self._decoded(
+                self._encoded(targets, Encoder(self._further_models["network-codes"]))
+            ),
             "tuned-clip": self._tuned_again,
         }
 
@@ -194,20 +295,20 @@ class RecoveryBench:
 
     def _tuned_again(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
         """Encode targets and decode them by `tuned-clip`."""
-        assert self._tuned is not None
-        codes, labels = Encoder(self._tuned).encode_with_labels(targets.sounds)
-        label_indices = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
-        return scaled_to_loudness(sounds_of(self._tuned, codes, label_indices), targets.sounds), None
+        tuned = self._further_models["tuned-clip"]
+        codes, labels = encoded(Encoder(tuned), targets.sounds)
+        label_indices = np.array([label or 0 for label in labels])
+        return scaled_to_loudness(sounds_of(tuned, codes, label_indices), targets.sounds), None
 
     def _further(self, sounds: Array) -> Further:
         """The squares sum to the perceptual term."""
         with torch.no_grad():
             target_activations = [
-                layer.flatten(1) for layer in block_activations(self._judge, torch.from_numpy(sounds), self.rate)
+                layer.flatten(1) for layer in block_activations(self._judges[0], torch.from_numpy(sounds), self.rate)
             ]
 
         def activation_residuals(frames: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-            activations = [layer.flatten(1) for layer in block_activations(self._judge, frames, self.rate)]
+            activations = [layer.flatten(1) for layer in block_activations(self._judges[0], frames, self.rate)]
             scales = [(len(activations) * layer.shape[1]) ** -0.5 for layer in activations]
             layer_activations = zip(activations, target_activations, scales, strict=True)
             return torch.cat([(decoded - layer[indices]) * scale for decoded, layer, scale in layer_activations], 1)
@@ -223,13 +324,11 @@ class RecoveryBench:
             for sound, recovery in zip(targets.sounds, encoder_results, strict=True)
         ]
 
-    def _encoded(self, targets: RecoveryTargets) -> list[SearchResult]:
-        """Return the encoder's codes and labels as search results."""
-        codes, labels = self._encoder.encode_with_labels(targets.sounds)
-        label_indices = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
+    def _encoded(self, targets: RecoveryTargets, encoder: Encoder | None = None) -> list[SearchResult]:
+        """Return an encoder's codes and labels as search results; by default of the network's."""
         return [
             SearchResult(code.astype(np.float64), label, None, np.nan, True)
-            for code, label in zip(codes, label_indices, strict=True)
+            for code, label in zip(*encoded(encoder or self._encoder, targets.sounds), strict=True)
         ]
 
     def _decoded(self, search_results: Sequence[SearchResult]) -> tuple[Array, Array]:
@@ -238,34 +337,53 @@ class RecoveryBench:
         label_indices = np.array([recovery.label or 0 for recovery in search_results])
         return sounds_of(self._model, codes, label_indices), codes
 
-    def _generated(self, seed: int, count: int) -> RecoveryTargets:
+    def _generated(self, seed: int) -> RecoveryTargets:
+        """Return a seed's generated sounds; fewer of them are the first ones."""
+        count = self.count("generated", "asked")
         codes = draw_codes(self._model.card, count, np.random.default_rng([seed, 0]))
-        label_indices = np.arange(count) % max(1, len(self._words))
+        label_indices = np.arange(count) % max(1, len(self._labels))
         sounds = sounds_of(self._model, codes, label_indices)
         if not self._levels:
             sounds = np.divide(sounds, np.abs(sounds).max(1, keepdims=True))
-        return RecoveryTargets(sounds, label_indices, codes)
+        return RecoveryTargets(sounds, label_indices, np.array(self._labels or [""])[label_indices], codes)
 
-    def _recorded(self, seed: int, count: int) -> RecoveryTargets:
-        clip_places = places(self._corpus, "test", self._frames, self._words)
-        clip_indices = np.resize(random_indices(len(clip_places), count, np.random.default_rng([seed, 1])), count)
+    def _recorded(self, seed: int) -> RecoveryTargets:
+        """Return a seed's recordings, of which no other seed has any."""
+        count = self.count("recorded", "asked")
+        shuffled_indices = np.random.default_rng(1).permutation(len(self._test_places))
+        clip_indices = shuffled_indices[seed :: self._size.seeds][:count]
+        labels = self._test_places.labels[self._test_places.recordings_of(clip_indices)]
         return RecoveryTargets(
-            clip_places.take_clips(self._corpus, clip_indices, self._frames.normalised),
-            clip_places.labels[clip_places.recordings_of(clip_indices)],
+            self._test_places.take_clips(self._corpus, clip_indices, self._frames.normalised),
+            labels,
+            np.array(self._words)[labels],
             None,
         )
-
-    def _names(self, label_indices: Integers) -> npt.NDArray[np.str_]:
-        return np.array([self._words[label] if self._words else "" for label in label_indices])
 
 
 def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
     """Decode as hosts do, [codes, samples]."""
-    card, frames = model.card, model.decode(codes, labels)
+    card = model.card
+    frame_batches = [model.decode(codes[batch], labels[batch]) for batch in _batches(len(codes))]
     if card.transform_length is None:
-        return frames
+        return np.concatenate(frame_batches)
     synthesise = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
-    return synthesise(frames)
+    return np.concatenate([synthesise(frames) for frames in frame_batches])
+
+
+def encoded(encoder: Encoder, sounds: Array) -> tuple[Array, list[int | None]]:
+    """Return codes, [sounds, latents], and the most probable labels, None without labels."""
+    code_batches: list[Array] = []
+    label_indices: list[int | None] = []
+    for batch in _batches(len(sounds)):
+        codes, labels = encoder.encode_with_labels(sounds[batch])
+        code_batches.append(codes)
+        label_indices += [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
+    return np.concatenate(code_batches), label_indices
+
+
+def _batches(count: int) -> list[slice]:
+    return [slice(batch_start, batch_start + BATCH) for batch_start in range(0, count, BATCH)]
 
 
 def scaled_to_loudness(sounds: Array, references: Array) -> Array:

@@ -1,14 +1,20 @@
 """Measures how many clips of a model are heard as their labels, by a judge that shares no code with the project.
 
-    python tests/bench/digits.py CORPUS MODEL.onnx [--clips N] [--seeds N]
+    python tests/bench/digits.py CORPUS MODEL.onnx [--clips N] [--seeds N] [--classifier RUN]
+    python tests/bench/digits.py CORPUS --study STUDY
 
 The judge is a logistic regression (scikit-learn) of 20 mel-frequency cepstral coefficients (librosa), whose means over
 sixteen equal parts of the sounding part of a clip are its features. It learns the recordings of the corpus's training
-part, and says first how many of its test part it tells. Codes are drawn as the model's prior has them: uniform in the
-span of each latent, as many for each label.
+part, and says first how many of its test part it tells. Codes are drawn from the model's prior within the spans of its
+latents, as many for each label. Inception scores are of all clips as one part, beside those of as many
+recordings of both parts; with --classifier also by a run of `digits-classifier`, and how often both judges agree.
+
+With --study, it judges the sounds of `timbrel study recovery` in its folder: for each row, the share of recordings that
+are heard as their digit, and of generated sounds that are heard as the sound asked for.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import librosa
@@ -16,14 +22,18 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from timbrel.export.study.recovery_rows import draw_codes, sounds_of
 from timbrel.host.errors import UserError
 from timbrel.host.model.model import Model
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families.gan.data import places
+from timbrel.train.families.gan.recipe import ClipFrames
+from timbrel.train.metrics.clips import inception_score, scored_indices
+from timbrel.train.run import Run, trained
 
 COEFFICIENTS, PARTS = 20, 16
 WINDOW_SECONDS, HOP_SECONDS = 0.032, 0.008
 SOUNDING_DB = 35  # below a clip's loudest frame
-BATCH = 16  # clips that are decoded at once
 
 
 def features(clip, rate):
@@ -45,43 +55,108 @@ def labelled_features(corpus, split):
     return np.stack([features(corpus.samples(clip), corpus.rate) for clip in clips]), [clip.label for clip in clips]
 
 
+def features_of(clips, rate):
+    """Return the features of clips, [clips, features]."""
+    return np.stack([features(clip, rate) for clip in clips])
+
+
+def taught(corpus):
+    """Return a judge that has learned a corpus's training part, and say how many of its test part it tells."""
+    judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
+    judge.fit(*labelled_features(corpus, "train"))
+    held, labels = labelled_features(corpus, "test")
+    print(f"recordings of the test part: {judge.score(held, labels):.1%} of {len(labels)} heard as their labels")
+    return judge
+
+
 def made_by(model, count, seed):
-    """Yield clips [samples] with their labels, as many of each label, in turn."""
-    rng, labels = np.random.default_rng(seed), model.card.labels
-    low, high = np.array([(latent.low, latent.high) for latent in model.card.latents]).T
-    asked = np.arange(count) % len(labels)
-    for first in range(0, count, BATCH):
-        rows = np.eye(len(labels), dtype=np.float32)[asked[first : first + BATCH]]
-        codes = rng.uniform(low, high, (len(rows), len(low))).astype(np.float32)
-        yield from zip(model.decode(codes, rows), (labels[one] for one in asked[first : first + BATCH]), strict=True)
+    """Return clips [clips, samples] and their labels [clips], as many of each label, in turn; None without labels."""
+    labels = model.card.labels
+    asked = np.arange(count) % max(1, len(labels))
+    clips = sounds_of(model, draw_codes(model.card, count, np.random.default_rng(seed)), asked)
+    return clips, [labels[one] if labels else None for one in asked]
+
+
+def recordings(corpus, card, count):
+    """Return at most so many clips of both parts of a corpus, as long as a model's, [clips, samples]."""
+    frames = ClipFrames(
+        sample_rate=card.sample_rate, frame_length=card.frame_length, hop_length=card.frame_length, normalised=True
+    )
+    parts = [places(corpus, split, frames, []) for split in ("test", "train")]
+    clips = np.concatenate([part.take_clips(corpus, np.arange(len(part)), True) for part in parts])
+    return clips[scored_indices(len(clips), count)]
+
+
+def measure_model(corpus, judge, options):
+    model = Model(options.model)
+    rate = model.card.sample_rate
+    shares, wrong, probabilities, all_clips = [], {}, [], []
+    for seed in range(options.seeds):
+        clips, asked = made_by(model, options.clips, seed)
+        all_clips.append(clips)
+        probabilities.append(judge.predict_proba(features_of(clips, rate)))
+        heard = judge.classes_[probabilities[-1].argmax(1)]
+        shares.append(np.mean(heard == np.array(asked)))
+        for one, other in zip(asked, heard, strict=True):
+            wrong.setdefault(one, []).append(one == other)
+    if model.card.labels:
+        print(f"made clips: {np.mean(shares):.1%}, deviation {np.std(shares):.1%} over {options.seeds} seeds")
+        print("of each: " + ", ".join(f"{label} {np.mean(right):.0%}" for label, right in sorted(wrong.items())))
+    made, probabilities = np.concatenate(all_clips), np.concatenate(probabilities)
+    recorded = recordings(corpus, model.card, len(made))
+    said = inception_score(probabilities), inception_score(judge.predict_proba(features_of(recorded, rate)))
+    print(f"inception scores of {len(made)} clips and {len(recorded)} recordings: {said[0]:.2f} and {said[1]:.2f}")
+    if options.classifier is not None:
+        classifier = trained(Run.open(options.classifier), "best")[0]
+        posteriors, of_recordings = (classifier.judge(clips, rate).posteriors for clips in (made, recorded))
+        said = inception_score(posteriors), inception_score(of_recordings)
+        told = np.array(classifier.words)[posteriors.argmax(1)]
+        alike = np.mean(told == judge.classes_[probabilities.argmax(1)])
+        print(f"by the classifier: {said[0]:.2f} and {said[1]:.2f}; both judges tell {alike:.1%} of the clips alike")
+
+
+def measure_study(corpus, judge, folder):
+    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    for table in study["tables"]:
+        asked_classes = []
+        for row in study["rows"]:
+            heard, right, kept = [], [], []
+            for seed in range(study["seeds"]):
+                newest = max(
+                    (folder / "found").glob(f"*-{table}-{seed}-{row}.npz"), key=lambda file: file.stat().st_mtime
+                )
+                with np.load(newest) as file:
+                    heard.append(judge.predict(features_of(file["sounds"], corpus.rate)))
+                    words = file["words"]
+                if row == "asked":
+                    asked_classes.append(heard[-1])
+                right.append(np.mean(heard[-1] == words) if words[0] else np.nan)
+                kept.append(np.mean(heard[-1] == asked_classes[seed][: len(words)]))
+            as_labelled = "" if np.isnan(right).any() else f"{np.mean(right):.1%} as their labels, "
+            count = sum(map(len, heard))
+            print(f"{table}, {row}: of {count}, {as_labelled}{np.mean(kept):.1%} as the sound asked for")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--study", type=Path)
+    parser.add_argument("--classifier", type=Path)
     parser.add_argument("--clips", type=int, default=500, help="for each seed")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
+    if (options.model is None) == (options.study is None):
+        parser.error("give MODEL.onnx or --study STUDY, one of them")
     try:
-        corpus, model = Corpus.open(options.corpus), Model(options.model)
+        corpus = Corpus.open(options.corpus)
+        judge = taught(corpus)
+        if options.study is not None:
+            measure_study(corpus, judge, options.study)
+        else:
+            measure_model(corpus, judge, options)
     except UserError as error:
         parser.error(str(error))
-    if not model.card.labels:
-        parser.error(f"{options.model} has no labels; train with network.labels=true")
-    judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
-    judge.fit(*labelled_features(corpus, "train"))
-    held, labels = labelled_features(corpus, "test")
-    print(f"recordings of the test part: {judge.score(held, labels):.1%} of {len(labels)} heard as their labels")
-    shares, wrong = [], {}
-    for seed in range(options.seeds):
-        clips, asked = zip(*made_by(model, options.clips, seed), strict=True)
-        heard = judge.predict(np.stack([features(clip, model.card.sample_rate) for clip in clips]))
-        shares.append(np.mean(heard == np.array(asked)))
-        for one, other in zip(asked, heard, strict=True):
-            wrong.setdefault(one, []).append(one == other)
-    print(f"made clips: {np.mean(shares):.1%}, deviation {np.std(shares):.1%} over {options.seeds} seeds")
-    print("of each: " + ", ".join(f"{label} {np.mean(right):.0%}" for label, right in sorted(wrong.items())))
 
 
 if __name__ == "__main__":
