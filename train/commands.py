@@ -204,6 +204,10 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Train for this long, with a schedule made for it.")] = None,
     generator: Annotated[Path | None, typer.Option(help="invert: the run of a generator of clips.")] = None,
     classifier: Annotated[Path | None, typer.Option(help="invert: a classifier's run, which compares clips.")] = None,
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(help="clip-wavegan: a published WaveGAN, a checkpoint or a dump; nothing is trained."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     devices: Devices = 1,
     nodes: Annotated[
@@ -222,14 +226,21 @@ def train(
     from ..host.progress import Display
     from .families import FAMILIES
     from .families.recipes import load_recipe
+    from .launch import begin_pretrained, start
     from .launch import resume as go_on
-    from .launch import start
     from .loop import RunOptions
 
     loaded_recipe = load_recipe(recipe, changes)
     source_folders = _source_folders(
         loaded_recipe.name, FAMILIES[loaded_recipe.family].reads, resume, generator=generator, judge=classifier
     )
+    if pretrained is not None:
+        if resume:
+            raise UserError(f"--pretrained {pretrained} begins a run, and --resume goes on with one; give one of them")
+        begin_pretrained(loaded_recipe, corpus, output, pretrained)
+        print(f"{output}: the generator of {pretrained}")
+        print(f"next: timbrel export {shlex.quote(str(output))} -o MODEL.onnx")
+        return
     with Display() as display:
         display.stage(f"training {loaded_recipe.name}")
         run_options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)

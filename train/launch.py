@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import platform
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -15,7 +16,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from ..host.errors import TimbrelError, UserError
+from ..host.errors import Failure, TimbrelError, UserError
+from . import checkpoint
+from .checkpoint import Progress
 from .corpus.store import Corpus
 from .families import FAMILIES
 from .frames import is_tonal
@@ -57,6 +60,29 @@ def start(
         with together():
             run = Run.open(folder)
         return _launch(fabric, run, options)
+
+
+def begin_pretrained(recipe: Recipe, corpus_folder: Path, folder: Path, weights: Path) -> Run:
+    """Write a run whose network has published weights, before its first step; `resume` trains it.
+
+    Raises:
+        UserError: as `start`, or the weights cannot be read.
+        Failure: it cannot be written.
+    """
+    family = FAMILIES[recipe.family]
+    recipe, load_weights = family.read_pretrained(weights, recipe)
+    recipe, info = _prepare_run(recipe, corpus_folder, folder, {}, None, process_count=1)
+    torch.manual_seed(recipe.training.seed)
+    network = family.network(recipe)
+    load_weights(network)
+    optimizers = {name: adam.over(network, recipe.training) for name, adam in network.optimisers.items()}
+    run = Run.create(folder, recipe, info)
+    try:
+        checkpoint.save(run.last, network, optimizers, Progress())
+    except Failure:
+        shutil.rmtree(folder)  # a run without weights would begin with random ones
+        raise
+    return run
 
 
 def _prepare_run(

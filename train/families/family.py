@@ -1,13 +1,14 @@
 """Base class of network families, for training."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
 from ...host.arrays import Array
+from ...host.errors import UserError
 from ..corpus.store import Corpus
 from ..data import Data, with_words
 from ..network import Network
@@ -59,6 +60,17 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
     def follow(self, recipe: RecipeT, recipes: Mapping[str, Recipe]) -> RecipeT:
         """Fill in values from the recipes of the runs in ``reads``, or raise UserError."""
         return recipe
+
+    def read_pretrained(self, path: Path, recipe: RecipeT) -> "tuple[RecipeT, Callable[[NetworkT], None]]":
+        """Read published weights: return the recipe that fits them, and a function that loads them into a network.
+
+        Raises:
+            UserError: the family has none, or they cannot be read.
+        """
+        raise UserError(
+            f"--pretrained {path} is no option of recipe {recipe.name}: published weights are those of clip-wavegan; "
+            "leave it out"
+        )
 
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
         """Summarise the use of a corpus in a line."""

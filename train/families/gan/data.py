@@ -1,5 +1,6 @@
 """The families gan, logistic-gan, dcgan and halves, and their training data: pieces of recordings of one length."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -18,7 +19,8 @@ from ..family import Family, NetworkT, RecipeT, side_by_side
 from .dcgan import DCGAN, Halves
 from .generator import ClipGenerator
 from .health import health_line, measure_health
-from .recipe import ClipFrames, DCGANRecipe, HalvesRecipe, LogisticGANRecipe, WaveGANRecipe
+from .published import read_generator
+from .recipe import ClipFrames, DCGANRecipe, GANRecipe, HalvesRecipe, LogisticGANRecipe, WaveGANRecipe
 from .wavegan import LogisticGAN, WaveGAN
 
 GeneratorT = TypeVar("GeneratorT", bound=ClipGenerator)
@@ -160,11 +162,23 @@ class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
         return list(network.decode(codes, label_rows).cpu().numpy())
 
 
-class WaveGANFamily(GeneratorFamily[WaveGANRecipe, WaveGAN]):
+WaveGANRecipeT = TypeVar("WaveGANRecipeT", bound=GANRecipe)
+WaveGANT = TypeVar("WaveGANT", bound=WaveGAN)
+
+
+class PublishedFamily(GeneratorFamily[WaveGANRecipeT, WaveGANT]):
+    """Families of WaveGAN's generator."""
+
+    def read_pretrained(self, path: Path, recipe: WaveGANRecipeT) -> tuple[WaveGANRecipeT, Callable[[WaveGANT], None]]:
+        fitting_recipe, state = read_generator(path, recipe)
+        return fitting_recipe, lambda network: network.load_generator(state)
+
+
+class WaveGANFamily(PublishedFamily[WaveGANRecipe, WaveGAN]):
     network = WaveGAN
 
 
-class LogisticGANFamily(GeneratorFamily[LogisticGANRecipe, LogisticGAN]):
+class LogisticGANFamily(PublishedFamily[LogisticGANRecipe, LogisticGAN]):
     network = LogisticGAN
 
 

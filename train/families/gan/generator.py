@@ -45,8 +45,8 @@ class ClipGenerator(Network, ABC):
 class _Strided:
     """Taps of a strided convolution at stride 1, over blocks of ``stride`` samples."""
 
-    def __init__(self, kernel: int, stride: int) -> None:
-        self.stride, self.padding = stride, (kernel - stride + 1) // 2
+    def __init__(self, kernel: int, stride: int, padding: int | None = None) -> None:
+        self.stride, self.padding = stride, (kernel - stride + 1) // 2 if padding is None else padding
         self.left_padding = -self.padding % stride  # zeros that align the kernel with a stride
         self.reach = (self.padding + self.left_padding) // stride
         self.taps = 2 * self.reach + 1
@@ -75,17 +75,22 @@ class Shortening(nn.Conv1d):
 
 
 class Lengthening(nn.ConvTranspose1d):
-    """[batch, in_channels, samples] → [batch, out_channels, samples × stride]: `Shortening` transposed."""
+    """[batch, in_channels, samples] → [batch, out_channels, samples × stride]: `Shortening` transposed.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
-        self._strided = _Strided(kernel, stride)
+    ``padding``: samples cut off before the first; by default half of those that the kernel adds, rounded up.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, padding: int | None = None
+    ) -> None:
+        self._strided = _Strided(kernel, stride, padding)
         super().__init__(
             in_channels,
             out_channels,
             kernel,
             stride,
             self._strided.padding,
-            stride - kernel + 2 * self._strided.padding,
+            max(0, stride - kernel + 2 * self._strided.padding),  # torch's own; `forward` needs none
         )
 
     def forward(self, signal: Tensor, output_size: list[int] | None = None) -> Tensor:

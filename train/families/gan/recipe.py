@@ -32,6 +32,10 @@ class WaveGANNetwork(RecipeSection):
     average: Annotated[float, Field(ge=0, lt=1)]  # decay per step of the generator's mean weights; 0 disables them
     labels: bool  # conditions the networks on each clip's label
     words: list[str] = Field(default=[], max_length=1024)
+    # For generators of the paper's code: layers cut one sample less off their start, as TensorFlow's "SAME" does; and
+    # samples of the filter that follows the last layer, an odd number, or 0 for none.
+    tensorflow_padding: bool = False
+    post_filter: Annotated[int, Field(ge=0, le=4095)] = 0
 
 
 class WaveGANLoss(RecipeSection):
@@ -48,6 +52,8 @@ class GANRecipe(Recipe):
         if self.frames.frame_length not in LENGTHS:
             allowed = ", ".join(map(str, LENGTHS))
             raise ValueError(f"frames.frame_length {self.frames.frame_length} must be one of {allowed}")
+        if self.network.post_filter and not self.network.post_filter % 2:
+            raise ValueError(f"network.post_filter {self.network.post_filter} must be odd, or 0 for no filter")
         if self.network.words and not self.network.labels:
             raise ValueError("network.words go with network.labels = true; leave them out, or set it")
         return self

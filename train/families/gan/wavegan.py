@@ -13,7 +13,7 @@ far apart as recordings (after Mao et al., CVPR 2019), against one clip a label.
 import copy
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -56,6 +56,12 @@ class WaveGAN(ClipGenerator):
         if self.settings.average:
             self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
             self.moves = nn.Buffer(torch.zeros(()))
+
+    def load_generator(self, state: Mapping[str, Tensor]) -> None:
+        """Load a generator's weights, also as their mean."""
+        self.generator.load_state_dict(state)
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state)
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         clips: Tensor = (self.generator if self.averaged is None else self.averaged)(latents, label)
@@ -122,15 +128,20 @@ class Generator(nn.Module):
         input_width = settings.latents + (LABEL_WIDTH if word_count else 0)
         layers: list[nn.Module] = [nn.Linear(input_width, FIRST * widths[0]), nn.Unflatten(1, (widths[0], FIRST))]
         for (in_channels, out_channels), stride in zip(itertools.pairwise(widths), strides, strict=True):
-            layers += [nn.ReLU(), Lengthening(in_channels, out_channels, KERNEL, stride)]
+            padding = (KERNEL - stride) // 2 if settings.tensorflow_padding else None
+            layers += [nn.ReLU(), Lengthening(in_channels, out_channels, KERNEL, stride, padding)]
         self.layers = nn.Sequential(*layers, nn.Tanh(), nn.Flatten())
+        filter_length = settings.post_filter
+        self.post_filter = (
+            nn.Conv1d(1, 1, filter_length, padding=filter_length // 2, bias=False) if filter_length else None
+        )
 
     def forward(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
             assert label is not None
             latents = torch.cat([latents, self.embedding(label)], 1)
         clips: Tensor = self.layers(latents)
-        return clips
+        return clips if self.post_filter is None else self.post_filter(clips[:, None])[:, 0]
 
 
 class Critic(nn.Module):
