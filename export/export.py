@@ -80,11 +80,13 @@ def export(
     which: Literal["best", "last"] = "best",
     weights: Weights = "float16",
     recordings: bool = True,
+    knob_names: bool = True,
     overwrite: bool = False,
 ) -> Card:
     """Write ``path`` and the network's encoder, if any: both or neither.
 
-    A model of clips holds its ``recordings``, unless they are left out.
+    A model of clips holds its ``recordings``, unless they are left out. Without ``knob_names``, latents that training
+    has not named stay so: the names of a hundred latents of clips take a hundred thousand decoded clips.
 
     A file that is inexact in float16 is written in float32. A warning says so, and says that latents do not vary.
 
@@ -107,7 +109,8 @@ def export(
     graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
     if not recordings:
         graphs = replace(graphs, recordings=())
-    return _write(_Source(run, graphs, corpus, training_step), path, labels or LabelInput(), weights, overwrite)
+    source = _Source(run, graphs, corpus, training_step, knob_names=knob_names and training_step > 0)
+    return _write(source, path, labels or LabelInput(), weights, overwrite)
 
 
 def export_untrained(run: Run, network: Network, path: Path, labels: LabelInput) -> Card:
@@ -120,7 +123,7 @@ def export_untrained(run: Run, network: Network, path: Path, labels: LabelInput)
     """
     corpus = run.corpus().all_for_training()
     graphs = FAMILIES[run.recipe.family].graphs(network, run.recipe, corpus, run.info.tonal)
-    source = _Source(run, replace(graphs, encoder=None), corpus, 0)
+    source = _Source(run, replace(graphs, encoder=None), corpus, 0, knob_names=False)
     return _write(source, path, labels, "float16", overwrite=True)
 
 
@@ -132,6 +135,7 @@ class _Source:
     graphs: Graphs
     corpus: Corpus
     step: int
+    knob_names: bool
 
 
 def _write(source: _Source, path: Path, labels: LabelInput, weights: Weights, overwrite: bool) -> Card:
@@ -209,7 +213,7 @@ def _write_decoder(
         return graph, model, _parity(graphs, model, weights)
 
     graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
-    named_latents = named_by_ends(explained(model), codes) if source.step else card.latents
+    named_latents = named_by_ends(explained(model), codes) if source.knob_names else card.latents
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": named_latents})
     extra_metadata = _beside_the_card(graphs, model) | recorded
     save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)

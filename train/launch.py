@@ -80,7 +80,7 @@ def begin_pretrained(recipe: Recipe, corpus_folder: Path, folder: Path, weights:
     try:
         checkpoint.save(run.last, network, optimizers, Progress())
     except Failure:
-        shutil.rmtree(folder)  # a run without weights would begin with random ones
+        shutil.rmtree(folder.resolve())  # a run without weights would begin with random ones
         raise
     return run
 

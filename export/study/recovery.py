@@ -246,7 +246,7 @@ def _up_to_date(run: Run, path: Path) -> Model:
     """Open a run's exported model; export it first if the run is newer."""
     if not path.exists() or path.stat().st_mtime < run.last.stat().st_mtime:
         path.parent.mkdir(exist_ok=True)
-        export(run, path, overwrite=True)
+        export(run, path, knob_names=False, overwrite=True)
     return Model(path)
 
 

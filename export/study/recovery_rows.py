@@ -175,10 +175,14 @@ class RecoveryBench:
     def measured(self, table: str, row_name: str, seed: int) -> MeasuredRow:
         """Find codes of a row's sounds, and measure the sounds that they make."""
         count = self.count(table, row_name)
-        targets = (self._generated(seed) if table == "generated" else self._recorded(seed)).first(count)
+        targets = self.targets(table, seed).first(count)
         start_time = time.perf_counter()
         sounds, codes = self._methods(seed)[row_name](targets)
         return self.measure(targets, sounds, codes, (time.perf_counter() - start_time) / count)
+
+    def targets(self, table: str, seed: int) -> RecoveryTargets:
+        """Return the sounds of a table that a seed draws; rows with fewer take the first ones."""
+        return self._generated(seed) if table == "generated" else self._recorded(seed)
 
     def measure(
         self, targets: RecoveryTargets, sounds: Array, codes: Array | None, seconds_per_sound: float
@@ -338,7 +342,7 @@ class RecoveryBench:
         return sounds_of(self._model, codes, label_indices), codes
 
     def _generated(self, seed: int) -> RecoveryTargets:
-        """Return a seed's generated sounds; fewer of them are the first ones."""
+        """Return a seed's generated sounds."""
         count = self.count("generated", "asked")
         codes = draw_codes(self._model.card, count, np.random.default_rng([seed, 0]))
         label_indices = np.arange(count) % max(1, len(self._labels))

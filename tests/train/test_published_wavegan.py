@@ -216,6 +216,7 @@ def test_files_that_do_not_fit_their_manifest_are_refused(variables, begin, tmp_
         "has 5120 bytes, shape [5, 257] needs 5140": {"shape": [5, 257]},
         "of shape [5, -256] is no variable": {"shape": [5, -256]},
         "of shape [5, 256.0] is no variable": {"shape": [5, 256.0]},
+        "of shape [] is no variable": {"shape": []},
         "'../outside' of shape [5, 256] is no variable beside the manifest": {"filename": "../outside"},
         "gone cannot be read: No such file or directory": {"filename": "gone"},
         "lists no filename and shape for each variable": {"shape": None},

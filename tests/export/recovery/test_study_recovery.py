@@ -113,6 +113,11 @@ def test_all_rows_of_both_tables_are_there_with_deviations_beside_the_publicatio
         assert list(asked.folder.glob(f"figure-{number}-waveforms*"))
 
 
+def test_latents_of_the_studys_models_are_not_named_as_nobody_plays_them(made, asked):
+    latents = Model(asked.folder / "models" / "invert.onnx").card.latents
+    assert [(latent.name, latent.unnamed) for latent in latents] == [(f"latent {index}", "") for index in range(5)]
+
+
 def test_rows_that_were_measured_are_not_measured_again(made, asked, monkeypatch):
     def measured(self, *arguments):
         raise AssertionError(arguments)
@@ -147,13 +152,13 @@ def test_of_a_generator_without_labels_recordings_have_their_own_and_generated_s
     corpus, heard = Corpus.open(words / "corpus"), []
     for seed in range(2):
         row = plain.measured("recorded", "network", seed)
-        heard += [tuple(target) for target in plain._recorded(seed).sounds]
+        heard += [tuple(target) for target in plain.targets("recorded", seed).sounds]
         assert sorted(row.words) == ["la", "sh"] or len(set(row.words)) == 1
         told = np.array(plain._judges[0].words)[row.posteriors.argmax(2)]
         assert (row.right == (told == row.words)).all()
         assert row.right.shape == (2, 2)
     test_labels = [clip.label for clip in corpus.clips("test")]
-    assert sorted([*plain._recorded(0).words, *plain._recorded(1).words]) == sorted(test_labels)
+    assert sorted([word for seed in range(2) for word in plain.targets("recorded", seed).words]) == sorted(test_labels)
     assert len(set(heard)) == 4  # no recording twice
     asked = plain.measured("generated", "asked", 0)
     assert asked.right.all()

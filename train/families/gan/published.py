@@ -31,7 +31,6 @@ LARGEST_MANIFEST, LARGEST_VARIABLE = 1 << 20, 1 << 29  # bytes; the published ge
 DENSE, FILTER = "G/z_project/dense", "G/pp_filt/conv1d/kernel"
 LAYER = "G/upconv_{}/conv2d_transpose"
 
-
 RecipeT = TypeVar("RecipeT", bound=GANRecipe)
 
 
@@ -100,7 +99,8 @@ def _read_dump(path: Path) -> dict[str, Array]:
 def _read_variable(folder: Path, file_name: str, shape: list[Any]) -> Array:
     """Read a variable's file, [shape]."""
     variable_path = folder / file_name
-    if Path(file_name).name != file_name or not all(type(size) is int and size > 0 for size in shape):
+    is_shape = bool(shape) and all(type(size) is int and size > 0 for size in shape)
+    if Path(file_name).name != file_name or not is_shape:
         raise UserError(f"--pretrained {folder}: {file_name!r} of shape {shape} is no variable beside the manifest")
     try:
         data = read_regular(variable_path, LARGEST_VARIABLE)
@@ -132,7 +132,7 @@ def _read_checkpoint(path: Path) -> dict[str, Array]:
     try:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         names = [name for name in reader.get_variable_to_shape_map() if name.startswith("G/")]
-        return {name: np.asarray(reader.get_tensor(name), np.float32) for name in names}
+        return {name: np.atleast_1d(np.asarray(reader.get_tensor(name), np.float32)) for name in names}
     except Exception as error:  # TensorFlow raises many classes for damaged files
         reason = (str(error) or type(error).__name__).splitlines()[0][:80]
         raise UserError(f"--pretrained {path} cannot be read by TensorFlow ({reason})") from None
