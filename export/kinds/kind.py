@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
+from ...host.kinds.kind import IMAGE
 from ...host.model.card import Card
 from ...host.model.model import Model
-from ...host.preset.controls import IMAGE
 from ...host.preset.library import FIRST_KNOB_CC, Patch
 from ...host.preset.preset import CCMap, LatentSettings, Preset
 from ...host.signal import window

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Indices, Spectrum, Times
 from ..errors import UserError
+from ..kinds.kind import IMAGE
 from ..kinds.table import KINDS, kind_of
 from ..model.card import Card
 from ..model.model import Model
-from ..preset.controls import IMAGE
 from ..preset.preset import PlaySettings
 from ..ramps import RAMP_SECONDS, Ramp
 from ..units import db_to_gain

@@ -8,6 +8,8 @@ from ..settings import Control, Fault, SettingsSection
 from ..units import Range
 from .card_fields import CardFields
 
+IMAGE = "image"  # the target and the key of [play] that stereo models alone follow
+
 
 class Keying(NamedTuple):
     holds: bool = False  # a note latches until its key is pressed again
@@ -97,7 +99,7 @@ class Kind:
 
     def no_image(self, play: Any, card: CardFields) -> str:
         """Why both sides of its sounds are alike, whatever ``play.image`` is; empty: they are not."""
-        has_image = card.image is not None and "image" in self.played
+        has_image = card.image is not None and IMAGE in self.played
         return "" if has_image else f"model {card.name!r} has no stereo image; remove it"
 
     def label(self, section: Any) -> str | None:

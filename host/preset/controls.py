@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from ..errors import nearest
 from ..kinds.card_fields import LONGEST_NAME
+from ..kinds.kind import IMAGE
 from ..kinds.table import kind_of
 from ..model.card import Card
 from ..ramps import position_to_value
@@ -16,7 +17,6 @@ from ..settings import Misplaced, SettingsSection
 from ..units import Range
 from .shipped import SLOTS
 
-IMAGE = "image"  # the target of [play] that stereo models alone have
 MOST_MACROS = 16  # shown at once by plugin hosts
 MOST_TARGETS = 64  # of one macro
 

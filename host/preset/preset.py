@@ -12,12 +12,13 @@ from ..audio.effect_ranges import SETTINGS
 from ..audio.effects import Effect
 from ..errors import UserError
 from ..events import NULL_PARAMETER, RESERVED_CC
+from ..kinds.kind import IMAGE
 from ..kinds.table import KINDS, Sections
 from ..model.card import Card
 from ..model.pack import BY_DIGEST
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from ..velocity import VelocityLevels, velocity_gain
-from .controls import IMAGE, Macros, NoteSettings, Snapshots, each_once
+from .controls import Macros, NoteSettings, Snapshots, each_once
 from .midi_learn import Encoder
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .shipped import shipped_presets

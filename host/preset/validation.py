@@ -9,12 +9,13 @@ from ..audio.effects import EffectChain, effect_faults
 from ..audio.plugins import PLUGINS
 from ..errors import UserError, nearest, printable
 from ..kinds.card_fields import Latent
+from ..kinds.kind import IMAGE
 from ..kinds.table import KINDS, kind_of
 from ..model.card import Card
 from ..model.model import Model
 from ..settings import Fault
 from ..units import Range
-from .controls import IMAGE, NoteSettings, macro_targets, snapshot_faults, target_absence
+from .controls import NoteSettings, macro_targets, snapshot_faults, target_absence
 from .loading import seconds_hint
 from .motions import MotionSettings
 from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset

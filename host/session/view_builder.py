@@ -6,13 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import printable
+from ..kinds.kind import IMAGE
 from ..kinds.spectrum import VIBRATO
 from ..kinds.table import kind_of
 from ..model.card import Card
 from ..model.model import Model
 from ..model.pack import digest_of
 from ..play.controllers import Mapper
-from ..preset.controls import IMAGE
 from ..preset.library import Patch
 from ..preset.midi_learn import with_targets
 from ..preset.modulation import Modulation, modulations

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ...arrays import Array
 from ...kinds.grain import CONTROLS, GrainSettings
+from ...kinds.kind import IMAGE
 from ...model.model import Model
-from ...preset.controls import IMAGE
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import gaussian_noise, uniforms
 from ...units import MIDDLE_C, db_to_gain

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ...arrays import Array, Doubles, Indices, Times
 from ...kinds.card_fields import KEYS, PITCH_CLASSES
+from ...kinds.kind import IMAGE
 from ...model.card import Card
 from ...model.model import Model
-from ...preset.controls import IMAGE
 from ...ramps import Ramp
 from ...units import MIDDLE_C
 from ...velocity import LOUDEST

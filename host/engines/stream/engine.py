@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array
+from ...kinds.kind import IMAGE
 from ...kinds.stream import MOST_TRIMMED, PLACE, PREVIOUS_FRAME, StreamSettings, followed_grid
 from ...model.model import Model, States
-from ...preset.controls import IMAGE
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import normals
 from ...units import MIDDLE_C
