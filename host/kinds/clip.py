@@ -67,12 +67,14 @@ class KeySettings(SettingsSection):
         code: one number per latent.
         label: of a landmark, or of the model; only the latter goes with ``code``.
         recording: name of a recording in the model's file, in place of both.
+        morph_to: of another one, to which the morph leads from it.
     """
 
     key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
     code: list[float] | None = None
     label: str | None = None
     recording: str | None = None
+    morph_to: str | None = None
     pitch_semitones: Annotated[float, Field(ge=-48, le=48)] = 0.0
     gain_db: Annotated[float, Field(ge=-60, le=24)] = 0.0  # models may make a kick 22 dB softer than a hat
     choke: str | None = None
@@ -83,6 +85,8 @@ class KeySettings(SettingsSection):
             raise ValueError(f"key {self.key} has no clip; give it a recording, a code or a label")
         if self.recording is not None and not (self.code is None and self.label is None):
             raise ValueError(f"key {self.key} has a recording, which has its own code and label; remove the others")
+        if self.morph_to is not None and self.recording is None:
+            raise ValueError(f"key {self.key} has morph_to, which leads from a recording; give recording too")
         return self
 
     @property
@@ -109,12 +113,16 @@ class ClipSections(SettingsSection):
 
 
 class Hit(NamedTuple):
-    """A key's clip. None: ``code`` of the latents, ``label`` of target `LABEL`, no ``recording``."""
+    """A key's clip. None: ``code`` of the latents, ``label`` of target `LABEL`, no ``recording``.
+
+    ``end``: the recording at the morph's end, if the key has one.
+    """
 
     code: tuple[float, ...] | None
     label: int | None
     recording: int | None = None
     velocity: int = LOUDEST
+    end: "Hit | None" = None
 
 
 def recordings_of(entry: KeySettings, card: CardFields) -> list[int]:
@@ -140,12 +148,19 @@ def hits(keys: Sequence[KeySettings], card: CardFields) -> dict[int, list[Hit]]:
     """Return the clips of keys, one or more each."""
     hits_by_key = {}
     for entry in keys:
-        recordings = [(index, card.recordings[index]) for index in recordings_of(entry, card)]
-        hits_by_key[entry.key] = [
-            Hit(tuple(known.latent), _label_index(known.label, card), index, known.velocity or LOUDEST)
-            for index, known in recordings
-        ] or [_decoded_hit(entry, card)]
+        hits_by_key[entry.key] = [_recorded_hit(index, card) for index in recordings_of(entry, card)] or [
+            _decoded_hit(entry, card)
+        ]
+        if entry.morph_to is not None:
+            names = [recording.name for recording in card.recordings]
+            [hit] = hits_by_key[entry.key]
+            hits_by_key[entry.key] = [hit._replace(end=_recorded_hit(names.index(entry.morph_to), card))]
     return hits_by_key
+
+
+def _recorded_hit(index: int, card: CardFields) -> Hit:
+    recording = card.recordings[index]
+    return Hit(tuple(recording.latent), _label_index(recording.label, card), index, recording.velocity or LOUDEST)
 
 
 def _decoded_hit(entry: KeySettings, card: CardFields) -> Hit:
@@ -300,9 +315,10 @@ def _key_faults(entry: KeySettings, card: CardFields) -> Iterator[tuple[str, str
     """Yield faults of an entry: the field, and a message."""
     latent_count, landmark_labels = len(card.latents), sorted({landmark.label for landmark in card.landmarks})
     recording_names = [recording.name for recording in card.recordings]
-    if entry.recording is not None and entry.recording not in recording_names:
-        hint = nearest(entry.recording, recording_names) if recording_names else ", which has none; give a code"
-        yield "recording", f"recording {entry.recording!r} is not in model {card.name!r}{hint}"
+    for field_name, name in (("recording", entry.recording), ("morph_to", entry.morph_to)):
+        if name is not None and name not in recording_names:
+            hint = nearest(name, recording_names) if recording_names else ", which has none; give a code"
+            yield field_name, f"{field_name} {name!r} is not in model {card.name!r}{hint}"
     if entry.code is not None and len(entry.code) != latent_count:
         yield (
             "code",

@@ -80,8 +80,8 @@ class NotePath:
 class Latents:
     """The latents of a preset, as functions of time in samples at its model's rate.
 
-    A morph leads from the knobs to another code. A path or walk replaces both; other motions are added, within latent
-    ranges. A touched target follows its knob only.
+    A morph leads from the knobs to another code, or has a position alone. A path or walk replaces knobs and code; other
+    motions are added, within latent ranges. A touched target follows its knob only.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Latents:
         self.knobs = [Ramp(value, ramp) for value in rest]
         self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # controllable targets
         self._places = {target: index for index, target in enumerate(self.targets)}  # of the latents
-        self._morph_end = None if morph is None else morph.end
+        self._morphs, self._morph_end = morph is not None, None if morph is None else morph.end
         self._way = straight
         if morph is not None:
             self.targets[MORPH] = Ramp(morph.position, ramp)
@@ -113,7 +113,7 @@ class Latents:
         self._grips: dict[str, TouchedParameters] = {}  # of touched targets
         self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
         mover_targets = {mover.target for mover in movers}
-        everything = morph is not None or None in mover_targets
+        everything = self._morph_end is not None or None in mover_targets
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in mover_targets]
         self._rows: dict[int, tuple[float, ...]] = {}
         self._latest_row = -1  # latest time of any computed row
@@ -232,7 +232,7 @@ class Latents:
         self._drop(lambda sample: sample >= time)
 
     def morph(self, time: int) -> float:
-        if self._morph_end is None:
+        if not self._morphs:
             return 0.0
         amount = self._moved_morph(time)
         if MORPH in self._grips:

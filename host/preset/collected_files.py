@@ -60,7 +60,7 @@ def referenced_files(patch: Patch) -> Iterator[tuple[str, bytes]]:
 def _named_files(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
     """Names and contents of all files that a preset needs beside its model."""
     yield from referenced_files(patch)
-    if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
+    if preset.morph is not None and preset.morph.to is not None and patch.morph is not None and patch.morph.end:
         yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label, model)
     process_end, landmarks = patch.process_end, patch.model.card.landmarks
     if (

@@ -151,10 +151,13 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
     """
     if settings is None:
         return None
+    end_code: list[float] | None
     if settings.to is not None:
         end_code, label = _rest_of(settings.to, card, folder, "morph.to", files)
+    elif settings.values is not None:
+        end_code, label = _checked(settings.values, card, "morph.values"), None
     else:
-        end_code, label = _checked(settings.values or [], card, "morph.values"), None
+        end_code, label = None, None
     return MorphTarget(end_code, settings.shape, label, settings.position)
 
 
@@ -288,7 +291,7 @@ class Patch:
         """SHA-256 of settings, model, tuning and morph, without comments, description and snapshots."""
         silent_fields = {"description", "model", "snapshot"}
         settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude=silent_fields)
-        morph_end = None if self.morph is None else list(self.morph.end)
+        morph_end = None if self.morph is None or self.morph.end is None else list(self.morph.end)
         digest_fields = [settings, self.model.sha256, sorted(self.tuning.items()), morph_end]
         return hashlib.sha256(json.dumps(digest_fields, sort_keys=True).encode()).hexdigest()
 

@@ -43,7 +43,7 @@ def _target_sources(patch: Patch) -> Iterator[_TargetSource]:
     preset, card = patch.preset, patch.model.card
     for motion in preset.motion:
         yield from _motion_sources(motion, card.spans)
-    if patch.morph is not None:
+    if patch.morph is not None and patch.morph.end is not None:
         for target, end in zip(card.latent_targets, patch.morph.end, strict=True):
             yield target, "morph", "leads", (end,)
     for macro in preset.macro:

@@ -10,10 +10,14 @@ from ..settings import SettingsSection
 
 Interpolation = Literal["linear", "spherical"]
 TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
+ONE_END = "give one of to (a preset's name or path) and values (one number a latent)"
 
 
 class MorphSettings(SettingsSection):
-    """The [morph] table: the code at ``morph`` 1, from ``values`` or the preset ``to``; starts at ``position``."""
+    """The [morph] table: the code at ``morph`` 1, from ``values`` or the preset ``to``; starts at ``position``.
+
+    Without either, keys of a kit lead from one recording to another.
+    """
 
     to: str | None = None
     values: list[float] | None = None
@@ -22,15 +26,19 @@ class MorphSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _one_end(self) -> "MorphSettings":
-        if (self.to is None) == (self.values is None):
-            raise ValueError("give one of to (a preset's name or path) and values (one number a latent)")
+        if self.to is not None and self.values is not None:
+            raise ValueError(ONE_END)
         return self
+
+    @property
+    def leads_to_a_code(self) -> bool:
+        return self.to is not None or self.values is not None
 
 
 class MorphTarget(NamedTuple):
-    """``end``: one number a latent; ``label`` None keeps the current one."""
+    """``end``: one number a latent, None if latents stay; ``label`` None keeps the current one."""
 
-    end: Sequence[float]
+    end: Sequence[float] | None
     shape: Interpolation
     label: str | None = None
     position: float = 0.0

@@ -20,7 +20,7 @@ from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from ..velocity import VelocityLevels, velocity_gain
 from .controls import Macros, NoteSettings, Snapshots, each_once
 from .midi_learn import Encoder
-from .motions import TEMPO_BPM, MorphSettings, MotionSettings
+from .motions import ONE_END, TEMPO_BPM, MorphSettings, MotionSettings
 from .shipped import shipped_presets
 
 if TYPE_CHECKING:
@@ -260,6 +260,28 @@ class Preset(Sections):
         if len(path_indices) > 1:
             raise Misplaced(
                 ("motion", path_indices[1]), "two motions have a path or a walk, which moves all latents; keep one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_end_a_morph(self) -> "Preset":
+        """Check that a morph leads to a code, or keys with ``morph_to`` to recordings."""
+        joined_indices = [index for index, entry in enumerate(self.keys) if entry.morph_to is not None]
+        if self.morph is None:
+            if joined_indices:
+                raise Misplaced(
+                    ("keys", joined_indices[0], "morph_to"),
+                    "morph_to needs a [morph], which has the position; add one with position = 0.0",
+                )
+        elif not self.morph.leads_to_a_code:
+            if not joined_indices:
+                raise Misplaced(("morph",), f"morph: {ONE_END}, or a morph_to in [[keys]]")
+            if "shape" in self.morph.model_fields_set:
+                raise Misplaced(("morph", "shape"), "morph.shape is the way of codes; remove it, or give to or values")
+        elif joined_indices:
+            raise Misplaced(
+                ("keys", joined_indices[0], "morph_to"),
+                "morph_to leads this key to a recording, and [morph] all keys to a code; keep one of them",
             )
         return self
 

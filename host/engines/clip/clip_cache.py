@@ -4,7 +4,7 @@ import contextlib
 import functools
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.heap import Arena
@@ -42,12 +42,23 @@ class Between(NamedTuple):
 Label = int | Between  # a label number, 0 if the model has none
 
 
+class Joined(NamedTuple):
+    """A morph of two recordings, ``share`` of the way from the first to the second."""
+
+    first: int
+    second: int
+    share: float
+
+
+Recorded = int | Joined | None  # the number of the recording that a code bends; None: the decoder's own sound
+
+
 class Name(NamedTuple):
-    """The decoder's inputs, and the number of the recording that they bend, None without."""
+    """The decoder's inputs, and the recording that they bend."""
 
     label: Label
     code: bytes
-    recording: int | None
+    recording: Recorded
 
 
 def label_between(first: int, second: int, share: float) -> Label:
@@ -66,7 +77,7 @@ class ClipRequest(NamedTuple):
     code: Array
     knobs: bytes
     current_time: int
-    recording: int | None = None
+    recording: Recorded = None
 
     @property
     def name(self) -> Name:
@@ -89,10 +100,12 @@ class SingleClipDecoder:
         self.model, self._sound = model, sound_of(model.card)
         self._recorded = None if model.recordings is None else RecordedClips(model)
 
-    def shape(self, recording: int | None) -> tuple[int, int]:
+    def shape(self, recording: Recorded) -> tuple[int, int]:
         """Channels and samples of a recording's clips; None: of decoded ones."""
         if recording is None or self._recorded is None:
             return 1, self.model.card.frame_length
+        if isinstance(recording, Joined):
+            return self._recorded.joined_shape(recording.first, recording.second)
         return self._recorded.shape(recording)
 
     def audible_length(self, recording: int | None) -> int:
@@ -101,12 +114,25 @@ class SingleClipDecoder:
             return self.model.card.frame_length
         return self.model.recordings.shape(recording)[1]
 
-    def clip(self, label: Label, code: Array, recording: int | None = None) -> ResampledClip:
-        """The clip of a ``code``, [n_latents], or the ``recording`` moved to it."""
+    def clip(self, label: Label, code: Array, recording: Recorded = None) -> ResampledClip:
+        """The clip of a ``code``, [n_latents], or the ``recording`` moved to it.
+
+        The recordings of a morph have their own labels.
+        """
         if recording is None or self._recorded is None:
             return ResampledClip(self._sound(self._frame(label, code)[np.newaxis])[0])
-        sides = self._recorded.bent(recording, code, functools.partial(self._frame, label))
+        if isinstance(recording, Joined):
+            first, second = (self._decoder_of(index) for index in (recording.first, recording.second))
+            sides = self._recorded.joined(*recording, code, (first, second))
+        else:
+            sides = self._recorded.bent(recording, code, functools.partial(self._frame, label))
         return ResampledClip(sides[0], ResampledClip(sides[1]) if len(sides) > 1 else None)
+
+    def _decoder_of(self, recording: int) -> Callable[[Array], Array]:
+        """The decoder under a recording's label, the first one if the model has none."""
+        card = self.model.card
+        label = card.recordings[recording].label
+        return functools.partial(self._frame, card.labels.index(label) if label in card.labels else 0)
 
     def _frame(self, label: Label, code: Array) -> Array:
         """[frame_width]."""
@@ -122,7 +148,7 @@ class BlockingClipCache:
         self._decoder, self._max_clips = decoder, max(NEWEST, MOST_CACHED_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
 
-    def clip(self, label: Label, code: Array, recording: int | None) -> ResampledClip:
+    def clip(self, label: Label, code: Array, recording: Recorded) -> ResampledClip:
         name = Name(label, code.tobytes(), recording)
         clip = self._clips.pop(name, None)
         if clip is None:
@@ -262,7 +288,7 @@ class ClipDecodeWorker:
         self._free_rooms = list(range(room_count))
         self._server = ModelProcess("clips", decoder.model, decoder, _put, arena, self._room_size)
 
-    def clip(self, label: Label, code: Array, recording: int | None = None) -> ResampledClip:
+    def clip(self, label: Label, code: Array, recording: Recorded = None) -> ResampledClip:
         channel_count, length = self._decoder.shape(recording)
         if len(self._free_rooms) >= channel_count:
             room_indices = [self._free_rooms.pop() for _ in range(channel_count)]
@@ -280,7 +306,7 @@ class ClipDecodeWorker:
 
 
 def _put(
-    decoder: SingleClipDecoder, question: tuple[list[int], Label, Array, int | None], arena: Arena, room_size: int
+    decoder: SingleClipDecoder, question: tuple[list[int], Label, Array, Recorded], arena: Arena, room_size: int
 ) -> None:
     """Decode a clip into the rooms of its sides, in the process."""
     room_indices, label, code, recording = question

@@ -21,12 +21,15 @@ from .clip_cache import (
     BlockingClipCache,
     ClipDecodeWorker,
     ClipRequest,
+    Joined,
     Label,
     Name,
     PrefetchClipCache,
+    Recorded,
     SingleClipDecoder,
     label_between,
 )
+from .recorded import code_between
 from .resampling import BITS, ONE, ClipSegment, Places, Request, ResampledClip, Stretch, kernels, read, steady, steps
 
 Codes = Mapping[int, Array]  # [voices, n_latents] by sample
@@ -40,6 +43,7 @@ CHUNK_SAMPLES = 2048  # samples of a voice: their taps fit the CPU cache
 PLAYING_CLIPS = 16  # clips still playing after newer ones replaced them
 KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 TAKES = 1 << 8  # slots of a key's hits are this many apart, from the key on
+JOINED_STEPS = 127  # between two recordings: a controller's
 
 
 class ClipPlaySettings(NamedTuple):
@@ -112,20 +116,34 @@ class ClipEngine(Engine[ClipStream]):
         self._slot_codes = np.array(
             [playing.rest_latents if hit.code is None else hit.code for hit in kit_hits], np.float32
         )
+        # by row of `_slot_codes`: codes of the recordings at the morph's end
+        self._end_codes = {
+            row: np.array(hit.end.code, np.float32) for row, hit in enumerate(kit_hits) if hit.end is not None
+        }
         self._bare_rows = [row for row, hit in enumerate(kit_hits) if hit.code is None]  # rows of keys without a code
         self._low, self._high = np.minimum(latent_lows, self._slot_codes), np.maximum(latent_highs, self._slot_codes)
+        for row, end_code in self._end_codes.items():
+            self._low[row], self._high[row] = (
+                np.minimum(self._low[row], end_code),
+                np.maximum(self._high[row], end_code),
+            )
         self._fade_samples = max(1, round(FADE_SECONDS * self._rate))
         self._grid_samples = max(1, round(MORPH_SECONDS * self._rate))
         self._spread_samples = max(1, round(SPREAD_SECONDS * self._rate))
         self._coming_shares = (0.5 - 0.5 * np.cos(np.arange(self._grid_samples) * (np.pi / self._grid_samples))).astype(
             np.float32
         )
-        self._cached_codes = b"", self._slot_codes  # latents, and the codes of all slots at them
+        # latents and position of the morph, and the codes of all slots at them
+        self._cached_codes: tuple[tuple[bytes, float], Array] = (b"", 0.0), self._slot_codes
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = SingleClipDecoder(model)
-        clip_shapes = {slot: decoder.shape(hit.recording) for slot, hit in self._hits.items()}
+        clip_shapes = {slot: decoder.shape(_recorded(hit, 0.0)) for slot, hit in self._hits.items()}
         self._lengths = {slot: length for slot, (_, length) in clip_shapes.items()}
-        self._audible_lengths = {slot: decoder.audible_length(hit.recording) for slot, hit in self._hits.items()}
+        # of the recordings at both ends of the morph
+        self._audible_lengths = {
+            slot: tuple(decoder.audible_length(end_hit.recording) for end_hit in (hit, hit.end or hit))
+            for slot, hit in self._hits.items()
+        }
         self._channels = max(channel_count for channel_count, _ in clip_shapes.values())
         longest = max(self._lengths.values())
         self._blocking_cache = None if live else BlockingClipCache(decoder, FLOAT_BYTES * self._channels * longest)
@@ -140,7 +158,9 @@ class ClipEngine(Engine[ClipStream]):
         self._age_ms = 0.0
         if self._prefetch_cache is not None:
             kernels()  # here, not at the first note of another pitch
-            self._prefetch_cache.ask(self._wants(self._rest_code, [self._label_of(slot, 0) for slot in self._slots], 0))
+            self._prefetch_cache.ask(
+                self._wants(self._rest_code, [self._label_of(slot, 0) for slot in self._slots], 0.0, 0)
+            )
 
     @property
     def channels(self) -> int:
@@ -159,12 +179,9 @@ class ClipEngine(Engine[ClipStream]):
         return None if self._prefetch_cache is None else self._age_ms
 
     def start_stream(self, pitch: float, time: int, key: int, velocity: int = LOUDEST) -> ClipStream:
-        playing, parameter_values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
-        slot = self._slot(key, velocity)
-        segment = self._segment(self._audible_lengths[slot], parameter_values)
-        if segment.is_whole(self._audible_lengths[slot]):  # with room for what the decoder adds behind a recording
-            segment = self._segment(self._lengths[slot], parameter_values)
-        shift_semitones = parameter_values["clip.pitch"] - MIDDLE_C
+        playing, slot = self._playing, self._slot(key, velocity)
+        segment = self._segment(slot, max(self._audible_lengths[slot]), time)
+        shift_semitones = self.targets["clip.pitch"].value(time) - MIDDLE_C
         self._slots.remove(slot)
         self._slots.insert(0, slot)
         stream = ClipStream(
@@ -183,9 +200,15 @@ class ClipEngine(Engine[ClipStream]):
             stream.over = time + math.ceil((segment.length * ONE) / slowest_step) + 1 + self._fade_samples
         return stream
 
-    def _segment(self, length: int, parameter_values: dict[str, float]) -> ClipSegment:
+    def _segment(self, slot: int, audible_length: int, time: int) -> ClipSegment:
+        """The part of a slot's clips that a note-on at ``time`` plays."""
+        parameter_values = {name: ramp.value(time) for name, ramp in self.targets.items()}
         loops = self._playing.settings.loop
-        return ClipSegment.from_values(length, parameter_values, loops, self._rate, self._fade_samples)
+        segment = ClipSegment.from_values(audible_length, parameter_values, loops, self._rate, self._fade_samples)
+        if segment.is_whole(audible_length):  # with room for what the decoder adds behind a recording
+            length = self._lengths[slot]
+            return ClipSegment.from_values(length, parameter_values, loops, self._rate, self._fade_samples)
+        return segment
 
     def _slot(self, key: int, velocity: int) -> int:
         """Slot of a key's hit nearest in velocity; equally near ones take turns."""
@@ -273,6 +296,11 @@ class ClipEngine(Engine[ClipStream]):
         if first_sample == stream.on:
             code = motion.latents([voice_index], np.array([first_sample], np.int64))[0]
             stream.clip, stream.name = self._clip_for(stream, code, motion, first_sample)
+            first_length, last_length = self._audible_lengths[stream.slot]
+            if last_length != first_length:  # start, length and reverse count within the morph's own length
+                share = _joined_share(motion.morph(first_sample))
+                audible_length = round((1 - share) * first_length + share * last_length)
+                stream.part = self._segment(stream.slot, audible_length, first_sample)
         if stream.clip is None:  # nothing was ready
             stream.finished = True
             return
@@ -324,9 +352,10 @@ class ClipEngine(Engine[ClipStream]):
         self, stream: ClipStream, latent_code: Array, motion: Motion, time: int
     ) -> tuple[ResampledClip | None, Name | None]:
         """Return the best clip for a code, and its name; None if none is ready."""
-        code = self._codes(latent_code)[self._rows[stream.slot]]
+        position = motion.morph(time)
+        code = self._codes(latent_code, position)[self._rows[stream.slot]]
         morphed_label = self._morphed_label(stream.slot, stream.label, motion, time)
-        clip_name = Name(morphed_label, code.tobytes(), self._hits[stream.slot].recording)
+        clip_name = Name(morphed_label, code.tobytes(), _recorded(self._hits[stream.slot], position))
         if self._blocking_cache is not None:
             return self._blocking_cache.clip(morphed_label, code, clip_name.recording), clip_name
         assert self._prefetch_cache is not None
@@ -441,32 +470,36 @@ class ClipEngine(Engine[ClipStream]):
         current_code, future_code = motion.latents(
             [voice_index, voice_index], np.array([now, now + lead_samples], np.int64)
         )
-        cache.mark_current(current_code.tobytes(), now)
+        position, future_position = motion.morph(now), motion.morph(now + lead_samples)
+        cache.mark_current(_knobs(current_code, position), now)
         slot_labels = [
             self._morphed_label(slot, self._label_of(slot, now + lead_samples), motion, now + lead_samples)
             for slot in self._slots
         ]
-        request_key = future_code.tobytes(), tuple(slot_labels), tuple(self._slots)
+        request_key = _knobs(future_code, future_position), tuple(slot_labels), tuple(self._slots)
         if request_key != self._requested:
             self._requested = request_key
-            cache.ask(self._wants(future_code, slot_labels, now + lead_samples))
+            cache.ask(self._wants(future_code, slot_labels, future_position, now + lead_samples))
 
-    def _wants(self, latent_code: Array, slot_labels: Sequence[Label], time: int) -> list[ClipRequest]:
-        """Requests of all slots' clips."""
-        codes, latent_bytes = self._codes(latent_code), latent_code.tobytes()
+    def _wants(self, latent_code: Array, slot_labels: Sequence[Label], position: float, time: int) -> list[ClipRequest]:
+        """Requests of all slots' clips at a ``position`` of the morph."""
+        codes, knobs = self._codes(latent_code, position), _knobs(latent_code, position)
         labelled_slots = zip(self._slots, slot_labels, strict=True)
         return [
-            ClipRequest(slot, label, codes[self._rows[slot]], latent_bytes, time, self._hits[slot].recording)
+            ClipRequest(slot, label, codes[self._rows[slot]], knobs, time, _recorded(self._hits[slot], position))
             for slot, label in labelled_slots
         ]
 
-    def _codes(self, latent_code: Array) -> Array:
-        """Codes of all slots, [slots, n_latents], at the latents' code."""
-        latent_bytes = latent_code.tobytes()
-        if latent_bytes != self._cached_codes[0]:
-            codes = np.minimum(np.maximum(self._slot_codes + (latent_code - self._rest_code), self._low), self._high)
+    def _codes(self, latent_code: Array, position: float) -> Array:
+        """Codes of all slots, [slots, n_latents], at the latents' code and a position of the morph."""
+        cache_key = latent_code.tobytes(), _joined_share(position)
+        if cache_key != self._cached_codes[0]:
+            rest_codes = self._slot_codes.copy()
+            for row, end_code in self._end_codes.items():
+                rest_codes[row] = code_between(self._slot_codes[row], end_code, _joined_share(position))
+            codes = np.minimum(np.maximum(rest_codes + (latent_code - self._rest_code), self._low), self._high)
             codes[self._bare_rows] = latent_code
-            self._cached_codes = latent_bytes, codes
+            self._cached_codes = cache_key, codes
         return self._cached_codes[1]
 
     def _label_of(self, slot: int, time: int) -> int:
@@ -480,6 +513,22 @@ class ClipEngine(Engine[ClipStream]):
         if end_label is None or self._hits[slot].label is not None:
             return label_index
         return label_between(label_index, end_label, motion.morph(time))
+
+
+def _joined_share(position: float) -> float:
+    return round(position * JOINED_STEPS) / JOINED_STEPS
+
+
+def _recorded(hit: Hit, position: float) -> Recorded:
+    """A hit's recording at a position of the morph."""
+    if hit.recording is None or hit.end is None or hit.end.recording is None:
+        return hit.recording
+    return Joined(hit.recording, hit.end.recording, _joined_share(position))
+
+
+def _knobs(latent_code: Array, position: float) -> bytes:
+    """Bytes of the knobs that move all clips."""
+    return latent_code.tobytes() + np.float64(position).tobytes()
 
 
 def _sides(stream: ClipStream, output: Array) -> Sequence[tuple[ResampledClip, ResampledClip | None, Array]]:

@@ -14,6 +14,7 @@ import numpy as np
 from ...arrays import Array, Doubles
 from ...model.card import in_deviations
 from ...model.model import Model
+from .joined import FADE_SECONDS, PACES, even_shares, joined_length, joined_sides, onset_samples
 from .synthesis import POOLED, SpectraSound
 
 NEAR, FAR = 2.0, 3.0  # deviations from the nearest recording: up to the first it sounds alone, beyond the second not
@@ -23,16 +24,28 @@ MOST_KEPT_BYTES = 1 << 25  # of recordings, and of frames at their codes: some t
 FLOOR = np.float32(1e-4)  # of the largest magnitude or level, added to both: below it a network's ratio is noise
 
 
+Decode = Callable[[Array], Array]  # from a code, [n_latents], to its frame, [frame_width]
+
+
+def code_between(first: Array, second: Array, share: float) -> Array:
+    """Codes on the straight line between two; both ends are exact."""
+    codes: Array = first * np.float32(1 - share) + second * np.float32(share)
+    return codes
+
+
 class RecordedClips:
     def __init__(self, model: Model) -> None:
         self._model, card = model, model.card
         assert card.transform_length is not None
         self._synthesis = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
         self._spectrum_shape = card.spectra, card.transform_length // 2 + 1
-        self._frame_length, self._hop, self._has_levels = card.frame_length, card.hop_length, card.envelope_points > 0
+        self._frame_length, self._hop, self._sample_rate = card.frame_length, card.hop_length, card.sample_rate
+        self._has_levels = self._synthesis.has_levels
         self._scale = in_deviations(card)
         self._codes = np.array([recording.latent for recording in card.recordings], np.float32)
         self._shapes: dict[int, tuple[int, int]] = {}
+        self._onsets: dict[int, int] = {}
+        self._even_shares: dict[tuple[int, int], Doubles] = {}
         self._own_frames, self._sounds = _RecentArrays(), _RecentArrays()
 
     def shape(self, index: int) -> tuple[int, int]:
@@ -43,6 +56,17 @@ class RecordedClips:
             self._shapes[index] = channel_count, max(self._frame_length, math.ceil(length / self._hop) * self._hop)
         return self._shapes[index]
 
+    def joined_shape(self, first: int, second: int) -> tuple[int, int]:
+        """Channels and samples of all morphs of two recordings."""
+        (first_channels, first_length), (second_channels, second_length) = self.shape(first), self.shape(second)
+        length = joined_length((first_length, second_length), (self._onset(first), self._onset(second)))
+        return max(first_channels, second_channels), math.ceil(length / self._hop) * self._hop
+
+    def _onset(self, index: int) -> int:
+        if index not in self._onsets:
+            self._onsets[index] = onset_samples(self._sounds.get(index, self._padded), self._sample_rate)
+        return self._onsets[index]
+
     def _padded(self, index: int) -> Array:
         assert self._model.recordings is not None
         recorded, (channel_count, length) = self._model.recordings.sides(index), self.shape(index)
@@ -50,10 +74,10 @@ class RecordedClips:
         padded[:, : recorded.shape[1]] = recorded
         return padded
 
-    def bent(self, index: int, code: Array, decode: Callable[[Array], Array]) -> Array:
+    def bent(self, index: int, code: Array, decode: Decode) -> Array:
         """A recording moved to a ``code``, [n_latents]: [channels, samples], of its `shape`.
 
-        ``decode`` returns the frame of a code, [frame_width], under the recording's label.
+        ``decode`` uses the recording's label.
         """
         recorded, own_code = self._sounds.get(index, self._padded), self._codes[index]
         if np.array_equal(code, own_code):
@@ -67,6 +91,41 @@ class RecordedClips:
         decoded[: self._frame_length] = self._synthesis(frame[np.newaxis])[0]
         angle = decoded_share * math.pi / 2
         return np.float32(math.cos(angle)) * sound + np.float32(math.sin(angle)) * decoded
+
+    def joined(self, first: int, second: int, share: float, code: Array, decoders: tuple[Decode, Decode]) -> Array:
+        """A morph of two recordings, both moved as far as a ``code`` lies from the one between theirs: [channels,
+        samples], of their `joined_shape`.
+
+        ``decoders``: as ``decode`` of `bent`, under each recording's label.
+        """
+        way = code - code_between(self._codes[first], self._codes[second], share)
+        first_sides, second_sides = (
+            self.bent(index, self._codes[index] + way, decode)
+            for index, decode in zip((first, second), decoders, strict=True)
+        )
+        if share not in (0, 1):
+            share = self._even_share(first, second, share)
+        return self._joined_sides(first, second, share, (first_sides, second_sides))
+
+    def _joined_sides(self, first: int, second: int, share: float, recordings: tuple[Array, Array]) -> Array:
+        return joined_sides(
+            self._synthesis,
+            recordings,
+            (self._onset(first), self._onset(second)),
+            share,
+            self.joined_shape(first, second),
+            round(FADE_SECONDS * self._sample_rate),
+        )
+
+    def _even_share(self, first: int, second: int, position: float) -> float:
+        """The share at a position of a morph of two recordings, so that equal steps sound equal."""
+        if (first, second) not in self._even_shares:
+            recordings = self._sounds.get(first, self._padded), self._sounds.get(second, self._padded)
+            self._even_shares[first, second] = even_shares(
+                lambda share: self._joined_sides(first, second, share, recordings), self._sample_rate
+            )
+        positions = self._even_shares[first, second]
+        return float(np.interp(position, positions, np.linspace(0, 1, PACES + 1)))
 
     def _decoded_share(self, code: Array) -> float:
         """Share of the decoder's own sound at a code, 0 to 1."""

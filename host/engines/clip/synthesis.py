@@ -47,6 +47,10 @@ class SpectraSound:
         self._part_samples = length // points if points else length
         self._trims_silence = self._hop % self._part_samples == 0  # the loudness curve ends where a spectrum does
 
+    @property
+    def has_levels(self) -> bool:
+        return self._point_count > 0
+
     def __call__(self, frames: Array) -> Array:
         """Clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
         return np.stack([self._sound(frame) for frame in frames])
