@@ -7,19 +7,24 @@ import numpy.typing as npt
 
 from ...host.arrays import Array, Doubles
 from ...host.kinds.card_fields import IMAGE_BANDS
+from ...host.model.image import (
+    IMAGE_FRAME,
+    IMAGE_HOP,
+    LEAST_POWER,
+    image_of_products,
+    measured_image,
+    rounded_bands,
+    side_products_of,
+)
 from ...host.signal import window
-from ...host.spectra import centred_frames, mel_triangles
+from ...host.spectra import mel_triangles
 from ...train.corpus.clip_table import Clip
 from ...train.corpus.store import Corpus
 from ...train.sampling import thinned
 from .measures import SUSTAIN_RANGE_DB, SUSTAINED, windowed
 
-FRAME, HOP = 4096, 1024
 MOST_CLIPS = 256  # of a corpus
 FLOOR_DB = -60.0  # of a band below the power of both sides
-LEAST_POWER = 1e-15  # equal in both sides: a silent band is in the middle
-MOST_LEVEL_DB = 60.0
-TOGETHER = 1024  # frames, to bound memory
 
 
 class SidesDistance(NamedTuple):
@@ -32,36 +37,12 @@ class SidesDistance(NamedTuple):
     sides_db: float
 
 
-def measured_image(sides: Array, rate: int) -> Doubles:
-    """Return the image of a note, as in `image_curves`, [32, 2], of its sides, [2, samples]."""
-    return _image(_side_products(sides), rate)
-
-
-def _image(side_products: Doubles, rate: int) -> Doubles:
-    """Return the image, [32, 2], of `_side_products`."""
-    left_power, right_power, cross_power = side_products @ mel_triangles(rate, FRAME, IMAGE_BANDS).T + LEAST_POWER
-    levels = 10 * np.log10(left_power / right_power)
-    correlations = cross_power / np.sqrt(left_power * right_power)
-    return np.stack([np.clip(levels, -MOST_LEVEL_DB, MOST_LEVEL_DB), np.clip(correlations, -1, 1)], axis=1)
-
-
-def _side_products(sides: Array) -> Doubles:
-    """Return power of the left and of the right side, and their product, [3, bins], summed over frames."""
-    side_products = np.zeros((3, FRAME // 2 + 1))
-    frames = centred_frames(sides, FRAME, HOP)
-    for first in range(0, frames.shape[1], TOGETHER):
-        left, right = np.fft.rfft(frames[:, first : first + TOGETHER] * window("hann", FRAME))
-        products = (left * left.conj(), right * right.conj(), left * right.conj())
-        side_products += [product.real.sum(0, dtype=np.float64) for product in products]
-    return side_products
-
-
 def corpus_image(corpus: Corpus) -> list[tuple[float, float]] | None:
     """Return a card's image for notes: the median of training clips' images; None for a mono corpus."""
     clips = _stereo_clips(corpus)
     if clips is None:
         return None
-    return _bands(np.median([measured_image(corpus.sides(clip), corpus.rate) for clip in clips], axis=0))
+    return rounded_bands(np.median([measured_image(corpus.sides(clip), corpus.rate) for clip in clips], axis=0))
 
 
 def mean_image(corpus: Corpus) -> list[tuple[float, float]] | None:
@@ -69,20 +50,16 @@ def mean_image(corpus: Corpus) -> list[tuple[float, float]] | None:
     clips = _stereo_clips(corpus)
     if clips is None:
         return None
-    side_products = np.zeros((3, FRAME // 2 + 1))
+    side_products = np.zeros((3, IMAGE_FRAME // 2 + 1))
     for clip in clips:
-        side_products += _side_products(corpus.sides(clip))
-    return _bands(_image(side_products, corpus.rate))
+        side_products += side_products_of(corpus.sides(clip))
+    return rounded_bands(image_of_products(side_products, corpus.rate))
 
 
 def _stereo_clips(corpus: Corpus) -> list[Clip] | None:
     """Return at most `MOST_CLIPS` training clips, None if all are mono."""
     clips = corpus.clips("train")
     return None if all(corpus.channels(clip) == 1 for clip in clips) else list(thinned(clips, MOST_CLIPS))
-
-
-def _bands(image: Doubles) -> list[tuple[float, float]]:
-    return [(float(level), float(correlation)) for level, correlation in np.round(image, 2)]
 
 
 def sides_distance(recording: Array, rendition: Array, rate: int) -> SidesDistance:
@@ -102,14 +79,14 @@ def sides_distance(recording: Array, rendition: Array, rate: int) -> SidesDistan
 
 def _spectra(sides: Array) -> npt.NDArray[np.complex64]:
     """Transforms of sides, [2, frames, bins]."""
-    shape = window("hann", FRAME)
-    return np.stack([np.fft.rfft(windowed(side, shape, HOP)) for side in sides])
+    shape = window("hann", IMAGE_FRAME)
+    return np.stack([np.fft.rfft(windowed(side, shape, IMAGE_HOP)) for side in sides])
 
 
 def _side_levels(sides: Array, rate: int) -> tuple[Doubles, Doubles]:
     """Levels of left, right, mid and side, [4, frames, 32], in dB, and both sides' powers, [frames]."""
     left, right = _spectra(sides)
-    filters = mel_triangles(rate, FRAME, IMAGE_BANDS).T
+    filters = mel_triangles(rate, IMAGE_FRAME, IMAGE_BANDS).T
     mid, side = (left + right) * np.sqrt(0.5), (left - right) * np.sqrt(0.5)
     powers = np.stack([np.square(np.abs(spectra), dtype=np.float64) @ filters for spectra in (left, right, mid, side)])
     total_powers: Doubles = (powers[0] + powers[1]).sum(1) + LEAST_POWER

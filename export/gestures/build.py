@@ -22,12 +22,12 @@ from ...host.model.gesture import (
     image_steps,
     packed,
 )
+from ...host.model.image import measured_image
 from ...host.model.model import Model
 from ...host.model.partials import spectra
 from ...host.play.blended_trajectory import KEY_SEMITONES, nearest
 from ...host.spectra import MOMENT_SECONDS
 from ...train.corpus.store import Corpus
-from ..fidelity.images import measured_image
 from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, sides_of, singles, velocity
 from .code_fitting import LONGEST_SECONDS, ONSET_HOP, CodeFitter, Codes, band_middles, residuals_of

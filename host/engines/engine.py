@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Indices, Spectrum, Times
 from ..errors import UserError
+from ..kinds.card_fields import ImageBand
 from ..kinds.kind import IMAGE
 from ..kinds.table import KINDS, kind_of
 from ..model.card import Card
@@ -196,9 +197,9 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
     return engine_module.make_engine(model, request)
 
 
-def image_target(amount: float | None, card: Card) -> dict[str, Ramp]:
-    """The ramp of a model's image, by its target; none without an image, or where ``amount`` is None."""
-    if amount is None or card.image is None:
+def image_target(amount: float | None, card: Card, image_bands: Sequence[ImageBand] | None = None) -> dict[str, Ramp]:
+    """The ramp of a model's or preset's image, by its target; none without an image, or where ``amount`` is None."""
+    if amount is None or not (image_bands or card.image):
         return {}
     return {IMAGE: Ramp(amount, round(RAMP_SECONDS * card.sample_rate))}
 

@@ -79,7 +79,7 @@ class GrainKind(Kind):
     name = "grain"
     moved_property = "grains in pitch"
     settings = GrainSections
-    played = ("image",)
+    played = ("image", "image_bands")
     controls = CONTROLS
     replacement_hint = " ([grain] has what grains can do)"
     enveloped = ("magnitude",)

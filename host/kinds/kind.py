@@ -99,7 +99,7 @@ class Kind:
 
     def no_image(self, play: Any, card: CardFields) -> str:
         """Why both sides of its sounds are alike, whatever ``play.image`` is; empty: they are not."""
-        has_image = card.image is not None and IMAGE in self.played
+        has_image = IMAGE in self.played and bool(play.image_bands or card.image)
         return "" if has_image else f"model {card.name!r} has no stereo image; remove it"
 
     def label(self, section: Any) -> str | None:

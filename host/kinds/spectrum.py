@@ -45,7 +45,16 @@ class SpectrumKind(Kind):
     name = "spectrum"
     moved_property = "spectrum as a whole"
     settings: ClassVar[type[SettingsSection]] = GestureSections
-    played: ClassVar[tuple[str, ...]] = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width", "image")
+    played: ClassVar[tuple[str, ...]] = (
+        "phase",
+        "noise",
+        "keep_formants",
+        "unison",
+        "detune_cents",
+        "width",
+        "image",
+        "image_bands",
+    )
     controls = of_notes = CONTROLS
     of_magnitudes = True
     domain = "magnitude"
@@ -67,7 +76,7 @@ class PartialsKind(SpectrumKind):
     name = "partials"
     engines = ".spectrum"
     moved_property = "pitch"
-    played = ("noise", "keep_formants", "unison", "detune_cents", "width", "image")
+    played = ("noise", "keep_formants", "unison", "detune_cents", "width", "image", "image_bands")
     replacement_hint = " (its partials have phases of their own)"
     of_magnitudes = False
     domain = "partials"

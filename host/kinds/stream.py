@@ -70,7 +70,7 @@ class StreamKind(Kind):
     moved_property = "sound in pitch"
     settings = StreamSections
     sound_key = ("stream", "seed_sound")
-    played = ("image",)
+    played = ("image", "image_bands")
     controls = CONTROLS
     decodes_notes = False
     replacement_hint = " ([stream] has what streams can do)"

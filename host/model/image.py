@@ -6,7 +6,13 @@ import numpy as np
 
 from ..arrays import Array, Doubles
 from ..kinds.card_fields import IMAGE_BANDS
-from ..spectra import mel_edges_hz
+from ..signal import window
+from ..spectra import centred_frames, mel_edges_hz, mel_triangles
+
+IMAGE_FRAME, IMAGE_HOP = 4096, 1024  # samples
+LEAST_POWER = 1e-15  # equal in both sides: a silent band is in the middle
+MOST_LEVEL_DB = 60.0
+TOGETHER = 1024  # frames, to bound memory
 
 LEFT, RIGHT, COSINE, SINE, OWN, OTHER, RATIO, ANGLE = range(8)  # rows of curves
 MOVED_ROWS = 6  # the first ones, which follow the amount
@@ -62,3 +68,33 @@ def moved_curves(curves: Array, amounts: Doubles, alike: float) -> Array:
 def noise_angle(alike: float) -> float:
     """Return cycles of half the phase difference between noises of this correlation."""
     return math.acos(alike) / (4 * math.pi)
+
+
+def measured_image(sides: Array, rate: int) -> Doubles:
+    """Return the image of a note, as in `image_curves`, [32, 2], of its sides, [2, samples]."""
+    return image_of_products(side_products_of(sides), rate)
+
+
+def image_of_products(side_products: Doubles, rate: int) -> Doubles:
+    """Return the image, [32, 2], of `side_products_of` sides."""
+    triangles = mel_triangles(rate, IMAGE_FRAME, IMAGE_BANDS).T
+    left_power, right_power, cross_power = side_products @ triangles + LEAST_POWER
+    levels = 10 * np.log10(left_power / right_power)
+    correlations = cross_power / np.sqrt(left_power * right_power)
+    return np.stack([np.clip(levels, -MOST_LEVEL_DB, MOST_LEVEL_DB), np.clip(correlations, -1, 1)], axis=1)
+
+
+def side_products_of(sides: Array) -> Doubles:
+    """Return power of the left and of the right side, and their product, [3, bins], summed over frames."""
+    side_products = np.zeros((3, IMAGE_FRAME // 2 + 1))
+    frames = centred_frames(sides, IMAGE_FRAME, IMAGE_HOP)
+    for first in range(0, frames.shape[1], TOGETHER):
+        left, right = np.fft.rfft(frames[:, first : first + TOGETHER] * window("hann", IMAGE_FRAME))
+        products = (left * left.conj(), right * right.conj(), left * right.conj())
+        side_products += [product.real.sum(0, dtype=np.float64) for product in products]
+    return side_products
+
+
+def rounded_bands(image: Doubles) -> list[tuple[float, float]]:
+    """An image as cards and presets have it."""
+    return [(float(level), float(correlation)) for level, correlation in np.round(image, 2)]

@@ -12,6 +12,7 @@ from ..audio.effect_ranges import SETTINGS
 from ..audio.effects import Effect
 from ..errors import UserError
 from ..events import NULL_PARAMETER, RESERVED_CC
+from ..kinds.card_fields import IMAGE_BANDS, ImageBand
 from ..kinds.kind import IMAGE
 from ..kinds.table import KINDS, Sections
 from ..model.card import Card
@@ -56,6 +57,7 @@ class PlaySettings(SettingsSection):
     detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
     width: Annotated[float, Field(ge=0, le=1)] = 0.0
     image: Annotated[float, Field(ge=0, le=2), Knob("of the recorded image")] = 1.0
+    image_bands: Annotated[list[ImageBand], Field(min_length=IMAGE_BANDS, max_length=IMAGE_BANDS)] | None = None
     gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Integers
-from ..audio.sound_files import mono, opened
+from ..audio.sound_files import mono, mono_or_sides, opened
 from ..engines.spectrum.harmonic_shift import filled, middle_of, moved_down, octaves_above
 from ..engines.spectrum.partial_analysis import fundamentals
 from ..errors import UserError
@@ -281,15 +281,27 @@ def _cut(blocks: Iterable[Array], piece_starts: Integers, piece_length: int) -> 
 
 def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
     """Samples between two times in seconds, at the model's rate; fewer at the sound's end."""
-    first_sample, end_sample, block_start = round(begin * card.sample_rate), round(end * card.sample_rate), 0
-    part_blocks = [np.zeros(0, np.float32)]
     with opened(sound) as reader:
-        for block in mono(reader, card.sample_rate):
-            part_blocks.append(block[max(0, first_sample - block_start) : max(0, end_sample - block_start)])
-            block_start += len(block)
-            if block_start >= end_sample:
-                break
-    return np.concatenate(part_blocks)
+        part_blocks = list(_part(mono(reader, card.sample_rate), card, begin, end))
+    return np.concatenate([np.zeros(0, np.float32), *part_blocks])
+
+
+def sides_of(sound: Path, card: Card, begin: float, end: float) -> Array | None:
+    """As `part_of`, both sides, [2, samples]; None of a mono sound."""
+    with opened(sound) as reader:
+        if not reader.has_sides():
+            return None
+        return np.concatenate(list(_part(mono_or_sides(reader, card.sample_rate), card, begin, end)), axis=1)
+
+
+def _part(blocks: Iterable[Array], card: Card, begin: float, end: float) -> Iterator[Array]:
+    """Yield the part of blocks, [..., n], between two times in seconds."""
+    first_sample, end_sample, block_start = round(begin * card.sample_rate), round(end * card.sample_rate), 0
+    for block in blocks:
+        yield block[..., max(0, first_sample - block_start) : max(0, end_sample - block_start)]
+        block_start += block.shape[-1]
+        if block_start >= end_sample:
+            break
 
 
 def too_short(sound: Path, seconds: float, card: Card) -> UserError:

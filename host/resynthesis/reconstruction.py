@@ -108,18 +108,23 @@ def reconstruct(sound: Path, track: CodeTrack, preset: Preset, model: Model, out
     card = model.card
     if track.clip is not None:
         return reconstruct_kit([track], preset, model, output)[0]
-    half_frame_seconds = card.frame_length / 2 / card.sample_rate
-    begin_seconds, end_seconds = (
-        float(track.seconds[0]) - half_frame_seconds,
-        float(track.seconds[-1]) + half_frame_seconds,
-    )
-    target = part_of(sound, card, max(0.0, begin_seconds), min(end_seconds, begin_seconds + LONGEST_SECONDS))
+    target = part_of(sound, card, *rendered_span(track, card))
     key = MIDDLE_C
     if card.keyed:
         key = int(np.clip(np.floor(sounding_note(target, card.sample_rate) + 0.5), 0, KEYS - 1))
     events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(target), 0, key)]
     rendition = _render(preset, model, output, events, len(target))
     return _compare(target, rendition, card)
+
+
+def rendered_span(track: CodeTrack, card: Card) -> tuple[float, float]:
+    """Begin and end in seconds of the part of a sound that a note renders."""
+    half_frame_seconds = card.frame_length / 2 / card.sample_rate
+    begin_seconds, end_seconds = (
+        float(track.seconds[0]) - half_frame_seconds,
+        float(track.seconds[-1]) + half_frame_seconds,
+    )
+    return max(0.0, begin_seconds), min(end_seconds, begin_seconds + LONGEST_SECONDS)
 
 
 def reconstruct_kit(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:

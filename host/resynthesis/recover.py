@@ -16,11 +16,12 @@ from ..kinds.spectrum import GestureSettings
 from ..kinds.table import kind_of
 from ..model.card import Card, in_deviations
 from ..model.encoder import Encoder, encoder_path
+from ..model.image import measured_image, rounded_bands
 from ..model.model import Model
 from ..model.pack import BY_DIGEST, digest_of
 from ..preset.library import default_knobs
 from ..preset.motions import MotionSettings
-from ..preset.preset import LatentSettings, Preset
+from ..preset.preset import LatentSettings, PlaySettings, Preset
 from ..preset.shipped import shipped_models
 from ..signal import medoid
 from .codes import (
@@ -33,10 +34,11 @@ from .codes import (
     latents_outside,
     listen,
     pieces,
+    sides_of,
     simplified,
     smoothed,
 )
-from .reconstruction import Outputs, Reconstruction, reconstruct, reconstruct_kit
+from .reconstruction import Outputs, Reconstruction, reconstruct, reconstruct_kit, rendered_span
 from .refinement import MARGIN, Search, SearchResult, SearchTarget, can_refine
 
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
@@ -124,6 +126,7 @@ def _recover_sound(
 ) -> Recovered:
     """Recover one sound: its resting code or a path, rendered, compared and written."""
     card, output, latent_scales = model.card, outputs.preset, in_deviations(model.card)
+    play_table = _image(sound, track, card)
 
     def render_code(code: _Code) -> tuple[Preset, Reconstruction]:
         """Return the preset of a code, and its reconstruction."""
@@ -131,6 +134,7 @@ def _recover_sound(
             update={"latent": LatentSettings(values=_rounded(code.code))}
         )
         preset_tables = dict(kind_of(card).tables(code.label, sustained=False)) | _gesture(track, code, model)
+        preset_tables |= play_table
         code_preset = code_preset.model_copy(update=preset_tables)
         return code_preset, reconstruct(sound, track, code_preset, model, output)
 
@@ -145,6 +149,8 @@ def _recover_sound(
     summary_lines = [
         track.excerpt or f"{len(track.codes)} of {track.frame_count} frames in {track.length_seconds:.1f} s sound"
     ]
+    if play_table:
+        summary_lines.append("the preset has its stereo image")
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # a clip has one code, reported below
         training_distances = distances(track.codes * latent_scales, landmark_codes(card) * latent_scales)
         summary_lines.append(
@@ -328,6 +334,16 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
         model_sha256=model.sha256,
         cc=default_knobs(model.card),
     )
+
+
+def _image(sound: Path, track: CodeTrack, card: Card) -> dict[str, PlaySettings]:
+    """The [play] table with a sound's stereo image, if it has one and the model's kind plays it."""
+    if "image_bands" not in kind_of(card).played:
+        return {}
+    sides = sides_of(sound, card, *rendered_span(track, card))
+    if sides is None:
+        return {}
+    return {"play": PlaySettings(image_bands=rounded_bands(measured_image(sides, card.sample_rate)))}
 
 
 def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:

@@ -90,7 +90,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         """``network`` None: the model's graph decodes, when the core asks for rows."""
         self._library, self._card = library, model.card
         self._tables = CoreTables(model, network, character, chord)
-        self.targets: Mapping[str, Ramp] = image_target(character.image, model.card)
+        self.targets: Mapping[str, Ramp] = image_target(character.image, model.card, character.image_bands)
         self.sent_targets = [SentRamp(ramp) for ramp in self.targets.values()]
         for sent_ramp in self.sent_targets:
             self._tables.instrument.image_amount = sent_ramp.at
@@ -165,7 +165,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         return hop * self._knob_hop + self._delay
 
     def image_curves(self, image: Doubles | None) -> Array | None:
-        """Curves of a note's image, [32, 2], as the preset has it; None without, or if the preset has none."""
+        """Curves of a note's image, [32, 2], as the preset has it; None without, or if all have one."""
         if image is None or self._tables.image_curves is None:
             return None
         return self._tables.image_curves(image)

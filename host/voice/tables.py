@@ -58,7 +58,7 @@ class CoreTables:
         self._set_sizes(model, voicing, character)
         self._set_partials(model, voicing)
         self._set_noise(voicing, character)
-        self.image_curves = voicing.image_curves if voicing.image is not None else None
+        self.image_curves = voicing.image_curves if voicing.plays_note_images else None
         if voicing.image is not None:
             angle = noise_angle(1 - character.width)
             self._set(image=voicing.image, image_rest=character.image, noise_angle=angle)

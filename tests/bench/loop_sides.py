@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from timbrel.export.fidelity.images import measured_image
 from timbrel.export.fidelity.textures import mean_sides_distance
 from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.engines.stream.side_filters import SideFilters
+from timbrel.host.model.image import measured_image
 from timbrel.train.corpus.mono_mix import mix_to_mono
 
 ATTACKS, RISE_SECONDS, APART_SECONDS = 20, 0.006, 0.1

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array
+from ...kinds.card_fields import ImageBand
 from ...kinds.grain import CONTROLS, GrainSettings
 from ...kinds.kind import IMAGE
 from ...model.model import Model
@@ -116,14 +117,21 @@ class GrainEngine(Engine[GrainStream]):
 
     channels = 2
 
-    def __init__(self, model: Model, settings: GrainSettings, loudest: float = math.inf, image: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: GrainSettings,
+        loudest: float = math.inf,
+        image: float = 1.0,
+        image_bands: Sequence[ImageBand] | None = None,
+    ) -> None:
         card = model.card
         self._model, self._rate = model, card.sample_rate
         self._seed, self._transposing = settings.seed, settings.keys == "transpose"
         self.targets = {
             name: Ramp(value, round(RAMP_SECONDS * self._rate)) for name, value in settings.values(card).items()
         }
-        self._rest_image, image_ramp = image, image_target(image, card)
+        self._rest_image, image_ramp = image, image_target(image, card, image_bands)
         self.targets |= image_ramp
         self._image_ramp = image_ramp.get(IMAGE)
         self._onset_ramps = [
@@ -132,7 +140,7 @@ class GrainEngine(Engine[GrainStream]):
         ]
         self._code_jitter_ramp = self.targets["grain.code_jitter"]
         self._jitter_ramp = self.targets["grain.jitter"]
-        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
+        self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate), image_bands)
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low, self._high = np.array(card.spans, np.float32).T
         default_code = np.array([[latent.default for latent in card.latents]], np.float32)
@@ -320,4 +328,6 @@ def _window(length: int, shape: int) -> tuple[Array, float]:
 
 def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
-    return GrainEngine(model, request.kind_settings or GrainSettings(), loudest, request.play.image)
+    return GrainEngine(
+        model, request.kind_settings or GrainSettings(), loudest, request.play.image, request.play.image_bands
+    )

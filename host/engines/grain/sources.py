@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array, Indices, Spectrum
+from ...kinds.card_fields import ImageBand
 from ...model.card import Card
 from ...model.image import COSINE, LEFT, OTHER, OWN, RIGHT, SINE, image_curves
 from ...signal import fast_length, gaussian_noise, white_noise
@@ -91,15 +92,16 @@ COMPLEX_BYTES = 8
 Curves = Callable[[int, float], Array]  # by bins and amount: curves of an image, [8, bins], or gains made of them
 
 
-def source_of(card: Card, longest: int) -> GrainSource:
-    """Return the source of a model's grains of at most ``longest`` samples."""
-    return NoiseFrames(card, longest) if card.domain == "magnitude" else ResampledFrames(card, longest)
+def source_of(card: Card, longest: int, image_bands: Sequence[ImageBand] | None = None) -> GrainSource:
+    """Return the source of a model's grains of at most ``longest`` samples; ``image_bands`` replace its image."""
+    bands = image_bands or card.image
+    curves = None if bands is None else _curves_of(bands, card.sample_rate)
+    return NoiseFrames(card, longest, curves) if card.domain == "magnitude" else ResampledFrames(card, longest, curves)
 
 
-def _curves_of(card: Card) -> Curves:
-    """Curves of the card's image."""
-    bands, sample_rate = np.array(card.image), card.sample_rate
-    return lambda bins, amount: image_curves(bands, amount, 1.0, sample_rate, bins)
+def _curves_of(image_bands: Sequence[ImageBand], sample_rate: int) -> Curves:
+    image = np.array(image_bands)
+    return lambda bins, amount: image_curves(image, amount, 1.0, sample_rate, bins)
 
 
 class ResampledFrames(GrainSource):
@@ -108,10 +110,10 @@ class ResampledFrames(GrainSource):
     An image gives the sides gains, and phases that differ by the angle of their correlation.
     """
 
-    def __init__(self, card: Card, longest: int) -> None:
+    def __init__(self, card: Card, longest: int, curves: Curves | None = None) -> None:
         self._length, self._longest = card.frame_length, longest
         self._polar = card.domain == "magnitude_phase"
-        self._side_gains = None if card.image is None else _side_gains_of(_curves_of(card), card.sample_rate)
+        self._side_gains = None if curves is None else _side_gains_of(curves, card.sample_rate)
 
     def longest(self, ratio: float) -> int:
         return min(max(2, math.floor(self._length / ratio)), self._longest)
@@ -172,14 +174,14 @@ class NoiseFrames(GrainSource):
     difference of two such noises, as loud and as alike as the image says.
     """
 
-    def __init__(self, card: Card, longest: int) -> None:
+    def __init__(self, card: Card, longest: int, curves: Curves | None = None) -> None:
         self._frame_length, self._bins, self._envelope_points = (
             card.frame_length,
             card.frame_length // 2 + 1,
             card.envelope_points,
         )
         self._longest = longest
-        self._mixes = None if card.image is None else _noise_mixes_of(_curves_of(card))
+        self._mixes = None if curves is None else _noise_mixes_of(curves)
         self._table = gaussian_noise(1 << longest.bit_length())
         self._phasors = np.asarray(self._table / np.abs(self._table), np.complex64)
         self._library = voice_library()

@@ -91,7 +91,9 @@ class CoherentVoicing:
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time
         self._images: dict[int, tuple[Doubles, Array]] = {}  # curves, by the image's id
-        has_image = card.image is not None and character.image is not None
+        bands = character.image_bands or card.image
+        has_image = bands is not None and character.image is not None
+        self.plays_note_images = has_image and not character.image_bands
         self.channels = 2 if character.width > 0 or has_image else 1
         self._character = character
         self.model_frame_length = card.frame_length
@@ -113,7 +115,7 @@ class CoherentVoicing:
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
         self.free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._sample_rate = card.sample_rate
-        self.image = self.image_curves(np.array(card.image)) if has_image else None  # [8, bins]
+        self.image = self.image_curves(np.array(bands)) if has_image else None  # [8, bins]
         signs = np.where(white_noise(2 * (HIGHEST_HARMONIC + MOST_MODES) + self._model_bins) > 0, 1, -1)
         signs = signs[HIGHEST_HARMONIC + MOST_MODES :].astype(np.float32)  # not those of the phases
         self.harmonic_signs, self.free_signs = np.split(signs, [HIGHEST_HARMONIC + MOST_MODES])
@@ -137,10 +139,11 @@ class CoherentVoicing:
         known, moved = self.image, amounts != self._character.image
         assert known is not None
         count = len(known) if moved.any() else MOVED_ROWS
-        if residual is None or all(image is None for image in residual.images):  # also without any
+        notes = residual.images if residual is not None and self.plays_note_images else []
+        if all(image is None for image in notes):  # also without any
             curves = np.broadcast_to(known[:count], (len(amounts), count, self._bins))
         else:
-            images = [known if image is None else self.image_curves(image) for image in residual.images]
+            images = [known if image is None else self.image_curves(image) for image in notes]
             curves = np.stack([each[:count] for each in images])
         if moved.any():
             recorded, curves = curves, curves[:, :MOVED_ROWS].copy()

@@ -103,7 +103,7 @@ class SpectrumEngine(Engine[SpectrumStream]):
         card = model.card
         self._voicing = _voicing(model, character)
         amount = None if self._voicing.image is None else character.image
-        self.targets: Mapping[str, Ramp] = image_target(amount, card)
+        self.targets: Mapping[str, Ramp] = image_target(amount, card, character.image_bands)
         self._image = self.targets.get(IMAGE)
         self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...arrays import Array, Doubles, Indices, Spectrum
 from ...errors import UserError
-from ...kinds.card_fields import KEYS, PITCH_CLASSES, PartialsLayout
+from ...kinds.card_fields import KEYS, PITCH_CLASSES, ImageBand, PartialsLayout
 from ...model.card import Card
 from ...model.model import Model
 from ...model.partials import in_bins, orders, spread
@@ -81,6 +81,7 @@ class VoicingSettings(NamedTuple):
     detune_cents: float = 10.0
     width: float = 0.0
     image: float | None = None  # None: both sides are alike
+    image_bands: Sequence[ImageBand] | None = None
 
     @classmethod
     def of(cls, play: PlaySettings) -> "VoicingSettings":

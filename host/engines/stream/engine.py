@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array
+from ...kinds.card_fields import ImageBand
 from ...kinds.kind import IMAGE
 from ...kinds.stream import MOST_TRIMMED, PLACE, PREVIOUS_FRAME, StreamSettings, followed_grid
 from ...model.model import Model, States
@@ -170,6 +171,7 @@ class StreamEngine(Engine[StreamSound]):
         rest_latents: Sequence[float],
         live: bool,
         image: float = 1.0,
+        image_bands: Sequence[ImageBand] | None = None,
     ) -> None:
         card = model.card
         assert card.stream is not None
@@ -187,9 +189,9 @@ class StreamEngine(Engine[StreamSound]):
         )
         ramp_samples = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, ramp_samples) for name, value in settings.values().items()}
-        self.targets |= image_target(image, card)
+        self.targets |= image_target(image, card, image_bands)
         self._note_count = 0
-        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
+        self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit, image_bands=image_bands)
         self._first_frames = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
@@ -468,4 +470,6 @@ def _recurrent_inputs(state: States) -> States:
 def make_engine(model: Model, request: EngineRequest) -> StreamEngine:
     settings = request.kind_settings or StreamSettings()
     seeds = seeds_of(model, settings, request.sound, request.rest_latents)
-    return StreamEngine(model, settings, seeds, request.rest_latents, request.live, request.play.image)
+    return StreamEngine(
+        model, settings, seeds, request.rest_latents, request.live, request.play.image, request.play.image_bands
+    )

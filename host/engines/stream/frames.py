@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import Array
+from ...arrays import Array, Doubles
 from ...errors import UserError
+from ...kinds.card_fields import ImageBand
 from ...kinds.stream import MOST_SEED, PLACE, PREVIOUS_FRAME, StreamSettings
 from ...model.card import Card
 from ...model.encoder import SILENT, Encoder
@@ -43,7 +44,15 @@ class MadeFrame(NamedTuple):
 
 
 class FrameMaker:
-    def __init__(self, model: Model, *, restore: bool = True, limit: bool = True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        restore: bool = True,
+        limit: bool = True,
+        image_bands: Sequence[ImageBand] | None = None,
+    ) -> None:
+        """``image_bands`` replace the model's image."""
         card = model.card
         assert card.stream is not None
         self.model, self._card, self._restores = model, card, restore
@@ -52,6 +61,8 @@ class FrameMaker:
         previous_frame = next(state for state in card.state if state.name == PREVIOUS_FRAME)
         self._feeds_sound = card.domain != "magnitude" and previous_frame.shape == [card.frame_width]
         self._spectra: dict[int, SpectraSound] = {}
+        bands = image_bands or card.image
+        self._image: Doubles | None = None if bands is None else np.array(bands)
         self._side_filters: dict[float, SideFilters] = {}  # the last ones, by amount
 
     def make(self, step: FrameInputs) -> MadeFrame:
@@ -79,13 +90,13 @@ class FrameMaker:
 
     def _sides(self, sound: Array, amount: float) -> Array:
         """A frame's sound, [sides, length]."""
-        image, filters = self._card.image, self._side_filters
+        image, filters = self._image, self._side_filters
         if image is None or amount == 0:
             return sound[np.newaxis]
         if amount not in filters:
             for last_amount in list(filters)[: max(0, len(filters) - MOST_FILTERS + 1)]:
                 del filters[last_amount]
-            filters[amount] = SideFilters(np.array(image), amount, self._card.sample_rate)
+            filters[amount] = SideFilters(image, amount, self._card.sample_rate)
         return filters[amount](sound)
 
     def _rebuilt_state(self, step: FrameInputs, code_row: Array) -> States:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity import images
-from timbrel.export.fidelity.images import corpus_image, mean_image, measured_image, sides_distance
+from timbrel.export.fidelity.images import corpus_image, mean_image, sides_distance
+from timbrel.host.model import image as image_module
+from timbrel.host.model.image import measured_image
 from timbrel.train.corpus.store import Corpus, writing
 
 from .tones import RATE, note_corpus
@@ -84,5 +85,5 @@ def test_a_textures_image_is_that_of_its_mean_spectra_to_which_loud_sounds_contr
 def test_a_long_sound_is_measured_in_pieces(monkeypatch):
     sides = noise(0.3, 3.0)
     whole = measured_image(sides, RATE)
-    monkeypatch.setattr(images, "TOGETHER", 3)
+    monkeypatch.setattr(image_module, "TOGETHER", 3)
     assert measured_image(sides, RATE) == pytest.approx(whole, abs=1e-6)

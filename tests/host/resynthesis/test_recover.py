@@ -26,6 +26,7 @@ from timbrel.host.resynthesis.recover import recover
 from timbrel.host.signal import medoid
 
 from ..play.gestures import gestures, note, with_gestures
+from ..sides import by_band
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -103,6 +104,57 @@ def test_channels_are_mixed(pair, sound_of):
     left, right, centre = (noise(9000, seed) for seed in range(3))
     track = follow(sound_of([left, right, centre]), pair)
     assert track.codes == pytest.approx(in_closed_form((left + right + centre) / 3), abs=1e-6)
+
+
+def sides(level_db, correlation, seconds=1.0):
+    """Noise on two sides, [2, samples], the left one louder."""
+    first, second = np.random.default_rng(0).standard_normal((2, round(seconds * RATE)))
+    right = correlation * first + np.sqrt(1 - correlation**2) * second
+    return (0.05 * np.stack([10 ** (level_db / 20) * first, right])).astype(np.float32)
+
+
+def recovered_sides(sound, model, folder):
+    """The preset of a recovered sound, and its rendition, [channels, samples]."""
+    recover(sound, model, folder / "recovered.toml", overwrite=True)
+    samples, _ = soundfile.read(folder / "recovered.wav", always_2d=True, dtype="float32")
+    return read_preset(folder / "recovered.toml"), samples.T
+
+
+@pytest.mark.parametrize(("level_db", "correlation"), [(6.0, 0.9), (-9.0, 0.4), (0.0, -0.3)])
+def test_a_preset_has_the_image_of_a_stereo_sound(pair, sound_of, tmp_path, level_db, correlation):
+    """The model itself is mono; levels and correlations by scipy."""
+    preset, rendition = recovered_sides(sound_of(sides(level_db, correlation)), pair, tmp_path)
+    image = np.array(preset.play.image_bands)
+    assert image[2:, 0] == pytest.approx(np.full(30, level_db), abs=1.5)
+    assert image[4:, 1] == pytest.approx(np.full(28, correlation), abs=0.2)
+    heard = by_band(rendition, 100, 10_000, RATE, 4096)
+    assert heard == (pytest.approx(level_db, abs=1.0), pytest.approx(correlation, abs=0.1))
+
+
+def test_the_image_is_that_of_the_part_which_is_rendered(pair, sound_of, tmp_path):
+    """Silence and soft sound on the other side around it do not count."""
+    soft = 1e-4 * sides(-20.0, 0.0)
+    sound = np.concatenate([soft, sides(6.0, 0.9), soft], axis=1)
+    preset, _ = recovered_sides(sound_of(sound), pair, tmp_path)
+    assert np.array(preset.play.image_bands)[2:, 0] == pytest.approx(np.full(30, 6.0), abs=1.5)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_mono_sound_leaves_the_image_to_the_model(pair, sound_of, tmp_path, equal):
+    samples = noise(20_000)
+    preset, rendition = recovered_sides(sound_of([samples, samples] if equal else samples), pair, tmp_path)
+    assert "play" not in preset.model_fields_set
+    assert len(rendition) == 1
+
+
+def test_a_path_has_the_image_too_and_the_summary_says_so(pair, sound_of, tmp_path):
+    found = recover(sound_of(sides(6.0, 0.5)), pair, tmp_path / "path.toml", points=3)
+    assert "the preset has its stereo image" in found.summary
+    preset = read_preset(tmp_path / "path.toml")
+    assert len(preset.play.image_bands) == 32
+    assert preset.motion
+    read_again = tomllib.loads((tmp_path / "path.toml").read_text())
+    assert read_again["play"]["image_bands"] == [list(band) for band in preset.play.image_bands]
 
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])

@@ -104,7 +104,13 @@ def test_recorded_gestures_sound_as_by_numpy(make_patch, recorded, keys):
 
 @pytest.mark.parametrize(
     "keys",
-    [GESTURES, {"play": {"image": 2.0}}, {"play": {"image": 0.5, "width": 0.7, "unison": 3}}, PRESETS["chord"]],
+    [
+        GESTURES,
+        {"play": {"image_bands": [[6.0, 0.3]] * 32}},
+        {"play": {"image": 2.0}},
+        {"play": {"image": 0.5, "width": 0.7, "unison": 3}},
+        PRESETS["chord"],
+    ],
     ids=str,
 )
 def test_an_image_is_heard_as_by_numpy(make_patch, recorded, in_stereo, keys):

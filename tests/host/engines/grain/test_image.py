@@ -33,9 +33,9 @@ def imaged(grain_model):
     return make
 
 
-def texture(model, seconds=20.0, image=1.0, block=16384, to=None, **grain):
+def texture(model, seconds=20.0, image=1.0, block=16384, to=None, image_bands=None, **grain):
     """Both sides of a held note, [2, samples]; ``to``: amount of the image from a quarter of a second on."""
-    engine = GrainEngine(model, GrainSettings(**DENSE | grain), image=image)
+    engine = GrainEngine(model, GrainSettings(**DENSE | grain), image=image, image_bands=image_bands)
     if to is not None:
         engine.targets["image"].move(RATE // 4, to)
     stream, count = engine.start_stream(60, 0), round(seconds * RATE)
@@ -115,6 +115,18 @@ def test_a_click_stays_within_10_ms_on_both_sides(imaged):
     [sides] = source_of(model.card, LENGTH).grains(click, [Cut(LENGTH, 1.0, 0.5)], [[0.0, 0.0]], [1.0])
     near = slice(LENGTH // 2 - RATE // 100, LENGTH // 2 + RATE // 100)
     assert np.square(sides[:, near]).sum() > 0.9 * np.square(sides).sum()
+
+
+def test_a_presets_image_takes_the_place_of_the_models(imaged, tmp_path):
+    expected = texture(imaged(4.0, 0.2), 1.0)
+    for image in (image_of(-9.0, 1.0), None):
+        model = imaged(0.0, 0.0)
+        model.card = model.card.model_copy(update={"image": image})
+        assert np.array_equal(texture(model, 1.0, image_bands=image_of(4.0, 0.2)), expected)
+        instrument = grain_instrument(model, tmp_path, {"density": 200.0}, play={"image_bands": image_of(4.0, 1.0)})
+        instrument.process([NoteOn(0, 0, 60, 100)], 8192)
+        left, right = instrument.process([], 16384)
+        assert level_db(left) - level_db(right) == pytest.approx(4, abs=0.3)
 
 
 def test_the_preset_says_how_far_the_sides_differ(imaged, tmp_path):

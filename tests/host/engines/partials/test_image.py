@@ -117,6 +117,20 @@ def test_a_recorded_note_has_its_own_image(imaged):
     assert level_db(others[0]) - level_db(others[1]) == pytest.approx(10, abs=0.1)
 
 
+def test_a_presets_image_takes_the_place_of_those_of_model_and_notes(imaged, partials_of):
+    class Recorded(Filtered):
+        def residual(self, voices, times, ahead):
+            return Residual(*super().residual(voices, times, ahead)[:3], [image_of(-10.0, 1.0) for _ in voices])
+
+    bands = image_of(10.0, 0.4)
+    expected = sound_of(with_bands(imaged(tonal, bands)), [60, 67], 9000, image=1.0, **PURE)
+    for model in (imaged(tonal, image_of(-3.0, 0.0)), partials_of(tonal)):
+        found = sound_of(with_bands(model), [60, 67], 9000, image=1.0, image_bands=bands.tolist(), **PURE)
+        assert np.array_equal(found, expected)
+    recorded = sound_of(with_bands(imaged(tonal, bands)), [60], 9000, Recorded(), image=1.0, image_bands=bands.tolist())
+    assert level_db(recorded[0, 0]) - level_db(recorded[0, 1]) == pytest.approx(10, abs=0.5)
+
+
 @pytest.mark.parametrize("sizes", [(1, 64, 100), (512,)])
 def test_any_blocks_give_the_same_bytes(imaged, sizes):
     model = imaged(noisy, image_of(3.0, 0.2))

@@ -69,6 +69,13 @@ def test_sides_are_those_of_the_models_image_as_far_as_the_preset_wants(patch, p
     assert 20 * np.log10(left[500:].std() / right[500:].std()) == pytest.approx(level_db, abs=0.1)
 
 
+def test_a_presets_image_takes_the_place_of_the_models(patch):
+    other = np.column_stack([np.full(32, -3.0), np.ones(32)]).tolist()
+    expected = sides_of(patch(model={"image": IMAGE}), 5000)
+    for model in ({"image": other}, {}):
+        assert np.array_equal(sides_of(patch(model=model, play={"image_bands": IMAGE}), 5000), expected)
+
+
 def test_without_image_a_model_of_stereo_loops_plays_the_bytes_of_a_mono_one(patch):
     mono = sides_of(patch(), 5000)
     assert np.array_equal(sides_of(patch(model={"image": IMAGE}, play={"image": 0.0}), 5000), mono)
