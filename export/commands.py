@@ -36,6 +36,8 @@ AUTO = FamilyChoice("auto")
 Recordings = Annotated[
     bool, typer.Option("--recordings/--no-recordings", help="Hits and words: whether the model's file contains them.")
 ]
+License = Annotated[str | None, typer.Option(help="Of the model, its corpus included.")]
+Credits = Annotated[str | None, typer.Option(help="Who made the sounds.")]
 
 
 class MethodChoice(StrEnum):
@@ -62,8 +64,8 @@ def export(
     weights: Annotated[Weights, typer.Option(help="float16: half the file, unless inexact.")] = Weights.float16,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
     description: Annotated[str | None, typer.Option(help="One line.")] = None,
-    license: Annotated[str | None, typer.Option(help="Of the model, its corpus included.")] = None,
-    credits: Annotated[str | None, typer.Option(help="Who made the sounds.")] = None,
+    license: License = None,
+    credits: Credits = None,
     recordings: Recordings = True,
     overwrite: Overwrite = False,
 ) -> None:
@@ -101,6 +103,8 @@ def make(
         str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
     ] = None,
     recordings: Recordings = True,
+    license: License = None,
+    credits: Credits = None,
 ) -> None:
     """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
     if minutes is not None and more_minutes is not None:
@@ -115,6 +119,8 @@ def make(
         family=family.value,
         label=label,
         recordings=recordings,
+        license=license,
+        credits=credits,
     )
     print(summary)
 

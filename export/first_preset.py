@@ -8,6 +8,7 @@ import numpy as np
 
 from ..host.arrays import Array
 from ..host.engines.engine import VOICE_LUFS
+from ..host.errors import printable
 from ..host.events import Event, NoteOff, NoteOn
 from ..host.kinds.clip import recordings_of
 from ..host.kinds.spectrum import GestureSettings
@@ -26,6 +27,7 @@ from ..host.units import MIDDLE_C, gain_to_db
 from .kinds.clip import key_table
 from .kinds.kind import RATE
 from .kinds.table import KINDS
+from .recordings import UNKNOWN_LICENCE
 
 VELOCITY = 100  # default
 
@@ -151,15 +153,17 @@ def model_loudness_lufs(model: Model) -> float:
 
 
 def as_text(preset: Preset, card: Card) -> str:
-    """Return a preset as TOML, with comments on its knobs and the nearest landmark."""
+    """Return a preset as TOML, with comments on its knobs, the nearest landmark, and a stated licence and credits."""
     latent_values = preset.latent_values(card)
     nearest_landmark = min(
         card.landmarks, key=lambda landmark: float(np.sum(np.square(np.subtract(landmark.latent, latent_values))))
     )
-    return preset.to_toml(
-        f"Starts from a moment of {nearest_landmark.label}; each knob spans what the recordings span.",
-        names_by_target(preset, card),
-    )
+    heading_lines = [f"Starts from a moment of {nearest_landmark.label}; each knob spans what the recordings span."]
+    if card.license != UNKNOWN_LICENCE:
+        heading_lines.append(printable(f"Licence: {card.license}"))
+    if card.credits:
+        heading_lines.append(printable(f"Credits: {card.credits}"))
+    return preset.to_toml("\n".join(heading_lines), names_by_target(preset, card))
 
 
 def rendered(model: Model, demo_file: Path, display: Display) -> Preset:

@@ -39,7 +39,7 @@ from .families import FAMILIES, LOOPS, MINUTES, SHORT, TEXTURE, TONAL, check_min
 from .families.family import ExportFamily
 from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
-from .recordings import holding
+from .recordings import UNKNOWN_LICENCE, holding
 from .reports.measure import good_news
 from .reports.report import Figures
 
@@ -68,6 +68,8 @@ def make(
     family: str,
     label: str | None = None,
     recordings: bool = True,
+    license: str | None = None,
+    credits: str | None = None,
     display: Display,
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
@@ -81,6 +83,7 @@ def make(
         more_minutes: train a finished instrument further, or finish that; then ``minutes`` is ignored, and ``sounds``
             may be empty. An edited preset is kept, and a file of clips without recordings stays so.
         recordings: whether the file of hits or words contains them.
+        license, credits: of the sounds, for the card and the preset; None: those of the instrument before, if any.
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
@@ -89,8 +92,9 @@ def make(
         MakeStopped: Ctrl-C during training.
     """
     family = family_named(family)
+    labels = _labels(output, license, credits)
     if more_minutes is None:
-        run, outcome = _begin(sounds, output, minutes, family, label, recordings, display)
+        run, outcome = _begin(sounds, output, minutes, family, label, labels if recordings else None, display)
     else:
         run, outcome = _train_more(sounds, output, more_minutes, family, display)
     is_edited = (output / PRESET).exists() and _is_edited(output)
@@ -102,7 +106,7 @@ def make(
             run,
             output,
             PRESET,
-            labels=LabelInput(name=output.resolve().name),
+            labels=labels,
             recordings=recordings and not (more_minutes is not None and _is_without_recordings(output)),
             overwrite=True,
         )
@@ -155,12 +159,12 @@ def _begin(
     minutes: float,
     family: str,
     label: str | None,
-    recordings: bool,
+    labels: LabelInput | None,
     display: Display,
 ) -> tuple[Run, Outcome]:
     """Build the corpus and train, or go on where a call was stopped.
 
-    With ``recordings`` a kit plays before it is trained.
+    With ``labels`` a kit plays before it is trained: those of its file, which contains its recordings.
     """
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
@@ -172,7 +176,7 @@ def _begin(
         family = _select_family(corpus, output, family, display)
         if _begun_run(output) is None:
             corpus = _rebuild_for_family(corpus, FAMILIES[family], sounds, label, display)
-        on_initialised = _first_instrument(output, display) if recordings and FAMILIES[family].whole_clips else None
+        on_initialised = _first_instrument(output, labels, display) if labels and FAMILIES[family].whole_clips else None
         return _train(output, minutes, corpus, family, display, on_initialised)
     except Failure as error:
         if not _is_untrained(output):
@@ -333,7 +337,16 @@ def _begun_run(output: Path) -> Path | None:
     return next((output / name for name in ("run", TRIAL) if (output / name).exists()), None)
 
 
-def _first_instrument(output: Path, display: Display) -> Callable[[Run, Network], None]:
+def _labels(output: Path, licence: str | None, credits_text: str | None) -> LabelInput:
+    """Return the texts of the instrument's card: as given, else those of the instrument before."""
+    if (output / MODEL).exists():
+        card = Model(output / MODEL).card
+        licence = licence or (card.license if card.license != UNKNOWN_LICENCE else None)
+        credits_text = credits_text or card.credits or None
+    return LabelInput(name=output.resolve().name, license=licence, credits=credits_text)
+
+
+def _first_instrument(output: Path, labels: LabelInput, display: Display) -> Callable[[Run, Network], None]:
     """Return a function that writes an instrument of an untrained network, whose keys play their recordings."""
 
     def write(run: Run, network: Network) -> None:
@@ -342,7 +355,7 @@ def _first_instrument(output: Path, display: Display) -> Callable[[Run, Network]
         untrained_network = copy.deepcopy(network).cpu().eval()
         try:
             with torch.random.fork_rng():
-                export_untrained(run, untrained_network, output / MODEL, LabelInput(name=output.resolve().name))
+                export_untrained(run, untrained_network, output / MODEL, labels)
         except Failure:  # training may mend it
             return
         model = Model(output / MODEL)

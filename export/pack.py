@@ -85,8 +85,8 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
     }
     if card.recordings and card.license == UNKNOWN_LICENCE:
         log.warning(
-            "%s contains %d recordings, and no licence is stated that lets them be passed on: export it again with "
-            "--license, or with --no-recordings",
+            "%s contains %d recordings, and no licence is stated that lets them be passed on: make or export it again "
+            "with --license, or with --no-recordings",
             patch.model.path,
             len(card.recordings),
         )

@@ -330,10 +330,13 @@ def make(
     family: str = "auto",
     label: str | None = None,
     recordings: bool = True,
+    license: str | None = None,
+    credits: str | None = None,
 ) -> Instrument:
     """Make an instrument of sounds in ``output``, as `timbrel make`, and open it; needs timbrel[train].
 
-    Of hits or words, its file contains the ``recordings``, unless they are left out.
+    Of hits or words, its file contains the ``recordings``, unless they are left out. ``license`` and ``credits`` of the
+    sounds stand in its card, its preset and packs of it.
 
     Raises:
         UserError, Failure: as the command.
@@ -350,6 +353,8 @@ def make(
             family=family,
             label=label,
             recordings=recordings,
+            license=license,
+            credits=credits,
         )
     return open_instrument(output)
 

@@ -23,6 +23,8 @@ def make_instrument(
     family: str = "auto",
     label: str | None = None,
     recordings: bool = True,
+    license: str | None = None,
+    credits: str | None = None,
 ) -> str:
     """Check the sounds, make the instrument as `make.make`, with progress on standard error; return its summary.
 
@@ -51,6 +53,8 @@ def make_instrument(
             family=family,
             label=label,
             recordings=recordings,
+            license=license,
+            credits=credits,
             display=display,
         )
 

@@ -318,8 +318,8 @@ class Preset(Sections):
         import tomlkit  # slow import, needed only to write a preset
 
         document = tomlkit.document()
-        if heading:
-            document.add(tomlkit.comment(heading))
+        for line in heading.splitlines():
+            document.add(tomlkit.comment(line))
         for key, value in self.model_dump(exclude_unset=True, exclude_none=True).items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 tables = tomlkit.aot()

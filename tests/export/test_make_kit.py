@@ -12,7 +12,9 @@ from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export import first_preset
 from timbrel.export import make as making
+from timbrel.export.api import making as api_making
 from timbrel.export.fidelity.dynamics import performed_sides
+from timbrel.export.first_preset import as_text
 from timbrel.export.kinds.clip import HIT_SECONDS
 from timbrel.export.make import MakeStopped
 from timbrel.host.errors import Failure, UserError
@@ -260,3 +262,34 @@ def test_a_finished_kit_is_trained_further(tmp_path, quick_kit):
     _, display = made([], output, more_minutes=0.005)
     assert progress_of(load(output / "run" / "last.ckpt")).step > first
     assert not [line for line in display.said if "was edited" in line]
+
+
+def test_the_preset_states_licence_and_credits_in_lines_of_their_own():
+    patch = open_patch("stereo-kit")
+    for texts, stated in (
+        ({"license": "CC BY 4.0", "credits": "A\nB"}, ["# Licence: CC BY 4.0", "# Credits: A B"]),
+        ({"license": "unknown", "credits": ""}, []),
+    ):
+        lines = as_text(patch.preset, patch.model.card.model_copy(update=texts)).splitlines()
+        assert [line for line in lines[1:] if line.startswith("# ")][: len(stated) + 1] == stated
+
+
+def test_the_command_passes_licence_and_credits_on(tmp_path, monkeypatch, timbrel):
+    passed = {}
+    monkeypatch.setattr(api_making, "make_instrument", lambda *sounds, **options: passed.update(options) or "made")
+    told = timbrel("make", tmp_path, "-o", tmp_path / "kit", "--license", "CC0", "--credits", "Ann")
+    assert (told.status, passed["license"], passed["credits"]) == (0, "CC0", "Ann")
+    timbrel("make", tmp_path, "-o", tmp_path / "kit")
+    assert (passed["license"], passed["credits"]) == (None, None)
+
+
+def test_the_first_instrument_states_them_and_a_stopped_call_keeps_them(tmp_path, monkeypatch):
+    folder, output = hits(tmp_path / "sounds"), tmp_path / "kit"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Loop, "_step", lambda self, done: torch.tensor(np.nan))
+        with pytest.raises(Failure, match=r"plays its recordings$"):
+            made(folder, output, minutes=0.02, license="CC0", credits="Ann")
+    card = Model(output / "model.onnx").card
+    assert (card.name, card.license, card.credits) == ("kit", "CC0", "Ann")
+    assert making._labels(output, None, None) == exporting.LabelInput("kit", None, "CC0", "Ann")
+    assert making._labels(output, "MIT", None) == exporting.LabelInput("kit", None, "MIT", "Ann")
