@@ -74,15 +74,28 @@ def version(
 
 @commands.command()
 def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)]) -> None:
-    """Run a model's own reference on this machine; exit status 1 if outputs differ or are not all covered."""
-    verdict = opened_model(model).verify()
+    """Run a model's own reference, and play its recordings; exit status 1 if outputs differ or are not all covered."""
+    from ..engines.engine import recordings_off
+    from ..errors import printable
+
+    loaded_model = opened_model(model)
+    verdict, faulty_names = loaded_model.verify(), recordings_off(loaded_model)
     is_partial = verdict.points < verdict.width
     verdict_word = "FAILS" if not verdict.passed else "partial" if is_partial else "passes"
     outputs_text = f"all {verdict.width} outputs"
     if is_partial:
         outputs_text = f"{verdict.points} of {verdict.width} outputs, its card tells of no others; export it again"
     print(f"{model} {verdict_word}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed, {outputs_text}")
-    if verdict_word != "passes":
+    if recording_count := len(loaded_model.card.recordings):
+        played_text = "as recorded at rest, and along a path of codes"
+        if faulty_names:
+            print(
+                f"{model}: {len(faulty_names)} of {recording_count} recordings do not play {played_text}: "
+                f"{', '.join(map(printable, faulty_names))}; export it again"
+            )
+        else:
+            print(f"{model}: {recording_count} recordings play {played_text}")
+    if verdict_word != "passes" or faulty_names:
         raise typer.Exit(1)
 
 

@@ -176,6 +176,18 @@ class EngineRequest(NamedTuple):
     morph_label: str | None = None  # at the morph's end; None: unchanged
 
 
+def recordings_off(model: Model) -> list[str]:
+    """Play a model's recordings as keys do, at rest and along a seeded path of codes; return the names of faulty ones.
+
+    Raises:
+        UserError: a recording is damaged.
+    """
+    if model.recordings is None:
+        return []
+    kind = kind_of(model.card)
+    return list(importlib.import_module(f".{kind.name}.recorded", __package__).recordings_off(model))
+
+
 def check_mode(card: Card, play: PlaySettings) -> None:
     """Raise UserError for play.mode 'chord' without keys for notes."""
     if play.mode == "chord" and not card.keyed:

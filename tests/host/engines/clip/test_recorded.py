@@ -9,9 +9,10 @@ from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, SingleClipDec
 from timbrel.host.engines.clip.engine import FADE_SECONDS
 from timbrel.host.engines.clip.recorded import FAR, MOST_RATIO_DB, NEAR, RecordedClips
 from timbrel.host.engines.clip.synthesis import sound_of
+from timbrel.host.engines.engine import recordings_off
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOn, ParameterChange
-from timbrel.host.model.model import Model
+from timbrel.host.model.model import Model, ParityResult
 from timbrel.host.model.recordings import MOST_SECONDS
 from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.preset.library import Patch
@@ -337,6 +338,52 @@ def test_a_key_that_cannot_be_is_told(patch, entry, words):
 
 def test_verify_decodes_every_recording(model):
     assert model.verify().passed
+
+
+@pytest.fixture
+def exact_frames(monkeypatch):
+    """The decoder passes: only recordings decide."""
+    monkeypatch.setattr(Model, "verify", lambda self: ParityResult(0.0, 1.0, 1, 1))
+
+
+@pytest.mark.usefixtures("exact_frames")
+def test_verify_plays_every_recording_at_rest_and_on_one_path_of_codes(model, monkeypatch, timbrel):
+    told = timbrel("verify", model.path)
+    assert (told.status, told.out.splitlines()[1]) == (
+        0,
+        f"{model.path}: 3 recordings play as recorded at rest, and along a path of codes",
+    )
+    codes, bent = [], RecordedClips.bent
+    monkeypatch.setattr(
+        RecordedClips, "bent", lambda self, index, code, decode: codes.append(code) or bent(self, index, code, decode)
+    )
+    assert recordings_off(model) == []
+    once = np.array(codes)
+    assert recordings_off(model) == []
+    assert np.array_equal(np.array(codes), np.tile(once, (2, 1)))
+    for row, own in zip(once.reshape(3, -1, 2), CODES, strict=True):
+        assert row[0] == pytest.approx(own)
+        assert np.abs(row[1:] - own).max(1).min() > 0.05
+        assert np.abs(row - own).max() <= 1
+    assert len(np.unique(once, axis=0)) == len(once)
+
+
+@pytest.mark.usefixtures("exact_frames")
+@pytest.mark.parametrize("fault", ["not finite", "silent", "not as recorded"])
+def test_a_recording_that_does_not_play_fails_verification(model, monkeypatch, timbrel, fault):
+    bent = RecordedClips.bent
+
+    def faulty(self, index, code, decode):
+        sound, is_rest = bent(self, index, code, decode), np.array_equal(code, np.array(CODES[index], np.float32))
+        if index == 1 and is_rest == (fault == "not as recorded"):
+            return sound * np.float32({"not finite": np.inf, "silent": 0.0, "not as recorded": 0.999}[fault])
+        return sound
+
+    monkeypatch.setattr(RecordedClips, "bent", faulty)
+    with np.errstate(invalid="ignore"):
+        told = timbrel("verify", model.path)
+    assert told.status == 1
+    assert "1 of 3 recordings do not play as recorded at rest, and along a path of codes: mono; export" in told.out
 
 
 @pytest.mark.parametrize(
