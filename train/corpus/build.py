@@ -29,7 +29,7 @@ from .clip_table import (
 )
 from .file_names import Names, velocities
 from .loops import append_loops
-from .named_pitches import settle_octaves, take_named_pitches
+from .named_pitches import settle_octaves, take_named_pitches, take_pitches_near_names
 from .pitch import frame_count, single_note
 from .report import CorpusReport, Progress, Unusable, no_progress, unusable
 from .sfz import SfzSample, SfzSamples, sfz_samples
@@ -197,6 +197,7 @@ def build(
             root_key_by_name = _root_keys(chosen_sounds)
             take_named_pitches(writer, root_key_by_name)
             settle_octaves(writer, root_key_by_name)
+            take_pitches_near_names(writer, root_key_by_name)
         label_counts = Counter(writer.report.labels)
         label_counts.update(name_patterns.counted(writer.clips))
         writer.report.labels = dict(sorted(label_counts.items()))

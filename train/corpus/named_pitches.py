@@ -1,4 +1,4 @@
-"""Pitch of tones from file names and root keys: octave errors, and tones without a common period.
+"""Pitch of tones from file names and root keys: octave errors, tones without a common period or a measured one.
 
 The period of a bell's partials may lie two octaves and more below its note, or be none.
 
@@ -7,7 +7,7 @@ half a period repeats as well.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -15,8 +15,16 @@ from ...host.spectra import peak_bins
 from ...host.units import midi_to_hz, note_name
 from ..sampling import thinned
 from .clip_table import Clip
-from .file_names import best_reading, class_distance, number_readings, root_reading, spelling_readings, velocities
-from .inharmonicity import spectrum_db, steady
+from .file_names import (
+    Reading,
+    best_reading,
+    class_distance,
+    number_readings,
+    root_reading,
+    spelling_readings,
+    velocities,
+)
+from .inharmonicity import PARTIALS, spectrum_db, steady, stiffness
 from .note_segmentation import is_melody, segment_notes
 from .pitch import DETUNED, Samples, single_note, track_at_key
 from .store import Writer
@@ -61,26 +69,39 @@ def contradictions(measured_notes: Mapping[str, float]) -> dict[str, str]:
 def _octave_corrections(measured_notes: Mapping[str, float], roots: Mapping[str, int]) -> dict[str, int]:
     """Return the octaves from the measured to the named note, by name, where most names have other octaves."""
     for readings in ([root_reading(roots)], spelling_readings(measured_notes), number_readings(measured_notes)):
-        reading = best_reading(readings, measured_notes)
-        agreeing_notes = reading.agreeing_notes(measured_notes) if reading else {}
-        named_count = sum(name in measured_notes for name in reading.notes) if reading else 0
-        if named_count < FEWEST_FILES or len(agreeing_notes) < AGREEING_SHARE * named_count:
+        reading = _trusted_reading(readings, measured_notes)
+        if reading is None:
             continue
-        octave_by_name = {
-            name: round((measured_notes[name] - named_note) / 12) for name, named_note in agreeing_notes.items()
-        }
+        octave_by_name = _octaves_to_sounds(reading, measured_notes)
         usual_octave = round(float(np.median(list(octave_by_name.values()))))
         return {name: usual_octave - octave for name, octave in octave_by_name.items() if octave != usual_octave}
     return {}
 
 
+def _trusted_reading(readings: Iterable[Reading], measured_notes: Mapping[str, float]) -> Reading | None:
+    """Return the best reading of names, if it gives enough measured notes their pitch class."""
+    reading = best_reading(readings, measured_notes)
+    named_count = sum(name in measured_notes for name in reading.notes) if reading else 0
+    if reading is None or named_count < FEWEST_FILES:
+        return None
+    return reading if len(reading.agreeing_notes(measured_notes)) >= AGREEING_SHARE * named_count else None
+
+
+def _octaves_to_sounds(reading: Reading, measured_notes: Mapping[str, float]) -> dict[str, int]:
+    """Return the octaves from the named to the measured note, by name, where the pitch classes agree."""
+    return {
+        name: round((measured_notes[name] - named_note) / 12)
+        for name, named_note in reading.agreeing_notes(measured_notes).items()
+    }
+
+
 def _has_lower(samples: Samples, rate: int, low_note: float, high_note: float) -> bool:
-    """Return whether partials of the lower note alone are audible; notes are octaves apart."""
+    """Return whether partials of the lower note alone are audible; the higher note is one of them."""
     steady_samples = steady(samples, rate)
     if steady_samples is None:
         return True
     spectrum_length, levels_db = len(steady_samples), spectrum_db(steady_samples)
-    f0_bin, pitch_ratio = midi_to_hz(low_note) * spectrum_length / rate, 2 ** round((high_note - low_note) / 12)
+    f0_bin, pitch_ratio = midi_to_hz(low_note) * spectrum_length / rate, round(2 ** ((high_note - low_note) / 12))
     lower_numbers = [
         partial_number for partial_number in range(1, pitch_ratio * TESTED_PARTIALS) if partial_number % pitch_ratio
     ][: 2 * TESTED_PARTIALS]
@@ -225,3 +246,94 @@ def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
         peak_powers[is_fitting].sum() >= CONFIRMED_POWER * peak_powers.sum()
         and (partial_numbers[is_fitting] <= LOW_PARTIALS).any()
     )
+
+
+SEARCHED_SEMITONES, STEP_SEMITONES = 6.0, 0.05  # around a named key: neighbours explain its partials no better
+NEAR_SEMITONES = 1.5  # from the key: the last keys of pianos are a semitone sharp, loud clarinets as flat
+RUMBLE = 0.45  # of the key's frequency: below it rooms rumble louder than high keys sound; an octave lower is above
+EXPLAINED_POWER = 0.7  # of the power of all peaks: 19 of 20 notes of flutes, clarinets and pianos have .87
+OCTAVE, TWELFTH = 12.0, 12 * float(np.log2(3))  # semitones to the second and third partial
+MOST_MULTIPLES = 4  # of a pitch, or parts of it, that a pitch track takes for it
+OTHER_SHARE = 0.2  # of a clip's moments may have other pitches
+
+
+def take_pitches_near_names(writer: Writer, roots: Mapping[str, int]) -> None:
+    """Give clips without a pitch the one of their partials near the key of their name, where names are right.
+
+    The lowest keys have too few periods in a window of `pitch_track`; the highest ones fade early into their room's
+    noise. Names are right where measured pitches of other clips agree with theirs; most of these tell the octaves.
+    A pitch that partials show a semitone away from its name counts as it is; an octave away, the clip stays without.
+    """
+    clips = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
+    pitch_by_name = {clip.name: single_note(writer.pitch(clip)) for clip in clips}
+    measured_notes = {name: pitch for name, pitch in pitch_by_name.items() if pitch is not None}
+    key_by_name = _trusted_keys(list(pitch_by_name), measured_notes, roots)
+    for clip in clips:
+        if clip.name in measured_notes or clip.name not in key_by_name:
+            continue
+        key, track = key_by_name[clip.name], writer.pitch(clip)
+        pitch = pitch_near(writer.samples(clip), writer.rate, key)
+        if pitch is None or _other_share(track, pitch) > OTHER_SHARE:
+            continue
+        writer.set_pitch(clip, np.full_like(track, pitch))  # to its end, however early it has faded
+        if abs(pitch - key) < DETUNED:
+            writer.report.named[clip.name] = note_name(key)
+        else:
+            writer.report.misnamed[clip.name] = f"{note_name(round(pitch))} is heard"
+
+
+def _trusted_keys(names: list[str], measured_notes: Mapping[str, float], roots: Mapping[str, int]) -> dict[str, int]:
+    """Return keys by name, in the octaves that are heard, of the first kind of names that measured notes confirm."""
+    sure_numbers = [reading for reading in number_readings(names) if reading.sure]
+    clip_roots = {name: roots[name] for name in names if name in roots}
+    for readings in ([root_reading(clip_roots)], spelling_readings(names), sure_numbers):
+        reading = _trusted_reading(readings, measured_notes)
+        if reading is not None:
+            octave_shift = round(float(np.median(list(_octaves_to_sounds(reading, measured_notes).values()))))
+            return {name: note + 12 * octave_shift for name, note in reading.single_notes().items()}
+    return {}
+
+
+def _other_share(track: Samples, pitch: float) -> float:
+    """Return the share of a track's moments, [frames], with another pitch than ``pitch``, its multiples and parts."""
+    intervals = np.abs(track[np.isfinite(track)] - pitch)
+    multiples = 12 * np.log2(np.arange(1, MOST_MULTIPLES + 1))
+    distances = np.abs(intervals[:, np.newaxis] - multiples).min(axis=1, initial=np.inf)
+    return float(np.sum(distances > DETUNED) / len(track))
+
+
+def pitch_near(samples: Samples, rate: int, key: int) -> float | None:
+    """Return the pitch within `NEAR_SEMITONES` of a key whose partials explain the spectrum of a sound; else None.
+
+    ``samples``: mono, [n]. No pitch up to half an octave away explains more of it. It is no second or third
+    partial, nor an octave too low.
+    """
+    steady_samples = steady(samples, rate)
+    if steady_samples is None or not _is_tone(samples, rate):
+        return None
+    levels_db, key_bin = spectrum_db(steady_samples), midi_to_hz(key) * len(steady_samples) / rate
+    lowest_bin = round(RUMBLE * key_bin)
+    if lowest_bin >= len(levels_db) - 2:
+        return None
+    floor_db = levels_db[lowest_bin:].max() + PEAK_DB
+    peaks = lowest_bin + peak_bins(levels_db[lowest_bin:], floor_db)
+    offsets = np.arange(-SEARCHED_SEMITONES, SEARCHED_SEMITONES + STEP_SEMITONES / 2, STEP_SEMITONES)
+    f0_bins = key_bin * 2 ** (offsets[:, np.newaxis] / 12)
+    partial_numbers = np.maximum(np.round(peaks / f0_bins), 1)
+    tolerance_bins = np.maximum(NEAR_BINS, partial_numbers * f0_bins * (2 ** (NEAR_CENTS / 1200) - 1))
+    misfits = np.abs(peaks - partial_numbers * f0_bins) / tolerance_bins
+    peak_powers, is_counted = 10 ** (levels_db[peaks] / 10), (misfits < 1) & (partial_numbers <= PARTIALS)
+    best = int((is_counted * (1 - np.square(misfits)) * peak_powers).sum(1).argmax())
+    explained_power = peak_powers[is_counted[best]].sum()
+    if abs(offsets[best]) > NEAR_SEMITONES or explained_power < EXPLAINED_POWER * peak_powers.sum():
+        return None
+    pitch = key + float(offsets[best])
+    has_first_partial = bool((is_counted[best] & (partial_numbers[best] == 1)).any())
+    is_higher = not has_first_partial and not _has_lower(samples, rate, pitch, pitch + OCTAVE)
+    if is_higher or any(_has_lower(samples, rate, pitch - interval, pitch) for interval in (OCTAVE, TWELFTH)):
+        return None
+    string = stiffness(samples, rate, pitch)
+    if string is not None:
+        return string.pitch
+    ratios = (peaks / (partial_numbers[best] * f0_bins[best]))[is_counted[best]]
+    return pitch + 12 * float(np.log2(np.average(ratios, weights=peak_powers[is_counted[best]])))
