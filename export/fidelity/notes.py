@@ -1,5 +1,6 @@
 """Single notes of a corpus: selects held-out ones, cuts them out of their clips, tunes them, finds second takes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -168,11 +169,12 @@ def spread(
     """Draw at most ``count`` notes, equally many per key; if some keys get one less, those kept are evenly spaced.
 
     With ``loudness``, [notes], each key's softest note comes first, then its loudest, then random ones. If not every
-    key can have two, evenly spaced keys have both.
+    key can have those of its two that there are, evenly spaced keys have both.
     """
     if len(loudness):
-        keys = sorted({note.key for note in notes})
-        if FEWEST_OF_TWO <= count < 2 * len(keys):
+        key_counts = Counter(note.key for note in notes)
+        keys = sorted(key_counts)
+        if FEWEST_OF_TWO <= count < sum(min(key_count, 2) for key_count in key_counts.values()):
             kept_keys = {keys[int(i)] for i in np.linspace(0, len(keys) - 1, count // 2).round()}
             kept_indices = [note_index for note_index, note in enumerate(notes) if note.key in kept_keys]
             notes, loudness = (

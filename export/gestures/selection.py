@@ -53,7 +53,7 @@ def _velocity(single: SingleNote) -> int:
 
 
 def select_notes(corpus: Corpus, candidates: Sequence[SingleNote]) -> list[SingleNote]:
-    """Select notes that spread over keys and loudness, as many of each instrument."""
+    """Select notes that spread over keys and loudness, as many of each instrument, or all that it has."""
     loudness = [_loudness(corpus, single) for single in candidates]
     indices_by_instrument: dict[tuple[str, int | None], list[int]] = {}
     for note_index, single in enumerate(candidates):
@@ -63,19 +63,27 @@ def select_notes(corpus: Corpus, candidates: Sequence[SingleNote]) -> list[Singl
         for note_indices in indices_by_instrument.values()
     ]
     note_limit = MOST_NOTES if len(indices_by_instrument) == 1 else MOST_NOTES_OF_SEVERAL
-    notes_per_instrument = max(FEWEST_KEYS, note_limit // len(indices_by_instrument))
-    if np.median(key_counts) < FEWEST_KEYS or notes_per_instrument * len(indices_by_instrument) > note_limit:
+    if np.median(key_counts) < FEWEST_KEYS or FEWEST_KEYS * len(indices_by_instrument) > note_limit:
         return spread(candidates, note_limit, np.random.default_rng(SEED), loudness)
+    note_counts = _shares([len(note_indices) for note_indices in indices_by_instrument.values()], note_limit)
     return [
         note
-        for note_indices in indices_by_instrument.values()
+        for note_indices, note_count in zip(indices_by_instrument.values(), note_counts, strict=True)
         for note in spread(
             [candidates[note_index] for note_index in note_indices],
-            notes_per_instrument,
+            note_count,
             np.random.default_rng(SEED),
             [loudness[note_index] for note_index in note_indices],
         )
     ]
+
+
+def _shares(counts: Sequence[int], limit: int) -> list[int]:
+    """Return equal shares of a limit, [instruments]; those with fewer than theirs leave the rest to the others."""
+    shares = [0] * len(counts)
+    for place, instrument in enumerate(sorted(range(len(counts)), key=counts.__getitem__)):
+        shares[instrument] = min(counts[instrument], (limit - sum(shares)) // (len(counts) - place))
+    return shares
 
 
 def instrument_of(single: SingleNote) -> tuple[str, int | None]:

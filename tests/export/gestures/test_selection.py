@@ -2,8 +2,9 @@
 
 import pytest
 from timbrel.export.fidelity.notes import singles
+from timbrel.export.gestures import selection
 from timbrel.export.gestures.build import gestures_of
-from timbrel.export.gestures.selection import distinct_notes
+from timbrel.export.gestures.selection import distinct_notes, select_notes
 
 from ..fidelity.tones import note_corpus
 from .networks import coder
@@ -43,3 +44,32 @@ def test_levels_by_velocity_count_notes_without_a_gesture_of_their_own(tmp_path)
     assert len(instrument.notes) == len(KEYS)
     levels = dict(instrument.velocity_levels)
     assert levels[100] - levels[40] == pytest.approx(20.0, abs=0.5)
+
+
+def selected(folder, clips):
+    corpus = note_corpus(folder, clips)
+    return sorted(
+        (single.clip.label, single.key, single.clip.velocity)
+        for single in select_notes(corpus, singles(corpus, "train"))
+    )
+
+
+def of(label, key, velocity):
+    return ("train", key, {"label": label, "velocity": velocity})
+
+
+def test_all_keys_stay_where_all_notes_fit_their_instruments_share(tmp_path, monkeypatch):
+    """Six notes of five keys, of which one has two: not room for two of each key, but for all that there are."""
+    monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", 14)
+    clips = [of(label, key, 100) for label in "ab" for key in range(60, 66)] + [of("a", 60, 50)]
+    assert len(selected(tmp_path / "c", clips)) == len(clips)
+
+
+def test_instruments_of_few_notes_leave_their_share_to_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", 16)
+    clips = [of("few", key, 100) for key in (60, 62, 64)]
+    clips += [of(label, key, velocity) for label in ("many", "most") for key in range(60, 67) for velocity in (50, 100)]
+    labels = [label for label, _, _ in selected(tmp_path / "c", clips)]
+    assert [labels.count(label) for label in ("few", "many", "most")] == [3, 6, 6]  # pairs of three keys, of 6 and 7
+    monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", len(clips))
+    assert len(selected(tmp_path / "d", clips)) == len(clips)
