@@ -12,7 +12,7 @@ import soxr
 from ...host.arrays import Array
 from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.model.gesture import tuning_of
-from ...host.spectra import MOMENT_SECONDS, envelope_db
+from ...host.spectra import MOMENT_SECONDS, SILENT_DB, envelope_db
 from ...host.units import semitones_to_ratio
 from ...host.velocity import LOUDEST, SQUARED_DB
 from ...train.corpus.clip_table import Clip, Split
@@ -216,7 +216,8 @@ def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
     The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
     tone, or the end of a decaying one. A fall by 15 dB as fast and without return is the release too, from within 20 dB
     of the loudest moment, 0.1 s after the attack or later: then noise and knocks may follow. High strings fall as fast
-    when struck, and ring on. A corpus that says when notes were released decides.
+    when struck, and ring on. A corpus that says when notes were released decides; then the note ends as far below its
+    level at the release as others below their loudest moment: of a note that has nearly rung out, the release counts.
     """
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
@@ -245,7 +246,8 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     if (held_seconds := single.clip.held_seconds) is not None:
         release_step = min(round(held_seconds / MOMENT_SECONDS) - first_step, len(note_levels) - 1)
         released_step = first_step + release_step + round(RELEASED_SECONDS / MOMENT_SECONDS)
-        last_step = max(last_step, min(released_step, len(step_levels) - 1))
+        is_audible = step_levels > max(float(note_levels[release_step]) - RANGE_DB, SILENT_DB)
+        last_step = max(int(np.flatnonzero(is_audible)[-1]), min(released_step, len(step_levels) - 1))
     start_sample, stop_sample = (round(step * MOMENT_SECONDS * rate) for step in (first_step, last_step + 1))
     return RecordedNote(
         single,

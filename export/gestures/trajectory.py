@@ -19,7 +19,7 @@ from ...host.model.gesture import MOST_POINTS, NO_MODES, VIBRATO_CENTS, band_ene
 from ...host.model.partials import in_bins, orders
 from ...host.resynthesis.codes import QUIET_FRAME
 from ...host.signal import medoid
-from ...host.spectra import MOMENT_SECONDS, SILENT_DB, envelope_db
+from ...host.spectra import ENVELOPE_SECONDS, MOMENT_SECONDS, SILENT_DB, envelope_db
 from ...host.units import INAUDIBLE_HZ, midi_to_hz
 from ...train.families.partials.data import split_frames
 from ..fidelity.floors import frames_of
@@ -193,10 +193,10 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
         note=note,
         condition=condition,
         levels=_held_levels(levels[: release_index + 1], fall),
-        course=_smooth(levels[: release_index + 1]),
+        course=(held_course := _smooth(levels[: release_index + 1])),
         fall=fall,
         fading=(_held_levels(levels[: release_index + 1], decay_db_second), decay_db_second),
-        release_levels=_release_levels(levels[release_index:]) if is_released else None,
+        release_levels=_release_levels(levels[release_index:], float(held_course[-1])) if is_released else None,
         frames=np.concatenate(
             [
                 frames[held_frames[medoid(held_codes * in_deviations(card))]][np.newaxis],
@@ -254,15 +254,23 @@ def _held_levels(levels: Doubles, fall: float) -> Doubles:
     return held_levels
 
 
-def _release_levels(levels: Doubles) -> Doubles:
-    """Return levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
-    end_seconds = (len(levels) - 1) * MOMENT_SECONDS
-    relative_levels = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
-    slope_db_second = min(max(-relative_levels[-1] / end_seconds, 1.0), STEEPEST_DB_SECOND)
-    later_levels = relative_levels[-1] - slope_db_second * (RELEASE_LEVELS_AT - end_seconds)
+def _release_levels(levels: Doubles, held_level: float) -> Doubles:
+    """Return levels at `RELEASE_LEVELS_AT` relative to the one held before, from 0 down, and beyond the recording.
+
+    The powers that never rise and are nearest to the recorded ones (isotonic regression) are a release without its
+    beats and its room's noise. The first level is 0, or the sound would click. Windows at the recording's end are not
+    full.
+    """
+    full_levels = levels[: len(levels) - round(ENVELOPE_SECONDS / MOMENT_SECONDS)]
+    end_seconds = (len(full_levels) - 1) * MOMENT_SECONDS
+    falling_power = scipy.optimize.isotonic_regression(10 ** (full_levels / 10), increasing=False).x
+    falling_levels = 10 * np.log10(falling_power) - held_level
+    slope_db_second = min(max(-falling_levels[-1] / end_seconds, 1.0), STEEPEST_DB_SECOND)
+    later_levels = falling_levels[-1] - slope_db_second * (RELEASE_LEVELS_AT - end_seconds)
     release_levels: Doubles = np.where(
-        end_seconds >= RELEASE_LEVELS_AT, _means(relative_levels, RELEASE_LEVELS_AT), later_levels
+        end_seconds >= RELEASE_LEVELS_AT, _means(falling_levels, RELEASE_LEVELS_AT), later_levels
     )
+    release_levels[0] = 0.0
     return np.minimum.accumulate(np.minimum(release_levels, 0.0))
 
 

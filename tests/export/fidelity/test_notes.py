@@ -46,7 +46,8 @@ def test_a_known_release_decides_and_what_follows_it_stays(held):
     sound = (tone(60, seconds=2.0, held=9.0) * 10 ** (-40 * time / 20)).astype(np.float32)
     note = cut(single(60, held_seconds=held), sound, RATE)
     assert note.held_seconds == pytest.approx(held, abs=0.002)
-    assert len(note.sound) / RATE == pytest.approx(max(50 / 40, held + 0.1), abs=0.03)
+    audible_db = min(50 + 40 * held, note.level_db + 100)  # as far below the level at the release, and no silence
+    assert len(note.sound) / RATE == pytest.approx(audible_db / 40, abs=0.03)
 
 
 def test_slides_are_no_single_notes(tmp_path):

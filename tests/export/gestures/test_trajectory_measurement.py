@@ -89,6 +89,40 @@ def test_a_note_that_had_nearly_rung_out_has_a_release_if_it_is_known():
     assert at(RELEASE_LEVELS_AT, course.release_levels, np.array([0.03, 0.06])) == pytest.approx([-6, -12], abs=2.0)
 
 
+def test_a_known_release_that_is_slow_is_measured_to_its_end():
+    """At the note-off it had fallen by 45 dB; 0.1 s later it is 50 dB below its loudest moment, and falls on."""
+    time = np.arange(2 * RATE) / RATE
+    levels_db = -50 * np.minimum(time, 0.9) - 60 * np.maximum(time - 0.9, 0)
+    rung = (tone(60, seconds=2.0, held=9.0) * 10 ** (levels_db / 20)).astype(np.float32)
+    course = measured_trajectory(note_of(rung, 60, held_seconds=0.9), coder()[1])
+    found = at(RELEASE_LEVELS_AT, course.release_levels, np.array([0.1, 0.2, 0.4, 0.7]))
+    assert found == pytest.approx([-6, -12, -24, -42], abs=1.0)
+
+
+def test_a_release_goes_on_beyond_the_recording_as_it_fell():
+    """The file ends 0.3 s after the note-off: its last windows are half empty, and no part of the fall."""
+    time = np.arange(round(1.2 * RATE)) / RATE
+    cut_off = tone(60, seconds=1.2, held=9.0) * 10 ** (-60 * np.maximum(time - 0.9, 0) / 20)
+    course = measured_trajectory(note_of(cut_off.astype(np.float32), 60, held_seconds=0.9), coder()[1])
+    found = at(RELEASE_LEVELS_AT, course.release_levels, np.array([0.2, 0.4, 0.75]))
+    assert found == pytest.approx([-12, -24, -45], abs=1.0)
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.5, 3.0, 4.5])
+def test_a_release_is_that_of_the_mean_power_of_beats(phase):
+    """The note-off at any place of beats, 10 dB deep: no dip stays, and the level before it is a mean."""
+    time = np.arange(2 * RATE) / RATE
+    beats = np.sqrt(1 + 0.8 * np.sin(2 * np.pi * 25.0 * time + phase))
+    levels_db = -40 * np.maximum(time - 0.9, 0)
+    beating = (beats * tone(60, seconds=2.0, held=9.0) * 10 ** (levels_db / 20)).astype(np.float32)
+    course = measured_trajectory(note_of(beating, 60, held_seconds=0.9), coder()[1])
+    absolute_db = course.course[-1] + course.release_levels - course.course[300:-100].mean()
+    found = at(RELEASE_LEVELS_AT, absolute_db, np.array([0.2, 0.4, 0.55, 0.75]))
+    assert found == pytest.approx([-8, -16, -22, -30], abs=1.0)
+    assert course.release_levels[0] == 0
+    assert np.all(np.diff(course.release_levels) <= 0)
+
+
 @pytest.mark.parametrize("pitch", [60, 53, 79.4])
 def test_codes_follow_a_sweep_of_brightness_in_any_octave(pitch):
     def falls(time):
