@@ -31,6 +31,7 @@ from ...train.corpus.store import Corpus
 from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, sides_of, singles, velocity
 from .code_fitting import LONGEST_SECONDS, ONSET_HOP, CodeFitter, Codes, band_middles, residuals_of
+from .release_lengths import Release, release_lengths, release_of
 from .selection import FEWEST_KEYS, distinct_notes, instrument_of, select_notes, with_attacks
 from .trajectory import (
     CODES_AT,
@@ -82,9 +83,15 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
         return None
     directions = _directions(notes, model.card)
     code_levels = _Levels(model, directions)
-    note_levels = [replace(note_of(corpus, single), sound=np.zeros(0, np.float32)) for single in training_notes]
+    note_levels: list[RecordedNote] = []
+    releases: list[Release] = []
+    for single in training_notes:
+        note = note_of(corpus, single)
+        note_levels.append(replace(note, sound=np.zeros(0, np.float32)))
+        if (release := release_of(note, corpus.rate)) is not None:
+            releases.append(release)
     instruments = [
-        _instrument(label, group, home, corpus_peak_db, code_levels, note_levels)
+        _instrument(label, group, home, corpus_peak_db, code_levels, note_levels, releases)
         for label, group, home in _groups(notes, model.card)
     ]
     return Gestures(
@@ -244,10 +251,11 @@ def _instrument(
     corpus_peak_db: float,
     code_levels: _Levels,
     note_levels: Sequence[RecordedNote],
+    releases: Sequence[Release],
 ) -> InstrumentNotes:
     """Build an instrument's notes around its home code.
 
-    ``note_levels``: all training notes, also those that are not selected, without their sounds.
+    ``note_levels``: all training notes, also those that are not selected, without their sounds; ``releases``: theirs.
     """
     sources = {instrument_of(note.course.note.single) for note in notes}
     velocities = [velocity(note.course.note, corpus_peak_db) for note in notes]
@@ -275,6 +283,7 @@ def _instrument(
         takes=packed(takes),
         transposed=bool(np.median([note_modes.free for note_modes in modes_by_note]) > MOST_FREE_SHARE),
         velocity_levels=velocity_levels([note for note in note_levels if instrument_of(note.single) in sources]),
+        release_lengths=release_lengths([release for release in releases if instrument_of(release.single) in sources]),
         notes=note_ways,
     )
 

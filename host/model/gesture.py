@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from ..arrays import Array, Doubles, Indices
@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..kinds.card_fields import IMAGE_BANDS, MetadataPart
 from ..signal import mean_deviation
 from ..units import midi_to_hz, note_name
-from ..velocity import VelocityLevels
+from ..velocity import LOUDEST, VelocityLevels
 from .card import Card, first_complaint
 from .partials import HANN_ENERGY
 
@@ -87,8 +87,15 @@ Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_lengt
 Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
 CodePath = Annotated[Doubles, _ArrayOf(list[list[float]])]
 Code = Annotated[Doubles, _ArrayOf(list[float])]
+ReleaseLength = tuple[Annotated[int, Field(ge=1, le=LOUDEST)], Annotated[float, Field(ge=0.01, le=100)]]
 Mode = tuple[Annotated[float, Field(gt=0, le=1000)], Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
 Modes = Annotated[Doubles, _ArrayOf(Annotated[list[Mode], Field(max_length=MOST_MODES)])]
+
+
+def _rising(lengths: list[ReleaseLength]) -> list[ReleaseLength]:
+    if any(next_velocity <= velocity for (velocity, _), (next_velocity, _) in itertools.pairwise(lengths)):
+        raise ValueError("velocities must rise from pair to pair")
+    return lengths
 
 
 class Grid(MetadataPart):
@@ -180,6 +187,8 @@ class InstrumentNotes(MetadataPart):
     of one key and velocity, in steps of half a decibel, flat [pairs, 1 + bands]: level, then mean residual.
     ``transposed``: keys without notes transpose the nearest key's, since inharmonic partials keep their ratios but
     cross the model's bands. ``velocity_levels``: how loud they are by velocity, if known, for a first preset.
+    ``release_lengths``: how long releases last by velocity, of those of the loudest; empty if alike or unknown. A
+    note of another velocity than the recorded one is let go so much faster or slower.
     """
 
     label: str
@@ -188,7 +197,17 @@ class InstrumentNotes(MetadataPart):
     takes: Residual = np.zeros(0, np.int8)
     transposed: bool = False
     velocity_levels: VelocityLevels = Field(default_factory=list)
+    release_lengths: Annotated[list[ReleaseLength], Field(max_length=LOUDEST), AfterValidator(_rising)] = Field(
+        default_factory=list
+    )
     notes: Annotated[list[NoteWay], Field(min_length=1)]
+
+    def release_length(self, velocity: float) -> float:
+        """Return how long a release lasts at a velocity, of one at the loudest velocity: on lines between pairs."""
+        if not self.release_lengths:
+            return 1.0
+        velocities, lengths = zip(*self.release_lengths, strict=True)
+        return float(np.interp(velocity, velocities, lengths))
 
     @property
     def in_tune(self) -> Doubles:

@@ -54,6 +54,7 @@ class BlendedTrajectory(NamedTuple):
     off: float  # semitones from the key
     release_levels: Doubles  # [points]; empty if the notes ring out, as ``release_codes``
     release_codes: Doubles  # [points, n_latents]
+    release_length: float  # of the notes' velocities, as in `InstrumentNotes`
     gains: Array  # mean residual in dB, [bands]
     opening: Array  # its movement in dB after the note-on, [moments, bands]
     onset: Array  # the same in short windows
@@ -74,6 +75,8 @@ class TrajectoryBlender:
         self._velocities = np.array([float(note.velocity) for note in notes])
         self._rings = np.array([note.fall_db_second > 0 and not len(note.release_levels) for note in notes])
         self._let_go = np.array([bool(len(note.release_levels)) for note in notes])
+        self.release_length = instrument.release_length  # by velocity
+        self._release_lengths = np.array([instrument.release_length(note.velocity) for note in notes])
         count, directions = len(notes), np.array(gestures.directions)
         self.codes = np.array([note.code for note in notes])  # [notes, n_latents]
         self.takes = RESIDUAL_DB * instrument.takes.reshape(-1, 1 + len(gestures.bands_hz)).astype(np.float32)
@@ -150,13 +153,14 @@ class TrajectoryBlender:
         movements = tuple(self._movements[place] for place in notes[weights > 0].tolist())
         modes, image = self._modes[notes[0]], self._image(pitch, distances)
         if weights @ self._rings[notes] > 0.5 or not self._let_go.any():
-            release_parts = np.zeros(0), np.zeros((0, n))
+            release_parts = np.zeros(0), np.zeros((0, n)), 1.0
         else:
             if not self._let_go[notes[weights > 0]].all():
                 distances[~self._let_go] = np.inf  # exclude notes recorded without a release
                 notes, weights = nearest(distances)
             row, codes = weights @ self._releases[notes], self._release_levels
-            release_parts = row[:codes], row[codes:].reshape(-1, n)
+            release_length = float(weights @ self._release_lengths[notes])
+            release_parts = row[:codes], row[codes:].reshape(-1, n), release_length
         ending = functools.cache(functools.partial(_mean, self._endings, notes, weights))
         parts = *held_parts, *release_parts, gains, opening, onset, ending, movements
         return BlendedTrajectory(*parts, modes, decoded, image)

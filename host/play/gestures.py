@@ -134,8 +134,9 @@ class GesturePlayer:
         pace = self._pace(*(self._value(name, time, added.get(name, 0.0)) for name in CONTROLS if name != VIBRATO))
         if pace.codes == pace.loudness == pace.intonation == 0:
             return None
-        mix = self._blender.mix(pitch, self._velocities.get(note, VELOCITY))
-        return Gesture(time, mix, self._common, pace, self._begun, added.get(VIBRATO, 0.0))
+        velocity = self._velocities.get(note, VELOCITY)
+        mix, release_length = self._blender.mix(pitch, velocity), self._blender.release_length(velocity)
+        return Gesture(time, mix, self._common, pace, self._begun, added.get(VIBRATO, 0.0), release_length)
 
     def vibrato(self, time: int, added: float) -> float:
         """Return the depth of the vibrato at a sample, of that of the recordings."""

@@ -97,10 +97,12 @@ class Gesture:
         pace: TrajectoryPace,
         note: int,
         deeper: float = 0.0,
+        release_length: float = 1.0,
     ) -> None:
         """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording.
 
-        ``deeper`` is added to the depth of the vibrato.
+        ``deeper`` is added to the depth of the vibrato. ``release_length`` is that of the note's velocity, as in
+        `InstrumentNotes`.
         """
         self.mix, self.common, self.pace, self.note = mix, common, pace, note
         self.begin = on
@@ -116,6 +118,7 @@ class Gesture:
         self.semitones = mix.off * pace.intonation  # deviation from its key
         self.modes = mix.modes
         self.deeper = deeper
+        self.release_length = release_length / mix.release_length  # of the recorded release
         self.decoded_key = mix.decoded_key if pace.codes > 0 else None
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
@@ -263,9 +266,8 @@ class Gesture:
         recorded_seconds, loudness = self._release_seconds(), self.pace.loudness
         if recorded_seconds is None or loudness == 0 or not self.pace.releases:
             return release, False
-        samples = max(
-            1, round((1 - loudness) * release + loudness * recorded_seconds * self.pace.rate / self.pace.speed)
-        )
+        lasting_samples = recorded_seconds * self.release_length * self.pace.rate / self.pace.speed
+        samples = max(1, round((1 - loudness) * release + loudness * lasting_samples))
         self.stretch = recorded_seconds / samples * self.pace.rate
         self._release = _Curve(time, self.pace.rate, self._place)
         return samples, True

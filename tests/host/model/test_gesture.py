@@ -93,6 +93,14 @@ BROKEN = {
     "loud beyond all": (bare(levels=[500.0, 0.0, 0.0, 0.0]), "less than or equal to 60"),
     "a grid that goes back": (gestures(grid=GRID | {"levels": [0.0, 0.2, 0.1, 0.5]}), "must begin with 0 and rise"),
     "a grid that stands": (gestures(grid=GRID | {"levels": [0.0, 0.1, 0.1, 0.5]}), "must begin with 0 and rise"),
+    "lengths of releases whose velocities fall": (
+        gestures(
+            instruments=[
+                {"label": "", "home": [0.5, 0.5], "notes": [note()], "release_lengths": [[112, 1.0], [64, 0.5]]}
+            ]
+        ),
+        "velocities must rise from pair to pair",
+    ),
     "a wander too short": (gestures(wander=WANDER | {"codes": [0.0]}), "wander must have 2 numbers"),
     "directions of other latents": (
         gestures(

@@ -125,6 +125,43 @@ def test_rate_is_how_many_times_as_fast(gestured, make_patch):
     assert twice.release(9000, 100)[0] == pytest.approx(whole.release(9000, 100)[0] / 2, abs=1)
 
 
+@pytest.mark.parametrize(("velocity", "length"), [(40, 0.5), (64, 0.5), (82, 0.75), (100, 1.0), (127, 1.0)])
+def test_a_release_lasts_as_long_as_its_velocity_says(gestured, make_instrument, make_patch, play, velocity, length):
+    """The recorded note has velocity 100; the soft one's length is half of its release's, on a line between."""
+
+    def fields(lengths):
+        made = gestures(note(codes=[[0.0, 0.0]] * 2, release_codes=[[0.0, 0.0]] * 2))
+        made["instruments"][0]["release_lengths"] = lengths
+        return gestured(made)
+
+    def way(lengths):
+        _, made = event_processor.engine_and_processor(make_patch(fields(lengths)))
+        made.apply(NoteOn(0, 0, 60, velocity))
+        return next(iter(made.voices)).gesture
+
+    own, usual = way([(64, 0.5), (100, 1.0)]), way([])
+    samples = own.release(9000, 100)[0]
+    assert samples == pytest.approx(length * usual.release(9000, 100)[0], abs=1)
+    for part in (0.2, 0.7):
+        at, usual_at = 9000 + round(part * samples), 9000 + round(part * samples / length)
+        assert own.gain(at, 1)[0] == pytest.approx(usual.gain(usual_at, 1)[0], rel=0.02)
+    events = [NoteOn(0, 0, 60, velocity), NoteOff(8000, 0, 60)]
+    sound = play(make_instrument(RATE, fields([(64, 0.5), (100, 1.0)])), events, 16_000).sum(0)
+    end = 8000 + round(0.3 * length * RATE)
+    assert sound[end - round(0.01 * RATE)].any()
+    assert not sound[end + round(0.001 * RATE) :].any()
+
+
+def test_a_soft_note_that_was_recorded_has_its_own_release(gestured, make_patch):
+    made = gestures(note(), note(velocity=64, release_levels=[0.0, -40.0, -120.0]))
+    made["instruments"][0]["release_lengths"] = [(64, 0.5), (100, 1.0)]
+    for velocity, seconds in ((64, 0.15), (100, 0.3)):
+        _, processor = event_processor.engine_and_processor(make_patch(gestured(made)))
+        processor.apply(NoteOn(0, 0, 60, velocity))
+        samples = next(iter(processor.voices)).gesture.release(9000, 100)[0]
+        assert samples / RATE == pytest.approx(seconds, rel=0.05)
+
+
 def test_what_rings_falls_on(gestured, make_patch):
     fields = gestures(note(fall_db_second=30.0, release_levels=[], release_codes=[]))
     _, made = event_processor.engine_and_processor(make_patch(gestured(fields)))
