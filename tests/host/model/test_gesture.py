@@ -151,3 +151,13 @@ def test_broken_gestures_are_refused_in_a_line(tiny_path, tmp_path, fields, word
 def test_gestures_of_a_model_whose_keys_choose_no_note_are_refused(tiny_path, tmp_path):
     with pytest.raises(UserError, match="keys that choose the note"):
         with_gestures(tiny_path(chroma=False), tmp_path / "a.onnx", gestures())
+
+
+@pytest.mark.parametrize(("name", "keys"), [("salamander-piano", 30), ("gm-partials-9", 57)])
+def test_shipped_instruments_have_a_note_for_each_recorded_key(name, keys):
+    """The piano has every third key from A0 on; FluidR3's basses end at C6, others have up to 73 keys."""
+    instruments = Model(MODELS / f"{name}.onnx").gestures.instruments
+    counts = [len({*np.rint(instrument.in_tune).astype(int).tolist()}) for instrument in instruments]
+    assert min(counts) == keys
+    lowest = min(np.rint(instrument.in_tune).min() for instrument in instruments)
+    assert lowest == (21 if name == "salamander-piano" else 28)
