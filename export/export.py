@@ -22,7 +22,7 @@ from .. import __version__
 from ..host.arrays import Array
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
-from ..host.kinds.card_fields import PITCH_CLASSES, Parity, Provenance, Reference
+from ..host.kinds.card_fields import PITCH_CLASSES, UNKNOWN_LICENCE, Parity, Provenance, Reference
 from ..host.kinds.stream import PREVIOUS_FRAME
 from ..host.model.card import METADATA_KEY, Card
 from ..host.model.encoder import ENCODER_KEY, encoder_path
@@ -41,7 +41,7 @@ from .knobs.ends import named_by_ends
 from .knobs.naming import explained
 from .measures.codes import DEAD
 from .parity import STEPS, reference
-from .recordings import UNKNOWN_LICENCE, packed
+from .recordings import packed
 
 Proof = TypeVar("Proof")
 

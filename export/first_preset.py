@@ -10,6 +10,7 @@ from ..host.arrays import Array
 from ..host.engines.engine import VOICE_LUFS
 from ..host.errors import printable
 from ..host.events import Event, NoteOff, NoteOn
+from ..host.kinds.card_fields import UNKNOWN_LICENCE
 from ..host.kinds.clip import recordings_of
 from ..host.kinds.spectrum import GestureSettings
 from ..host.kinds.table import kind_of
@@ -27,7 +28,6 @@ from ..host.units import MIDDLE_C, gain_to_db
 from .kinds.clip import key_table
 from .kinds.kind import RATE
 from .kinds.table import KINDS
-from .recordings import UNKNOWN_LICENCE
 
 VELOCITY = 100  # default
 

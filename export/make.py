@@ -13,6 +13,7 @@ import torch
 
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing, replacing_folder
+from ..host.kinds.card_fields import UNKNOWN_LICENCE
 from ..host.model.card import Card
 from ..host.model.model import Model
 from ..host.preset.library import Patch, default_knobs
@@ -39,7 +40,7 @@ from .families import FAMILIES, LOOPS, MINUTES, SHORT, TEXTURE, TONAL, check_min
 from .families.family import ExportFamily
 from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
-from .recordings import UNKNOWN_LICENCE, holding
+from .recordings import holding
 from .reports.measure import good_news
 from .reports.report import Figures
 

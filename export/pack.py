@@ -14,6 +14,7 @@ from ..host.audio.plugins import PLUGINS
 from ..host.audio.sound_files import flac_bytes
 from ..host.errors import UserError
 from ..host.files import replacing
+from ..host.kinds.card_fields import UNKNOWN_LICENCE
 from ..host.model.encoder import encoder_path
 from ..host.model.pack import FORMAT, LARGEST, MANIFEST, PIECE_BYTES, SUFFIX, is_name
 from ..host.play.render import render_samples
@@ -22,7 +23,6 @@ from ..host.preset.library import Patch
 from ..host.preset.shipped import MADE
 from .api.live import Note, performance_of
 from .api.sound import spectrogram_png
-from .recordings import UNKNOWN_LICENCE
 
 MODEL = "model.onnx"
 PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number

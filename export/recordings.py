@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..host.arrays import Array
 from ..host.audio.sound_files import flac_bytes
-from ..host.kinds.card_fields import MOST_RECORDINGS, Recording
+from ..host.kinds.card_fields import MOST_RECORDINGS, UNKNOWN_LICENCE, Recording
 from ..host.model.card import Card
 from ..host.model.recordings import MOST_SECONDS
 from ..host.signal import medoid
@@ -21,7 +21,6 @@ SILENT_DB = -60.0  # below a recording's peak: its end
 FADE_SECONDS = 0.005  # after it
 FULL_SCALE = 1 << 15  # steps of 16-bit samples
 PEAK = 0.99  # of recordings that are not 16-bit samples
-UNKNOWN_LICENCE = "unknown"  # of a card without a stated one
 ROUNDING = 1e-3  # of a step: within it, samples are 16-bit
 
 log = logging.getLogger(__name__)

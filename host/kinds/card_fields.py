@@ -14,6 +14,7 @@ MOST_STRETCHED = 0.1  # B of a stiff string: a hundred times the value of a pian
 LONGEST_NAME = 32  # of a direction, to fit the screen and the plugin
 MOST_LABELS = 1024  # of a model, so that one-hot rows stay small
 MOST_RECORDINGS = 4096  # in a file
+UNKNOWN_LICENCE = "unknown"  # of a card without a stated one
 
 Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag", "partials"]
 Window = Literal["hann", "blackman", "rectangular"]
