@@ -10,7 +10,7 @@ latents, as many for each label. Inception scores are of all clips as one part, 
 recordings of both parts; with --classifier also by a run of `digits-classifier`, and how often both judges agree.
 
 With --study, it judges the sounds of `timbrel study recovery` in its folder: for each row, the share of recordings that
-are heard as their digit, and of generated sounds that are heard as the sound asked for.
+are heard as their digit, and of generated sounds that are heard as the sound asked for, and the inception score.
 """
 
 import argparse
@@ -120,21 +120,23 @@ def measure_study(corpus, judge, folder):
     for table in study["tables"]:
         asked_classes = []
         for row in study["rows"]:
-            heard, right, kept = [], [], []
+            heard, right, kept, probabilities = [], [], [], []
             for seed in range(study["seeds"]):
                 newest = max(
                     (folder / "found").glob(f"*-{table}-{seed}-{row}.npz"), key=lambda file: file.stat().st_mtime
                 )
                 with np.load(newest) as file:
-                    heard.append(judge.predict(features_of(file["sounds"], corpus.rate)))
+                    probabilities.append(judge.predict_proba(features_of(file["sounds"], corpus.rate)))
                     words = file["words"]
+                heard.append(judge.classes_[probabilities[-1].argmax(1)])
                 if row == "asked":
                     asked_classes.append(heard[-1])
                 right.append(np.mean(heard[-1] == words) if words[0] else np.nan)
                 kept.append(np.mean(heard[-1] == asked_classes[seed][: len(words)]))
             as_labelled = "" if np.isnan(right).any() else f"{np.mean(right):.1%} as their labels, "
-            count = sum(map(len, heard))
-            print(f"{table}, {row}: of {count}, {as_labelled}{np.mean(kept):.1%} as the sound asked for")
+            score = inception_score(np.concatenate(probabilities))
+            heard_text = f"{as_labelled}{np.mean(kept):.1%} as the sound asked for"
+            print(f"{table}, {row}: of {sum(map(len, heard))}, {heard_text}; inception score {score:.2f}", flush=True)
 
 
 def main():
