@@ -25,6 +25,24 @@ commands.add_typer(study_commands, name="study")
 for run_study in STUDIES:
     study_commands.command()(run_study)
 
+
+def _print_publications(requested: bool) -> None:
+    if requested:
+        from .study.publications import table
+
+        print(table())
+        raise typer.Exit
+
+
+@study_commands.callback()
+def _study_options(
+    listed: Annotated[
+        bool, typer.Option("--list", callback=_print_publications, is_eager=True, help="List publications and hours.")
+    ] = False,
+) -> None:
+    pass
+
+
 MADE = {row.called: row for row in MADE_FAMILIES.values()}
 if TYPE_CHECKING:
     FamilyChoice = StrEnum
