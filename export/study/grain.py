@@ -21,7 +21,8 @@ from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainRecipe
 from ...train.recipe import Recipe
 from ...train.run import Run, trained
-from ..families.grain_report import PICTURED_SECONDS, level_text, resynthesised
+from ..families.grain_report import PICTURED_SECONDS, resynthesised
+from ..families.grain_tables import level_text
 from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link

@@ -16,7 +16,7 @@ from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.export import export
-from timbrel.export.families import chroma as chroma_report
+from timbrel.export.families import chroma_report
 from timbrel.export.fidelity import floors
 from timbrel.export.make import MakeStopped
 from timbrel.export.reports import report

@@ -7,7 +7,7 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
-from timbrel.export.families import chroma as chroma_report
+from timbrel.export.families import chroma_report
 from timbrel.export.measures import frames as frame_sample
 from timbrel.export.measures.frames import mesh
 from timbrel.export.reports import frame_figures as figures

@@ -1,7 +1,7 @@
 """The verdict on a texture says what its figures mean."""
 
 import pytest
-from timbrel.export.families import grain_report as grain
+from timbrel.export.families import grain_tables as grain
 
 
 def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=True, dead=()):

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timbrel.export.families import chroma as chroma
+from timbrel.export.families import chroma_tables as chroma
 from timbrel.export.families import classifier as classifier
 from timbrel.export.families import clip as clip
 from timbrel.export.families import loops as loops

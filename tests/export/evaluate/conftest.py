@@ -3,7 +3,7 @@
 import pytest
 import torch
 from timbrel.export import evaluate
-from timbrel.export.families import chroma as chroma_report
+from timbrel.export.families import chroma_report
 from timbrel.export.reports import report
 
 from .runs import make_run, octave, write_corpus

@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from timbrel.export.families import chroma as chroma_report
+from timbrel.export.families import chroma_report
 from timbrel.export.reports import report as picture
 from timbrel.host import files
 from timbrel.host.errors import Failure, UserError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.evaluate import evaluate_instrument
-from timbrel.export.families import chroma as chroma_report
+from timbrel.export.families import chroma_report
 from timbrel.export.fidelity import comparison, floors
 from timbrel.export.fidelity import page as pages
 from timbrel.export.fidelity.measures import NoteDistance
