@@ -189,6 +189,7 @@ def evaluate(
     from ..train.run import Run
     from .evaluate import evaluate
     from .knobs.effects import as_text as knobs_text
+    from .reports.floor_tables import floors_text
 
     if corpus is not None:
         _compare_with_corpus(run, corpus, output, checkpoint or classifier)
@@ -207,6 +208,7 @@ def evaluate(
             progress=display.update,
         )
     _tell_notes(figures)
+    print(floors_text(figures["floors"]))
     if figures.get("knobs"):
         print(knobs_text(figures["knobs"]))
     print(f"{run / 'report' / 'index.html'}")

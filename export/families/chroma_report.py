@@ -38,6 +38,7 @@ from ..measures.frames import (
 )
 from ..measures.sounds import mel_levels, recordings, silence_message
 from ..reports import frame_figures
+from ..reports.floor_tables import floors_table
 from ..reports.measure import (
     alive,
     latents_table,
@@ -101,8 +102,8 @@ def _knob_figures(inputs: _ReportInputs) -> Figures | None:
     return checked(inputs.knobs, ground(inputs.network, inputs.recipe, inputs.test, knob_ends), inputs.test.split)
 
 
-def _reconstruction(inputs: _ReportInputs) -> tuple[Figures, list[Picture], list[ReportSound]]:
-    """Decode the test frames on their own and on other keys; return errors, pictures and sounds."""
+def _reconstruction(inputs: _ReportInputs) -> tuple[Figures, Figures, list[Picture], list[ReportSound]]:
+    """Decode the test frames on their own and on other keys; return errors, floors, pictures and sounds."""
     frame_settings, network, test_sample = inputs.recipe.frames, inputs.network, inputs.test
     class_means = _means(inputs)
     test_codes = encode(network, test_sample.spectra, test_sample.pitch_classes)
@@ -121,6 +122,9 @@ def _reconstruction(inputs: _ReportInputs) -> tuple[Figures, list[Picture], list
             test_sample.clips,
             class_means[other_pitch_classes],
         )
+    floor_figures = measures.frame_floors(
+        inputs.train, test_sample, decoded_spectra, network.settings.latents, conditioned=network.conditioned
+    )
     pictured_indices = _pictured_frames(test_sample)
     frame_titles = [_title(test_sample, i, inputs.folded) for i in pictured_indices]
     typical_clip = _typical_clip(inputs, decoded_spectra)
@@ -133,7 +137,7 @@ def _reconstruction(inputs: _ReportInputs) -> tuple[Figures, list[Picture], list
         ),
         _spectrogram(inputs, typical_clip),
     ]
-    return error_figures, pictures, _sounds(inputs, typical_clip)
+    return error_figures, floor_figures, pictures, _sounds(inputs, typical_clip)
 
 
 def _transposes_frames(inputs: _ReportInputs) -> bool:
@@ -302,7 +306,7 @@ def chroma_report(request: ReportRequest) -> Report:
     inputs = _prepare(request.run, request.network)
     test_sample = inputs.test
     request.progress(0.3, "decoding the test frames")
-    reconstruction_figures, reconstruction_pictures, sounds = _reconstruction(inputs)
+    reconstruction_figures, floor_figures, reconstruction_pictures, sounds = _reconstruction(inputs)
     training_codes = encode(inputs.network, inputs.train.spectra, inputs.train.pitch_classes)
     latent_figures = latent_statistics.latent_figures(training_codes, _divergence(inputs))
     distance_figures = _spectral_distance(inputs, latent_figures)
@@ -323,6 +327,7 @@ def chroma_report(request: ReportRequest) -> Report:
         sounds=listed(sounds),
         recordings=recordings(inputs.corpus),
         reconstruction=reconstruction_figures,
+        floors=floor_figures,
         spectral_distance=distance_figures,
         keys=key_figures,
         latents=latent_figures,
@@ -358,6 +363,7 @@ def chroma_report(request: ReportRequest) -> Report:
         {
             "Sound": [
                 errors_table(reconstruction_figures),
+                floors_table({"This network": floor_figures}),
                 "reconstructions",
                 likeness(distance_figures, SETS, "frames"),
             ],

@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from ...host.units import PITCH_CLASSES, midi_to_hz, note_name, octave_of
+from ..reports.floor_tables import floor_sentences
 from ..reports.measure import (
     Measure,
     Sentence,
@@ -169,8 +170,11 @@ def verdict(figures: Figures) -> Verdict:
             *_octave(figures),
             *(left_out(figures) if figures["run"]["tonal"] else []),
         ],
-        learned(
-            figures["reconstruction"]["same_key"]["relative_error"]["value"],
-            "spectra of the recordings are no nearer than their mean would be",
-        ),
+        [
+            *learned(
+                figures["reconstruction"]["same_key"]["relative_error"]["value"],
+                "spectra of the recordings are no nearer than their mean would be",
+            ),
+            *floor_sentences(figures["floors"]),
+        ],
     )

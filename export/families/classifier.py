@@ -7,12 +7,16 @@ import numpy as np
 from markupsafe import Markup
 
 from ...host.arrays import Integers
-from ...train.corpus.clip_table import Clip
+from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.store import Corpus
 from ...train.data import clips_of
 from ...train.families.classifier.data import labelled
 from ...train.families.classifier.network import Classifier
 from ...train.families.classifier.recipe import ClassifierRecipe
+from ...train.sampling import evenly_spaced
+from ..measures.clips import ClipSet, accuracy_scale, commonest_share, sound_set
+from ..measures.floors import floors
+from ..reports.floor_tables import above_floor, floors_table
 from ..reports.frame_figures import loss_curve
 from ..reports.measure import Measure, Sentence, Verdict, measures_across, percent, verdict_of
 from ..reports.page import report_page
@@ -29,6 +33,25 @@ def confusion_counts(network: Classifier, corpus: Corpus, clips: Sequence[Clip])
     return counts
 
 
+def _floors(network: Classifier, corpus: Corpus, split: Split, clips: Sequence[Clip]) -> Figures:
+    """Return floors of the share of right answers: those to other sounds, and the commonest label."""
+    words, training_clips = network.words, labelled(corpus, "train", network.words)
+    indices = evenly_spaced(len(training_clips), MOST_CLIPS)
+    training, test = (
+        ClipSet(
+            set_split,
+            clips_of(corpus, set_clips, network.clip_length),
+            [clip.name for clip in set_clips],
+            np.array([words.index(clip.label) for clip in set_clips]),
+        )
+        for set_split, set_clips in (("train", [training_clips[index] for index in indices]), (split, list(clips)))
+    )
+    chance = commonest_share(training_clips.label_numbers(words), test.labels)
+    scale = accuracy_scale(network.judge, corpus.rate, test.labels, chance)
+    return floors({"accuracy": scale}, sound_set(corpus, training), sound_set(corpus, test), 0, test.clips)
+
+
+MOST_CLIPS = 1024  # of training, as other sounds
 FEWEST_CLIPS = 10  # clips of a label: with fewer, the share of correct ones is unreliable
 HIGH_ACCURACY = 0.97  # the classifier's answers on generated clips then compare with a listener's
 
@@ -57,7 +80,8 @@ def verdict(figures: Figures) -> Verdict:
         f"{percent(accuracy)} of clips are taken for what they are: "
         f"{round((1 - accuracy) * clip_count)} of {clip_count} are not."
     )
-    sentences, worst_shortcomings, other_shortcomings = [Sentence(accuracy_text)], [], []
+    accuracy_sentence = above_floor(figures, "accuracy", Sentence(accuracy_text))
+    sentences, worst_shortcomings, other_shortcomings = [accuracy_sentence], [], []
     if accuracy < HIGH_ACCURACY:
         sentences.append(
             Sentence(f"Under {percent(HIGH_ACCURACY)}, what it says of generated clips is not worth much.", False)
@@ -86,6 +110,7 @@ class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
         )
         request.progress(0.2, "listening")
         confusion_matrix = confusion_counts(network, corpus, clips)
+        floor_figures = _floors(network, corpus, split, clips)
         correct_counts, log_lines = np.diag(confusion_matrix), run.logged()
         figures = judged(
             verdict,
@@ -100,6 +125,7 @@ class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
                 for correct_count, label_clip_count in zip(correct_counts, confusion_matrix.sum(1), strict=True)
             ],
             confusion=confusion_matrix.tolist(),
+            floors=floor_figures,
             loss={
                 "steps": [line["step"] for line in log_lines],
                 "terms": {"total": [line["total"] for line in log_lines]},
@@ -110,7 +136,7 @@ class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
             request,
             figures,
             pictures,
-            {"What is taken for what": [_confusion_table(figures)]},
+            {"What is taken for what": [_confusion_table(figures), floors_table({"This network": floor_figures})]},
             {"Training": ["loss"]},
         )
         return Report(figures, pictures, [], page)

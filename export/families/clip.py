@@ -32,10 +32,12 @@ from ...train.metrics.clips import Recordings, attack_seconds, envelope_distance
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
+from ..measures.clips import ClipSet, clip_floors, scaled
 from ..measures.loudest_moment import LoudestMoment, loudness_of
 from ..measures.sounds import silence_message
 from ..recordings import RecordedClip
 from ..reports import clip_figures
+from ..reports.floor_tables import above_floor, floors_table
 from ..reports.measure import (
     CAME_BACK_DB,
     NOTHING,
@@ -241,6 +243,7 @@ class ClipReporter:
     reconstruct: Callable[[Array, Integers], Array] | None
     loss_weights: BaseModel
     parameters: int
+    latents: int
     of_samples: bool = False
     sides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     code_note: str = ""
@@ -280,7 +283,7 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
         return synthesize(network.decode(network.encode(features(torch.from_numpy(clips))[0]), one_hot(labels)).numpy())
 
     parameter_count = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return ClipReporter(sample, words, generate, reconstruct, recipe.loss, parameter_count)
+    return ClipReporter(sample, words, generate, reconstruct, recipe.loss, parameter_count, latent_count)
 
 
 def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
@@ -306,6 +309,17 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
             lambda batch_indices: reconstruct(test_clips[batch_indices], test_labels[batch_indices]), len(test_clips)
         )
         error_figures = _decoding_errors(test_clips, decoded_clips, corpus.rate, reporter.of_samples)
+    progress(0.6, "comparing with floors")
+    floor_figures = clip_floors(
+        corpus,
+        *(ClipSet(part.split, part.clips, part.names, part.labels) for part in (training_sample, test_sample)),
+        reporter.latents,
+        decoded_clips,
+        generated_clips,
+        of_samples=reporter.of_samples,
+        judge=judge,
+        labelled=known_labels is not None,
+    )
     shown_indices = evenly_spaced(len(test_clips), SHOWN_CLIPS)
     shown_clips = (
         test_clips[shown_indices],
@@ -324,6 +338,7 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
         labels=reporter.words,
         drawn=reporter.code_note,
         reconstruction=error_figures,
+        floors=floor_figures,
         generated=asdict(generated_figures) | {"ratio": generated_figures.likeness.ratio},
         loss=_loss_figures(run, reporter),
         collapsed=bool(generated_figures.test_diversity_db)
@@ -343,6 +358,7 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
             "Recordings come back": [_errors_table(error_figures), *clip_pictures, "zoom"] if error_figures else [],
             "Clips": [] if error_figures else clip_pictures,
             "Random codes": [_generated_table(figures["generated"], reporter.code_note)],
+            "Floors": [floors_table({"This network": floor_figures})],
         },
         {"Training": ["loss"]},
     )
@@ -387,8 +403,7 @@ def reconstruction(recordings: Array, decoded: Array, rate: int) -> Figures:
 
     Clips are scaled to their recordings' energy.
     """
-    root_energies = [np.sqrt(np.square(clips, dtype=np.float64).sum(1)) for clips in (recordings, decoded)]
-    decoded = (decoded * (root_energies[0] / np.maximum(root_energies[1], 1e-12))[:, None]).astype(np.float32)
+    decoded = scaled(decoded, recordings)
     errors_by_measure = {
         "log_mel_db": distance_db(log_mel(recordings, rate), log_mel(decoded, rate)),
         "attack_ms": 1000 * np.abs(attack_seconds(recordings, rate) - attack_seconds(decoded, rate)),
@@ -455,7 +470,7 @@ def verdict(figures: Figures) -> Verdict:
     generated_figures, error_figures = figures["generated"], figures["reconstruction"]
     sentences, worst_shortcomings, other_shortcomings = [], [], []
     if error_figures is not None:
-        sentences.append(_came_back_sentence(error_figures))
+        sentences.append(above_floor(figures, "log_mel_db", _came_back_sentence(error_figures)))
         if error_figures.get("relative_error", 0.0) > NOTHING:
             worst_shortcomings.append(
                 "It has learned nothing: silence would be nearer to the recordings. Train longer."
@@ -468,7 +483,8 @@ def verdict(figures: Figures) -> Verdict:
         collapse_text = f"It has collapsed: whatever the code, it makes {ALIKE} ({distances_text})"
         sentences.append(Sentence(f"{collapse_text}; train longer, {REMEDY}.", False))
     else:
-        sentences.append(likeness_sentence(None if figures["split"] == "train" else generated_figures["ratio"]))
+        ratio = None if figures["split"] == "train" else generated_figures["ratio"]
+        sentences.append(above_floor(figures, "frechet", likeness_sentence(ratio)))
         other_shortcomings = _clip_shortcomings(generated_figures)
     if figures["trained"] < FEWEST_CLIPS:
         other_shortcomings.append("It was trained on one recording, and can make no other.")

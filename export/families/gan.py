@@ -114,6 +114,7 @@ def generator_reporter(network: ClipGenerator | Halves, run: Run) -> ClipReporte
             _reconstructed(network),
             recipe.loss,
             parameter_count,
+            recipe.network.latents,
             of_samples=True,
             code_note=FITTED,
         )
@@ -124,6 +125,7 @@ def generator_reporter(network: ClipGenerator | Halves, run: Run) -> ClipReporte
         None,
         recipe.loss,
         parameter_count,
+        network.latents,
         of_samples=True,
         sides=network.sides,
     )

@@ -23,6 +23,7 @@ from ..measures.grains import GrainSample, Part, decode, draw, encode, filtered,
 from ..measures.sounds import recordings, silence_message
 from ..reports import clip_figures as grain_figures
 from ..reports import frame_figures
+from ..reports.floor_tables import floors_table
 from ..reports.measure import (
     set_distances,
 )
@@ -340,6 +341,14 @@ def grain_report(request: ReportRequest) -> Report:
     reconstruction_figures, band_figures = _reconstruction(inputs, decoded_grains)
     request.progress(0.5, "comparing textures")
     distance_figures = _spectral_distance(inputs, decoded_grains, generated_grains)
+    floor_figures = textures.grain_floors(
+        inputs.train,
+        test_sample,
+        decoded_grains,
+        generated_grains,
+        inputs.codes.shape[1],
+        inputs.recipe.frames.sample_rate,
+    )
     request.progress(0.6, "comparing codes")
     code_figures, code_pictures = _codes(inputs, test_codes)
     latent_figures = latent_statistics.latent_figures(inputs.codes, None)
@@ -367,6 +376,7 @@ def grain_report(request: ReportRequest) -> Report:
         recordings=recordings(inputs.corpus),
         relative_error=_relative_error(inputs, decoded_grains),
         reconstruction=reconstruction_figures,
+        floors=floor_figures,
         bands=band_figures,
         spectral_distance=distance_figures,
         codes=code_figures,
@@ -394,7 +404,7 @@ def grain_report(request: ReportRequest) -> Report:
             "Knobs": [latent_distances_table(latent_figures, code_figures), "correlation"],
         },
         {
-            "Reconstruction": [errors_table(figures)],
+            "Reconstruction": [errors_table(figures), floors_table({"This network": floor_figures})],
             "Codes": [codes_table(code_figures), "codes", "code_space"],
             "Phases": [phases_text(phase_figures), "phases"] if phase_figures else [],
             "Training": ["loss"],

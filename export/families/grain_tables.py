@@ -5,6 +5,7 @@ import functools
 from markupsafe import Markup
 
 from ..measures.grains import LEAST_DB
+from ..reports.floor_tables import above_floor, floor_sentences
 from ..reports.measure import (
     Measure,
     Sentence,
@@ -212,6 +213,7 @@ def phases_text(phase_figures: Figures) -> Markup:
     return paragraphs([text])
 
 
+LEVELS = "log_spectral_distance_db"  # the measure that applies to noise, too
 DULL_DB = 6.0  # half of the amplitude missing is clearly audible
 NOISY_DB = 6.0  # noise at this level below the sound is audible
 # Of the prior's deviation, and of two latents: a walk then reaches every trained sound.
@@ -266,10 +268,15 @@ def verdict(figures: Figures) -> Verdict:
         )
     return verdict_of(
         [
-            likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures)),
+            above_floor(
+                figures, "generated", likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures))
+            ),
             _prior_sentence(figures),
             knobs_in_use(figures),
         ],
         shortcomings,
-        learned(figures["relative_error"], "grains of the recordings are no nearer than their mean would be"),
+        [
+            *learned(figures["relative_error"], "grains of the recordings are no nearer than their mean would be"),
+            *floor_sentences(figures["floors"], [LEVELS]),
+        ],
     )

@@ -59,6 +59,13 @@ class InvertExport(ExportFamily[InvertRecipe, Inverter]):
         generate, reconstruct = from_prior(network.generator), _inverted(network)
         weight_count = sum(p.numel() for p in network.network.parameters())
         reporter = ClipReporter(
-            sample_split, recipe.network.words, generate, reconstruct, recipe.loss, weight_count, of_samples=True
+            sample_split,
+            recipe.network.words,
+            generate,
+            reconstruct,
+            recipe.loss,
+            weight_count,
+            network.generator.latents,
+            of_samples=True,
         )
         return clip_report(request, reporter)

@@ -13,6 +13,7 @@ from ...host.kinds.card_fields import NormalPrior, RecurrentState, StreamLayout
 from ...host.kinds.stream import PLACE, PREVIOUS_FRAME
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
+from ...train.corpus.clip_table import Clip
 from ...train.corpus.store import Corpus
 from ...train.families.loops.data import loops, sliced
 from ...train.families.loops.network import LoopNetwork, harmonics
@@ -24,8 +25,10 @@ from ...train.sampling import evenly_spaced
 from ..fidelity.images import mean_image
 from ..graphs import EncodedFrames, Graphs
 from ..kinds.stream import HEAT
+from ..measures.continuations import PairMeasure, continuation_floors
 from ..measures.sounds import silence_message
 from ..reports import clip_figures
+from ..reports.floor_tables import above_floor, floors_table
 from ..reports.measure import Measure, Verdict, measures_across, measures_down, verdict_of
 from ..reports.page import report_page
 from ..reports.report import SEED, Figures, Report, ReportRequest, ReportSound, evaluated_split, judged, listed, losses
@@ -142,6 +145,34 @@ def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array]
     return measure
 
 
+def _floors(
+    corpus: Corpus,
+    training_loops: Sequence[Clip],
+    test_loops: Sequence[Clip],
+    continuations: Sequence[Array],
+    recipe: LoopRecipe,
+) -> Figures:
+    """Return floors of continuations: how alike training frames their frames are, and how strong their beat."""
+    rate, beat_samples = recipe.frames.sample_rate, recipe.frames.hop_length * recipe.frames.steps_per_beat
+    training_sounds = [np.array(corpus.samples(clip)) for clip in training_loops]
+    measures = {
+        "beat": PairMeasure("Beat", ".2f", lambda sound, source: beat_kept(sound, source, rate, beat_samples / rate))
+    }
+    if len(training_sounds) > 1:
+        training_frames = KnownFrames(training_sounds, rate, round(HOP_SECONDS * rate))
+        measures["within"] = PairMeasure(
+            "Alike", ".1%", lambda sound, source: training_frames.share_within(sound), mean=True
+        )
+    return continuation_floors(
+        [np.array(corpus.samples(clip)) for clip in test_loops],
+        np.array([clip.row for clip in test_loops]),
+        training_sounds,
+        np.array([clip.row for clip in training_loops]),
+        continuations,
+        measures,
+    )
+
+
 @torch.no_grad()
 def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Figures:
     """Measure ten minutes from an empty seed at the middle code, limited as by hosts."""
@@ -208,9 +239,11 @@ def verdict(figures: Figures) -> Verdict:
     continuation_figures, endless_figures, sentences, shortcomings = figures["played_on"], figures["endless"], [], []
     alike_shares = [row_figures["within"] for row_figures in continuation_figures if row_figures["within"] is not None]
     if alike_shares:
-        sentences.append(ALIKE.sentence(float(np.mean(alike_shares)), "{:.0%} of what follows is like training loops"))
+        alike_sentence = ALIKE.sentence(float(np.mean(alike_shares)), "{:.0%} of what follows is like training loops")
+        sentences.append(above_floor(figures, "within", alike_sentence))
     beat_ratio = float(np.median([row_figures["beat"] for row_figures in continuation_figures]))
-    sentences.append(BEAT.sentence(beat_ratio, "The beat is {:.2f} times as strong as in the loops that it was given"))
+    beat_sentence = BEAT.sentence(beat_ratio, "The beat is {:.2f} times as strong as in the loops that it was given")
+    sentences.append(above_floor(figures, "beat", beat_sentence))
     # phases are new, levels may be copied
     copied_beats = max(max(row_figures["copied_beats"].values()) for row_figures in continuation_figures)
     if copied_beats >= COPIED_BEATS:
@@ -305,16 +338,18 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
         )
         test_loops = [split_loops[spaced_index] for spaced_index in evenly_spaced(len(split_loops), CONTINUED_LOOPS)]
         training_sounds = [np.array(corpus.samples(clip)) for clip in training_loops]
-        continuation_figures, sounds = [], []
+        continuation_figures, sounds, continuations = [], [], []
         measure_continuation = _measure(training_sounds, recipe)
         for loop_index, clip in enumerate(test_loops):
             progress(0.1 + 0.4 * loop_index / len(test_loops), f"playing on from {clip.name}")
             loop_sound = np.array(corpus.samples(clip))
             continuation = played_on(network, recipe, loop_sound, SEED + loop_index)
+            continuations.append(continuation)
             continuation_figures.append({"name": clip.name, **measure_continuation(continuation, loop_sound)})
             number, caption = loop_index + 1, f"What follows its first bar ({clip.name})"
             sounds.append(ReportSound(f"loop-{number}", f"Loop {clip.name}", loop_sound, corpus.rate))
             sounds.append(ReportSound(f"played-on-{number}", caption, continuation, corpus.rate))
+        floor_figures = _floors(corpus, training_loops, test_loops, continuations, recipe)
         progress(0.5, "playing for ten minutes")
         rotation = fit_rotation(network, recipe, corpus)
         endless_figures = steady(network, recipe, training_sounds)
@@ -328,6 +363,7 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             frames=sum(clip.length // recipe.frames.hop_length for clip in test_loops),
             frames_in_split=sum(clip.length // recipe.frames.hop_length for clip in split_loops),
             heat=HEAT,
+            floors=floor_figures,
             played_on=continuation_figures,
             endless=endless_figures,
             knobs=[
@@ -344,7 +380,10 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             figures,
             pictures,
             {
-                "Played on": [measures_across(PLAYED_ON, continuation_figures, table_note)],
+                "Played on": [
+                    measures_across(PLAYED_ON, continuation_figures, table_note),
+                    floors_table({"This network": floor_figures}),
+                ],
                 "Ten minutes": [measures_down(TEN_MINUTES, {"Share": endless_figures})],
                 "Knobs": [measures_across(KNOBS, figures["knobs"], KNOBS_NOTE)] if figures["knobs"] else [],
             },

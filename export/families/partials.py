@@ -29,6 +29,7 @@ from ..knobs.naming import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
 from ..reports import frame_figures
+from ..reports.floor_tables import above_floor, floors_table
 from ..reports.measure import (
     CAME_BACK_DB,
     Measure,
@@ -48,6 +49,7 @@ from ..reports.page import report_page
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import Figures, Report, ReportRequest, evaluated_split, judged, losses
 from .family import ExportFamily
+from .partials_floors import partials_floors
 
 
 class PartialsDecoder(nn.Module):
@@ -163,6 +165,7 @@ def verdict(figures: Figures) -> Verdict:
         f"Frames of {'recordings' if figures['split'] == 'train' else 'unheard recordings'} come back {{:.1f}} dB off",
         ": train longer, or with more recordings",
     )
+    came_back_sentence = above_floor(figures, "bands_db", came_back_sentence)
     return verdict_of([came_back_sentence, knobs_in_use(figures)], [*unlike(figures), *left_out(figures)])
 
 
@@ -259,6 +262,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             tested_network = network if trial is None else trial.network
             decoding_errors = _decoding_errors(tested_network, *test_rows.tensors())
             learned_rows = training_rows if trial is None else rows(tested_corpus, "train", report_frame_settings)
+            floor_figures = partials_floors(tested_network, learned_rows, test_rows, split, recipe.frames)
             distance_figures = _distance(tested_network, learned_rows, test_rows, split, recipe.frames)
         latent_figures, loss_figures = latent_statistics.latent_figures(training_codes, None), losses(run, recipe.loss)
         knob_ground = pitched_ground(network, test_rows, (ordered_latents.ground.low, ordered_latents.ground.high))
@@ -272,6 +276,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             sounds={},
             recordings=recordings(corpus),
             reconstruction=decoding_errors,
+            floors=floor_figures,
             spectral_distance=distance_figures,
             latents=latent_figures,
             knobs=checked(ordered_latents, knob_ground, split),
@@ -305,6 +310,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             {
                 "Frames": [
                     measures_down(RECONSTRUCTION, {"Root mean square": decoding_errors}),
+                    floors_table({"This network": floor_figures}),
                     likeness(distance_figures, SETS, "frames"),
                 ],
                 "Latents": [latents_table(latent_figures), "histograms", "correlation"],

@@ -20,10 +20,12 @@ from ...train.sampling import evenly_spaced
 from ..graphs import CODES, EncodedFrames, Graphs
 from ..measures.sounds import edges_db, onset_measure, rms_db
 from ..reports import clip_figures
+from ..reports.floor_tables import above_floor, floors_table
 from ..reports.measure import Measure, Verdict, measures_across, measures_down, verdict_of
 from ..reports.page import report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds
 from .family import ExportFamily
+from .sequence_floors import prediction_floors, rhythm_floors
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence
@@ -100,6 +102,13 @@ def residual_and_levels(
     return (squared_error_sums / predicted_count).sqrt(), (round(float(low_db), 2), round(float(high_db), 2))
 
 
+def predicted_indices(split_pieces: Sequence[Piece], most_frames: int) -> list[int]:
+    """Return the indices of evenly spaced pieces with about so many frames in all."""
+    piece_count = max(1, most_frames * len(split_pieces) // sum(piece.frames for piece in split_pieces))
+    indices: list[int] = evenly_spaced(len(split_pieces), piece_count).tolist()
+    return indices
+
+
 def predictions(
     network: RecurrentNetwork,
     recipe: SequenceRecipe,
@@ -113,8 +122,7 @@ def predictions(
 
     Without ``with_codes``, sequences use the mean code.
     """
-    piece_count = max(1, most_frames * len(split_pieces) // sum(piece.frames for piece in split_pieces))
-    piece_indices = evenly_spaced(len(split_pieces), piece_count).tolist()
+    piece_indices = predicted_indices(split_pieces, most_frames)
     for batch_start in range(0, len(piece_indices), BATCH):
         batch_indices = piece_indices[batch_start : batch_start + BATCH]
         batch_pieces = [split_pieces[piece_index] for piece_index in batch_indices]
@@ -182,19 +190,21 @@ def mean_squares(
     split_pieces: Sequence[Piece],
     *,
     with_codes: bool,
-) -> tuple[float, float]:
-    """Return mean square errors of next frames, given all before, and of first frames.
+) -> tuple[list[Array], Array]:
+    """Return mean square errors of each sequence's next frames, given all before, [frames], and first frames.
 
-    Without ``with_codes``, sequences use the mean code.
+    Sequences are those of `predicted_indices`. Without ``with_codes``, they use the mean code.
     """
     next_frame_errors, first_frame_errors = [], []
     for _, frame_counts, squared_errors in predictions(
         network, recipe, corpus, split_pieces, MEASURED, with_codes=with_codes
     ):
-        frame_errors = squared_errors.mean(2)
-        next_frame_errors.append(frame_errors[following(frame_errors, frame_counts)])
+        frame_errors = squared_errors.mean(2).numpy()
+        next_frame_errors += [
+            errors[1:count] for errors, count in zip(frame_errors, frame_counts.tolist(), strict=True)
+        ]
         first_frame_errors.append(frame_errors[:, 0])
-    return float(torch.cat(next_frame_errors).mean()), float(torch.cat(first_frame_errors).mean())
+    return next_frame_errors, np.concatenate(first_frame_errors)
 
 
 def waveforms(
@@ -261,16 +271,24 @@ def verdict(figures: Figures) -> Verdict:
     ]
     return verdict_of(
         [
-            LEARNED.sentence(
-                figures["mean_square"],
-                "Told all before it, a frame is predicted with a mean square error of {:.3g}",
-                f", over {LEARNED.most:g}, where the post stopped: train longer",
+            above_floor(
+                figures,
+                "mean_square",
+                LEARNED.sentence(
+                    figures["mean_square"],
+                    "Told all before it, a frame is predicted with a mean square error of {:.3g}",
+                    f", over {LEARNED.most:g}, where the post stopped: train longer",
+                ),
             ),
-            ENVELOPE.sentence(
-                median_correlation,
-                "From one frame on, envelopes correlate {:.3f} with the recordings’, onsets agree by "
-                f"{median_onset_measure:.2f}",
-                ": it goes another way than they do. Train longer, or with noise",
+            above_floor(
+                figures,
+                "correlation",
+                ENVELOPE.sentence(
+                    median_correlation,
+                    "From one frame on, envelopes correlate {:.3f} with the recordings’, onsets agree by "
+                    f"{median_onset_measure:.2f}",
+                    ": it goes another way than they do. Train longer, or with noise",
+                ),
             ),
         ],
         rising_lines[:1],
@@ -341,7 +359,21 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
                 )
                 if seed_frames == 1:
                     continuations.append(sound)
-        mean_square_error, first_frame_error = mean_squares(network, recipe, corpus, training_pieces, with_codes=True)
+        frame_errors, first_frame_errors = mean_squares(network, recipe, corpus, training_pieces, with_codes=True)
+        progress(0.7, "comparing with floors")
+        predicted_pieces = [training_pieces[index] for index in predicted_indices(training_pieces, MEASURED)]
+        recorded_sounds = [recording(corpus, piece, recipe) for piece in continued_pieces]
+        floor_figures = {
+            **prediction_floors(network, recipe, corpus, predicted_pieces, frame_errors),
+            **rhythm_floors(
+                corpus,
+                training_pieces,
+                continued_pieces,
+                recorded_sounds,
+                continuations,
+                recipe.frames.sample_rate,
+            ),
+        }
         captioned_sounds = []
         for sound_number, (piece, sound) in enumerate(zip(continued_pieces, continuations, strict=True), 1):
             recorded_sound = recording(corpus, piece, recipe)
@@ -359,11 +391,14 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
             clips=len({piece.clip.name for piece in training_pieces}),
             frames=sum(piece.frames for piece in training_pieces),
             frames_in_split=sum(piece.frames for piece in training_pieces),
-            mean_square=mean_square_error,
-            first=first_frame_error,
-            mean_square_unheard=mean_squares(network, recipe, corpus, test_pieces, with_codes=False)[0]
+            mean_square=float(np.concatenate(frame_errors).mean()),
+            first=float(first_frame_errors.mean()),
+            mean_square_unheard=float(
+                np.concatenate(mean_squares(network, recipe, corpus, test_pieces, with_codes=False)[0]).mean()
+            )
             if test_pieces
             else None,
+            floors=floor_figures,
             continued=continuation_figures,
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
             sounds=listed(sounds),
@@ -376,7 +411,10 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
             request,
             figures,
             pictures,
-            {"Continued": ["waveforms", measures_across(CONTINUED, continuation_figures)]},
+            {
+                "Continued": ["waveforms", measures_across(CONTINUED, continuation_figures)],
+                "Floors": [floors_table({"From one frame on": floor_figures})],
+            },
             {"Training": ["loss", _errors_table(figures)]},
         )
         return Report(figures, pictures, sounds, page)

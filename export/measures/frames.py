@@ -1,6 +1,6 @@
 """Samples of a split's frames: reconstruction error and pitch accuracy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,10 @@ from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
 from ...train.frames import FrameOrigin, sources
 from ...train.sampling import random_indices
+from .floors import Scale, SoundSet, energies, energy_ratio_db, floors, mean_error, squared_errors, take_of
 
 PERFECT_DB = -120.0  # of spectral convergence: float32 resolves no less
+NOISE_SEED = 2020
 LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible below
 
 
@@ -299,3 +301,52 @@ def sustain_frame(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Ar
     spectra = phase.apply(np.repeat(frame[None], frame_count, 0), [phase.start_state()] * frame_count)
     sound = overlap_add(np.fft.irfft(spectra) * window("hann", frame_length), hop)
     return sound[frame_length - hop : (frame_count - 1) * hop + hop]
+
+
+FRAME_SCALES = {
+    "mean_square": Scale("Mean square error", ".3g", np.asarray, squared_errors, mean_error),
+    "spectral_convergence_db": Scale("Spectral convergence, dB", ".1f", np.asarray, energies, energy_ratio_db),
+    "log_spectral_distance_db": Scale(
+        "Log-spectral distance, dB",
+        ".1f",
+        spectrum_db,
+        lambda targets, answers: np.sqrt(squared_errors(targets, answers)),
+        mean_error,
+    ),
+}
+
+
+def frame_floors(
+    training: FrameSample,
+    test: FrameSample,
+    decoded: Array | None,
+    latents: int,
+    scales: Mapping[str, Scale] = FRAME_SCALES,
+    *,
+    conditioned: bool,
+) -> dict[str, Any]:
+    """Return `floors` of decoded test frames, [frames, bins], or without these, in the measures of `reconstruction`.
+
+    ``conditioned``: the decoder receives the pitch class.
+    """
+    training_set, test_set = (
+        SoundSet(
+            sample.spectra,
+            np.array([origin.clip.row for origin in sample.sources]),
+            sample.pitch_classes if conditioned else None,
+            [_take_of(origin) for origin in sample.sources],
+            np.array([origin.start for origin in sample.sources]),
+        )
+        for sample in (training, test)
+    )
+    frame_length = 2 * (test.spectra.shape[1] - 1)
+    noise = np.random.default_rng(NOISE_SEED).standard_normal((len(test), frame_length), np.float32)
+    noise_spectra = np.abs(np.fft.rfft(noise * window("hann", frame_length)))
+    noise_spectra *= np.sqrt(np.square(training.spectra).mean() / np.square(noise_spectra).mean())
+    return floors(scales, training_set, test_set, latents, decoded, noise=noise_spectra)
+
+
+def _take_of(origin: FrameOrigin) -> Hashable:
+    """Return the sound and note that frames of takes share."""
+    sound = take_of(origin.clip)
+    return None if sound is None else (sound, round(origin.note) if np.isfinite(origin.note) else None)

@@ -15,6 +15,7 @@ from ...train.families.grain.data import grains, windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.sampling import evenly_spaced, random_indices
+from .floors import Scale, SoundSet, energies, energy_ratio_db, floors, mean_error, set_scale, squared_errors
 from .frames import decibels, in_batches, pooled
 from .sounds import mel
 
@@ -216,3 +217,39 @@ def filtered(sounds: Array) -> Array:
 
 def _split(part: Part) -> Split:
     return "train" if part == "held_out" else part
+
+
+OTHER_CLIPS = 1 << 32  # added to the numbers of clips that are not the training's
+
+
+def grain_floors(
+    training: GrainSample, test: GrainSample, decoded: Array, generated: Array, latents: int, sample_rate: int
+) -> dict[str, Any]:
+    """Return `floors` of decoded test windows in the measures of `reconstruction`, and of as many random grains.
+
+    The measure of random grains, ``generated``, is the Fréchet distance to test windows on `log_mel` levels.
+    """
+
+    def levels(sounds: Array) -> Doubles:
+        return log_mel(sounds, sample_rate)
+
+    scales = {
+        "sample_mean_square": Scale("Mean square error", ".3g", np.asarray, squared_errors, mean_error),
+        "sample_error_db": Scale("Error, dB", ".1f", np.asarray, energies, energy_ratio_db),
+        "spectral_convergence_db": Scale(
+            "Spectral convergence, dB", ".1f", lambda sounds: np.sqrt(powers(sounds)), energies, energy_ratio_db
+        ),
+        "log_spectral_distance_db": Scale(
+            "Log-spectral distance, dB",
+            ".1f",
+            levels,
+            lambda targets, answers: np.sqrt(squared_errors(targets, answers)),
+            mean_error,
+        ),
+    }
+    training_set = SoundSet(training.samples, training.clips)
+    test_set = SoundSet(test.samples, test.clips + (0 if test.part == training.part else OTHER_CLIPS))
+    random_scale = {"generated": set_scale("Random codes, dB²", ".0f", levels, np.asarray)}
+    return floors(scales, training_set, test_set, latents, decoded) | floors(
+        random_scale, training_set, test_set, latents, generated[: len(test)]
+    )

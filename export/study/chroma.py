@@ -1,5 +1,6 @@
 """The chroma study: tables, figures and claims of Colonel & Keene (2020) on freely available corpora.
 
+DIR/corpora/CORPUS/              one velocity of a corpus whose velocities are copies
 DIR/runs/CORPUS-RECIPE-SEED/     a run, with its checkpoints and:
     figures.json, codes.npz      its measurements
     model.onnx                   the exported file, for the mesh
@@ -9,14 +10,14 @@ DIR/report/                      index.html, report.json and pictures
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...host.errors import UserError, nearest
-from ...host.files import replacing, replacing_folder
+from ...host.files import check_new_folder, replacing, replacing_folder
 from ...host.model.model import Model
 from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
@@ -30,19 +31,9 @@ from ...train.run import Run
 from ..export import export
 from ..reports.measure import two_digits
 from ..reports.report import Figures, Picture
-from .chroma_measures import (
-    OCTAVE,
-    OCTAVES,
-    VIOLIN,
-    Answers,
-    RunKey,
-    TrainingCodes,
-    accuracy,
-    measure,
-    mesh,
-    strongest,
-    verdicts,
-)
+from .chroma_claims import OCTAVE, OCTAVES, VIOLIN, RunKey, verdicts
+from .chroma_corpora import chroma_agreement, has_copies, write_loudest
+from .chroma_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
 from .chroma_page import LatentPanel, accounting, embeddings, page
 from .runs import Machines, StudyProgress, Training, check_folder, train_first, write_json
 
@@ -121,6 +112,12 @@ class Job(Training):
         figures: Figures = json.loads(path.read_text(encoding="utf-8"))
         return figures
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the run has its figures, with floors."""
+        figures = self.read("figures.json")
+        return figures is not None and "floors" in figures
+
     def save(self, file_name: str, **arrays: Any) -> None:
         with replacing(self.folder / file_name, overwrite=True) as file:
             np.savez_compressed(file, **arrays)
@@ -184,13 +181,14 @@ def parse_mesh(text: str) -> dict[int, int]:
     return sides
 
 
-FORMAT = 1
+FORMAT = 2  # 1 had no floors
 OPERATIONS = 1e11  # a second, roughly, of one core; the progress display corrects it
 MEASURING_SECONDS = 10.0  # rough time for one run
 
 
 def study(options: ChromaStudyOptions, display: Display) -> bool:
     tables = _tables(options)
+    options = _with_one_velocity(options, tables, display)
     jobs = _jobs(options, tables)
     frame_counts = {role: _check_corpus(role, options.corpora[role], jobs) for role in {job.role for job in jobs}}
     check_folder(options.folder, jobs)
@@ -198,7 +196,7 @@ def study(options: ChromaStudyOptions, display: Display) -> bool:
         display.say(line)
     display.stage("study chroma")
     if options.ray is not None:
-        unmeasured_jobs = [job for job in jobs if not job.read("figures.json")]
+        unmeasured_jobs = [job for job in jobs if not job.is_measured]
         if not train_first(unmeasured_jobs, options, display):
             return False
     progress = StudyProgress(
@@ -225,6 +223,21 @@ def _tables(options: ChromaStudyOptions) -> dict[str, list[RunKey]]:
             f"give {' or '.join(f'--corpus {name}=FOLDER' for name in needed_corpora)}"
         )
     return {name: run_keys for name, run_keys in run_keys_by_table.items() if run_keys}
+
+
+def _with_one_velocity(
+    options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]], display: Display
+) -> ChromaStudyOptions:
+    """Replace corpora whose velocities are copies of one waveform by their loudest velocity, in the study's folder."""
+    corpora = dict(options.corpora)
+    for role in dict.fromkeys(role for run_keys in tables.values() for role, _ in run_keys):
+        corpus = Corpus.open(corpora[role])
+        if has_copies(corpus):
+            if not (options.folder / "runs").is_dir() and not (options.folder / "corpora").is_dir():
+                check_new_folder(options.folder)
+            corpora[role] = write_loudest(corpus, options.folder / "corpora" / role).folder
+            display.say(f"{role}: its velocities are copies of one waveform; the loudest is taken")
+    return replace(options, corpora=corpora)
 
 
 def _left_out(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -> list[str]:
@@ -288,7 +301,7 @@ def _seconds(job: Job, frame_count: int, options: ChromaStudyOptions) -> tuple[f
     # Forward, and two products backward.
     training_seconds = 6 * weight_count * step_count * training_settings.batch_size / OPERATIONS
     mesh_seconds = weight_count * decoded_rows / OPERATIONS  # half of the weights, two operations
-    is_unmeasured = not job.read("figures.json")
+    is_unmeasured = not job.is_measured
     return (
         training_seconds * is_unmeasured,
         MEASURING_SECONDS * is_unmeasured,
@@ -308,7 +321,7 @@ def _make(job: Job, frame_count: int, options: ChromaStudyOptions, progress: Stu
     part_seconds = _seconds(job, frame_count, options)
     total_seconds = max(sum(part_seconds), 1e-9)
     trained_share, measured_share = part_seconds[0] / total_seconds, (part_seconds[0] + part_seconds[1]) / total_seconds
-    if not job.read("figures.json"):
+    if not job.is_measured:
         if not progress.train(job, options, trained_share):
             return False
         progress.update(trained_share, "measuring")
@@ -353,7 +366,10 @@ def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[Run
         "study": "chroma",
         "seeds": options.seeds,
         "epochs": jobs[0].recipe.training.epochs,
-        "corpora": {role: _corpus(options.corpora[role]) for role in dict.fromkeys(job.role for job in jobs)},
+        "corpora": {
+            role: _corpus(next(job for job in jobs if job.role == role))
+            for role in dict.fromkeys(job.role for job in jobs)
+        },
         "left_out": _left_out(options, tables),
         "claims": claims,
         "undecided": undecided,
@@ -370,14 +386,15 @@ def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[Run
         (folder / "index.html").write_text(page(report, figures_by_run, pictures), encoding="utf-8")
 
 
-def _corpus(folder: Path) -> Figures:
-    """Return a corpus's name, seconds, and patches by split."""
-    corpus = Corpus.open(folder)
+def _corpus(job: Job) -> Figures:
+    """Return the name of a job's corpus, its seconds, patches by split, and how chroma agrees with pitch."""
+    corpus = Corpus.open(job.corpus)
     clips_by_split = {split: corpus.clips(split) for split in SPLITS}
     return {
         "name": corpus.name,
         "seconds": corpus.seconds(),
         "patches": {split: len({clip.group for clip in clips}) for split, clips in clips_by_split.items()},
+        "chroma": chroma_agreement(corpus, job.recipe.frames),
     }
 
 

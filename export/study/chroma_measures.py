@@ -1,13 +1,7 @@
-"""Measures a network for the chroma study, and claims as orderings of figures that other corpora can refute.
+"""Measures a network for the chroma study, beside its floors."""
 
-The available copy of the paper lacks its tables' values.
-"""
-
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +16,16 @@ from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.run import Run, trained
 from ..measures import codes as latent_statistics
-from ..measures.frames import SILENT, FrameSample, decode, draw, encode
+from ..measures.floors import Scale, mean_error, squared_errors
+from ..measures.frames import SILENT, FrameSample, decode, draw, encode, frame_floors
 from ..measures.sounds import silence_message
 from ..reports.report import SEED, Figures
 
 Answers = npt.NDArray[np.int8]
+
+SCALE = 1e4  # of errors in tables
+MEAN_SQUARE, ACCURACY = "mean_square", "accuracy"  # measures with floors
+TEST_MSE = Scale("Test MSE, 10⁻⁴", ".2f", np.asarray, squared_errors, lambda terms: SCALE * mean_error(terms))
 
 ALL_FRAMES = 1 << 40  # frames: more than any split has
 TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, more points than a picture shows
@@ -69,6 +68,14 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     )
     codes = TrainingCodes(encode(network, train_sample.spectra, train_sample.pitch_classes), _notes(train_sample))
     latent_figures = latent_statistics.latent_figures(codes.latents, None)
+    floor_figures = frame_floors(
+        train_sample,
+        test_sample,
+        decoded_spectra,
+        recipe.network.latents,
+        {MEAN_SQUARE: TEST_MSE},
+        conditioned=network.conditioned,
+    )
     last_log = run.logged()[-1]
     figures: Figures = {
         "checkpoint": checkpoint_name,
@@ -78,6 +85,8 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
         "training_frames": train_sample.frames_in_split,
         "test_frames": len(test_sample),
         "mean_square": float(np.mean(np.square(test_sample.spectra - decoded_spectra), dtype=np.float64)),
+        "folded": is_folded,
+        "floors": floor_figures | {ACCURACY: _accuracy_floors(train_sample, test_sample, frame_settings.sample_rate)},
         "notes": _played(train_sample),
         "bounds": [[float(latent.min()), float(latent.max())] for latent in codes.latents.T],
         "latents": latent_figures,
@@ -109,6 +118,28 @@ def _played(sample: FrameSample) -> list[int]:
     source_notes = np.array([source.note for source in sample.sources])
     class_counts = np.bincount(np.round(source_notes[np.isfinite(source_notes)]).astype(np.int64) % 12, minlength=12)
     return [int(k) for k in np.flatnonzero(class_counts > PLAYED_SHARE * class_counts.sum())]
+
+
+def _accuracy_floors(train: FrameSample, test: FrameSample, rate: int) -> Figures:
+    """Return floors of the accuracy over the mesh: of sounds that know nothing of the notes of the test frames."""
+    notes, played_notes = _notes(test), _played(train)
+    frame_length = 2 * (test.spectra.shape[1] - 1)
+
+    def strongest_classes(spectra: Array) -> Integers:
+        energies = chroma(spectra, rate, frame_length)
+        return np.where(energies.max(1) > 0, energies.argmax(1), SILENT).astype(np.int64)
+
+    scale = Scale(
+        "Accuracy over the mesh",
+        "percent",
+        strongest_classes,
+        lambda targets, answers: answers == notes,
+        mean_error,
+        rises=True,
+        spans=False,
+        chance=1 / len(played_notes),
+    )
+    return frame_floors(train, test, None, 0, {ACCURACY: scale}, conditioned=False)[ACCURACY]
 
 
 def filled(latents: Array) -> float:
@@ -213,263 +244,3 @@ def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
         is_near_edge = np.abs(mesh(side, latents) - 0.5).max(1) > 0.5 - EDGE
         figures["edge"] = sum(int((w & is_near_edge).sum()) for w in mismatch_masks.values()) / mismatch_count
     return figures
-
-
-Verdict = Literal["held", "within deviation", "did not hold"]
-
-VERDICTS: tuple[Verdict, ...] = ("held", "within deviation", "did not hold")  # the worst of several counts
-OCTAVE, OCTAVES, VIOLIN = "octave", "five-octaves", "violin"
-MAJORITY = 0.5  # of all
-LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, and half its variance
-
-
-@dataclass(frozen=True)
-class Values:
-    name: str
-    values: Sequence[float]
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.values))
-
-    @property
-    def deviation(self) -> float | None:
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
-
-    def figures(self) -> Figures:
-        return {"name": self.name, "mean": self.mean, "deviation": self.deviation}
-
-
-Pair = tuple[Values, Values]  # the first is claimed to be below the second
-RunKey = tuple[str, str]  # corpus and recipe
-
-
-@dataclass(frozen=True)
-class Claim:
-    sentence: str
-    place: str
-    figure: str
-    pairs: Sequence[tuple[RunKey | float, RunKey | float]]
-
-
-def judge(pairs: Sequence[Pair]) -> Verdict:
-    """Return the worst verdict.
-
-    "within deviation": means differ by at most the root sum of squared deviations over seeds.
-    """
-    return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
-
-
-def _judge(smaller: Values, larger: Values) -> Verdict:
-    mean_difference = larger.mean - smaller.mean
-    if smaller.deviation is not None or larger.deviation is not None:
-        combined_deviation = math.hypot(smaller.deviation or 0.0, larger.deviation or 0.0)
-        if combined_deviation and abs(mean_difference) <= combined_deviation:
-            return "within deviation"
-    return "held" if mean_difference > 0 else "did not hold"
-
-
-def verdicts(runs: Mapping[RunKey, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
-    """Return claims' verdicts and values, and the undecided sentences."""
-    decided_claims: list[Figures] = []
-    undecided_sentences = []
-    for claim in CLAIMS:
-        pairs = _pairs(claim, runs)
-        if pairs is None:
-            undecided_sentences.append(claim.sentence)
-            continue
-        compared_figures = [{"below": smaller.figures(), "above": larger.figures()} for smaller, larger in pairs]
-        decided_claims.append(
-            {
-                "claim": claim.sentence,
-                "place": claim.place,
-                "figure": claim.figure,
-                "verdict": judge(pairs),
-                "compared": compared_figures,
-            }
-        )
-    return decided_claims, undecided_sentences
-
-
-def _pairs(claim: Claim, runs: Mapping[RunKey, Sequence[Figures]]) -> list[Pair] | None:
-    """Return a claim's pairs of values; None if a run that it compares is missing."""
-    read_figure = FIGURES[claim.figure]
-
-    def values(side: RunKey | float) -> Values:
-        if isinstance(side, float):
-            return Values(f"{side:.3g}", [side])
-        run_values = [value for run in runs.get(side, ()) if (value := read_figure(run)) is not None]
-        return Values(f"{side[1]}, {side[0]}", run_values)
-
-    pairs = [(values(smaller), values(larger)) for smaller, larger in claim.pairs]
-    return pairs if all(side.values for pair in pairs for side in pair) else None
-
-
-def _of_mesh(name: str) -> Callable[[Figures], float | None]:
-    return lambda run: run["mesh"][name] if run["mesh"] else None
-
-
-def _of_posterior(statistic: Callable[[list[Figures]], float | None]) -> Callable[[Figures], float | None]:
-    return lambda run: statistic(run["posterior"]) if run["posterior"] else None
-
-
-def _used(name: str, statistic: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
-    """Return a function from latents to a statistic of a figure, over those that did not collapse."""
-
-    def figure(latents: list[Figures]) -> float | None:
-        used_figures = [latent[name] for latent in latents if not latent["collapsed"]]
-        return statistic(used_figures) if used_figures else None
-
-    return figure
-
-
-# By name: reads a figure from those of a run; None where it was not measured.
-FIGURES: dict[str, Callable[[Figures], float | None]] = {
-    "test MSE": lambda run: run["mean_square"],
-    "seconds of training": lambda run: run["seconds"],
-    "share of cells filled": lambda run: run["filled"],
-    "how far codes leave 0 to 1": lambda run: max(max(-low, high - 1) for low, high in run["bounds"]),
-    "correlation of the two latents, absolute": lambda run: run["latents"]["largest_correlation"],
-    "accuracy over the mesh": _of_mesh("overall"),
-    "share of mismatches at the edges": _of_mesh("edge"),
-    "latents that collapsed": _of_posterior(lambda latents: sum(latent["collapsed"] for latent in latents)),
-    "root mean square of the other latents’ means, least": _of_posterior(_used("mean", min)),
-    "variance of the other latents, largest": _of_posterior(_used("variance", max)),
-    "share of codes whose pitch class a latent changes, least of all latents": lambda run: min(run["moved"]),
-}
-
-
-def _corpus_pairs(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[RunKey, RunKey]]:
-    return [((corpus, smaller), (corpus, larger)) for corpus in corpora for smaller, larger in recipes]
-
-
-def _mesh_claims(corpus: str, opening: str, figure: int) -> list[Claim]:
-    run_key = (corpus, "chroma-2")
-    return [
-        Claim(
-            f"{opening}: in most of the latent square the strongest chroma is the asked one.",
-            f"Figure {figure}",
-            "accuracy over the mesh",
-            [(MAJORITY, run_key)],
-        ),
-        Claim(
-            f"{opening}: most mismatches lie at the edges of the latent square.",
-            f"Figure {figure}",
-            "share of mismatches at the edges",
-            [(MAJORITY, run_key)],
-        ),
-        Claim(
-            f"{opening}: accuracy falls from two latents to three and to eight.",
-            "Table V",
-            "accuracy over the mesh",
-            _corpus_pairs([corpus], ("chroma-8", "chroma-3"), ("chroma-3", "chroma-2")),
-        ),
-    ]
-
-
-TWO = ("chroma-2-noskip", "chroma-2", "chroma-2-lrelu-noskip", "chroma-2-lrelu")
-SKIPS = (("chroma-2-lrelu-noskip", "chroma-2-lrelu"), ("chroma-2-noskip", "chroma-2"))
-BOTTLENECKS = (("chroma-2-lrelu-noskip", "chroma-2-noskip"), ("chroma-2-lrelu", "chroma-2"))
-VAES = ((OCTAVE, "chroma-8-vae"), (OCTAVE, "chroma-8-vae-noskip"))
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "Of the three augmentations, the one-hot chroma gives the smallest error.",
-        "Table I",
-        "test MSE",
-        _corpus_pairs(
-            [OCTAVES],
-            ("chroma-8-lrelu", "chroma-8-lrelu-none"),
-            ("chroma-8-lrelu", "chroma-8-lrelu-difference"),
-        ),
-    ),
-    Claim(
-        "The one-hot chroma trains faster than the first-order difference.",
-        "Table I",
-        "seconds of training",
-        _corpus_pairs([OCTAVES], ("chroma-8-lrelu", "chroma-8-lrelu-difference")),
-    ),
-    Claim(
-        "One octave, two latents: both sigmoid networks beat both LReLU networks.",
-        "Table II",
-        "test MSE",
-        _corpus_pairs([OCTAVE], *product(TWO[:2], TWO[2:])),
-    ),
-    Claim(
-        "One octave, two latents: sigmoid without skip is the best of the four.",
-        "Table II",
-        "test MSE",
-        _corpus_pairs([OCTAVE], *(("chroma-2-noskip", recipe) for recipe in TWO[1:])),
-    ),
-    Claim(
-        "Violin, two latents: the skip lowers the error of both bottlenecks.",
-        "Table III",
-        "test MSE",
-        _corpus_pairs([VIOLIN], *((skip, no_skip) for no_skip, skip in SKIPS)),
-    ),
-    Claim(
-        "Violin, two latents: sigmoid with skip is the best of the four.",
-        "Table III",
-        "test MSE",
-        _corpus_pairs([VIOLIN], *(("chroma-2", recipe) for recipe in TWO if recipe != "chroma-2")),
-    ),
-    *(
-        Claim(
-            f"{words}, three latents: the skip lowers the error.",
-            "Table IV",
-            "test MSE",
-            _corpus_pairs([corpus], ("chroma-3", "chroma-3-noskip")),
-        )
-        for corpus, words in ((OCTAVE, "One octave"), (VIOLIN, "Violin"))
-    ),
-    Claim(
-        "The skip makes embeddings denser, for both bottlenecks and corpora.",
-        "Figures 2 and 3",
-        "share of cells filled",
-        _corpus_pairs([OCTAVE, VIOLIN], *SKIPS),
-    ),
-    Claim(
-        "Sigmoid embeddings are spread more uniformly than those of LReLU.",
-        "Figures 2 and 3",
-        "share of cells filled",
-        _corpus_pairs([OCTAVE, VIOLIN], *BOTTLENECKS),
-    ),
-    Claim(
-        "The two LReLU latents correlate, more than those of sigmoid do.",
-        "Figures 2 and 3",
-        "correlation of the two latents, absolute",
-        _corpus_pairs([OCTAVE, VIOLIN], *((sigmoid, lrelu) for lrelu, sigmoid in BOTTLENECKS)),
-    ),
-    Claim(
-        "LReLU embeddings leave the bounds that sigmoid ones have by definition.",
-        "Figures 2 and 3",
-        "how far codes leave 0 to 1",
-        [(0.0, (corpus, recipe)) for corpus in (OCTAVE, VIOLIN) for recipe in TWO[2:]],
-    ),
-    *_mesh_claims(OCTAVE, "One octave", 4),
-    *_mesh_claims(VIOLIN, "Violin", 5),
-    Claim(
-        "Every beta-VAE has latents that collapsed onto the prior.",
-        "Section VI",
-        "latents that collapsed",
-        [(MAJORITY, vae) for vae in VAES],
-    ),
-    Claim(
-        "The latents that did not collapse have means beyond the prior’s deviation.",
-        "Section VI",
-        "root mean square of the other latents’ means, least",
-        [(LARGE, vae) for vae in VAES],
-    ),
-    Claim(
-        "The latents that did not collapse have variances below half the prior’s.",
-        "Section VI",
-        "variance of the other latents, largest",
-        [(vae, SMALL) for vae in VAES],
-    ),
-    Claim(
-        "In the beta-VAE that is not conditioned, moving any one latent changes the pitch class of most codes.",
-        "Section VI",
-        "share of codes whose pitch class a latent changes, least of all latents",
-        [(MAJORITY, (OCTAVE, "chroma-8-vae-noskip"))],
-    ),
-)

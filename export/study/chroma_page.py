@@ -8,11 +8,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ...host.units import PITCH_CLASSES
+from ..reports.floor_tables import FLOORS, floors_table
 from ..reports.frame_figures import pitch_class_bar, square
-from ..reports.measure import Measure, measures_across, minus, two_digits
+from ..reports.measure import Measure, measures_across, minus, percent, two_digits
 from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, parts_renderer
 from ..reports.report import WIDTH, Figures, Picture, Theme
-from .chroma_measures import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Answers, RunKey, TrainingCodes, Values
+from .chroma_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, RunKey, Values, floors_over_seeds
+from .chroma_corpora import LOW_HZ
+from .chroma_measures import ACCURACY, MEAN_SQUARE, SCALE, Answers, TrainingCodes
 
 Runs = Mapping[RunKey, Sequence[Figures]]
 
@@ -52,7 +55,6 @@ MINUTES: dict[str, dict[RunKey, float]] = {
         (VIOLIN, "chroma-3"): 45,
     },
 }
-SCALE = 1e4  # of errors in tables
 
 
 def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
@@ -76,8 +78,11 @@ def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
 
 def _verdict(figures: Figures) -> str:
     claim_counts = {verdict: sum(claim["verdict"] == verdict for claim in figures["claims"]) for verdict in VERDICTS}
-    held_count, tied_count, failed_count = (claim_counts[verdict] for verdict in VERDICTS)
-    opening = f"Of {len(figures['claims'])} claims of the paper {held_count} held and {failed_count} did not"
+    held_count, tied_count, failed_count, floored_count = (claim_counts[verdict] for verdict in VERDICTS)
+    opening = (
+        f"Of {len(figures['claims'])} claims of the paper {held_count} held and {failed_count} did not; "
+        f"{floored_count} compare networks that are not better than a floor"
+    )
     return (
         f"{opening}; {tied_count} are within the deviation over seeds."
         if figures["seeds"] > 1
@@ -94,12 +99,20 @@ def _basis(figures: Figures) -> str:
     one_seed_note = (
         "" if figures["seeds"] > 1 else " With one seed there is no deviation, and no verdict can be within it."
     )
+    agreement_text = "; ".join(_agreement(name, corpus["chroma"]) for name, corpus in figures["corpora"].items())
     left_out_sentences = "".join(f" T{line[1:]}." for line in figures["left_out"])
     return (
         f"Each network was trained {duration_text}with {_count(figures['seeds'], 'seed')} on {corpora_text} (training/"
         "validation/test). Values of the paper’s tables are lost in the copy at hand, so orderings are compared; its "
-        f"times are kept.{one_seed_note}{left_out_sentences}"
+        f"times are kept.{one_seed_note}{left_out_sentences} How often the strongest chroma bin has the pitch class of "
+        f"the pitch track: {agreement_text}."
     )
+
+
+def _agreement(name: str, agreement: Figures) -> str:
+    """Word how often chroma agrees with pitch, and below the frequency from which bins part semitones."""
+    low_text = "" if agreement["low"] is None else f" ({percent(agreement['low'])} below {LOW_HZ:g} Hz)"
+    return f"{name} {percent(agreement['agrees'])}{low_text}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -129,10 +142,30 @@ def _side(side: Figures) -> str:
     if side["name"] == mean_text:
         return mean_text
     deviation_text = "" if side["deviation"] is None else f" ± {side['deviation']:.1g}"
-    return f"{side['name']} {mean_text}{deviation_text}"
+    floor_text = "" if side["not_better_than"] is None else f" (not better than {FLOORS[side['not_better_than']]})"
+    return f"{side['name']} {mean_text}{deviation_text}{floor_text}"
 
 
 def _errors(table_name: str, run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    """Return tables of errors on frames as they are and on frames moved into one octave, each above its floors."""
+    markup = Markup()
+    for is_folded in (False, True):
+        if chosen_keys := [run_key for run_key in run_keys if runs[run_key][0]["folded"] == is_folded]:
+            markup += _errors_table(table_name, chosen_keys, runs)
+            markup += faint("Frames are moved into one octave.") if is_folded else Markup()
+            markup += _floors(chosen_keys, runs, MEAN_SQUARE)
+    return markup
+
+
+def _floors(run_keys: Sequence[RunKey], runs: Runs, measure: str) -> Markup:
+    """Return the tables of networks' figures over seeds above their floors."""
+    floors_by_run = {run_key: floors_over_seeds(runs[run_key], measure) for run_key in run_keys}
+    return floors_table(
+        {f"{recipe}, {corpus}": {measure: row} for (corpus, recipe), row in floors_by_run.items() if row is not None}
+    )
+
+
+def _errors_table(table_name: str, run_keys: Sequence[RunKey], runs: Runs) -> Markup:
     first_by_corpus: dict[str, RunKey] = {}
     for run_key in run_keys:
         first_by_corpus.setdefault(run_key[0], run_key)
@@ -171,8 +204,7 @@ def _errors(table_name: str, run_keys: Sequence[RunKey], runs: Runs) -> Markup:
         ),
         Measure("Minutes", lambda run_key: mean_seconds(run_key) / 60, ".1f"),
     )
-    note = "Test frames of tuned recipes are moved into one octave, so their errors compare only roughly."
-    return measures_across(measures, run_keys, note)
+    return measures_across(measures, run_keys)
 
 
 def _accuracies(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
@@ -199,7 +231,7 @@ def _accuracies(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
         "points along each latent, from 0 to 1: all rows went through the exported ONNX file. – is not among the "
         "corpus’s notes."
     )
-    return measures_across(measures, run_keys, note, kind="narrow")
+    return measures_across(measures, run_keys, note, kind="narrow") + _floors(run_keys, runs, ACCURACY)
 
 
 def _mean_percent(shares: Sequence[float | None]) -> str:

@@ -33,6 +33,7 @@ from ..families import FAMILIES as EXPORTED
 from ..families.clip import evaluated_clips
 from ..families.gan import generator_reporter
 from ..reports.clip_figures import spectrograms, waveforms
+from ..reports.floor_tables import FLOORS, floors_table
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import FORMAT, SEED, WIDTH, Figures, Picture, Theme
@@ -194,6 +195,7 @@ def row(report: Figures) -> Figures:
         "inception_score": judged and [judged["score"], judged["real_score"]],
         "frechet_features": judged and [judged["likeness"]["made"], judged["likeness"]["train"]],
         "accuracy": judged and judged["accuracy"],
+        "floors": report["floors"],
     }
 
 
@@ -274,6 +276,7 @@ def losses(name: str, logged: Mapping[str, Any], epoch_steps: int) -> Picture:
 def page(figures: Figures, report: Figures) -> str:
     sections = {
         "Networks": _networks(figures),
+        "Floors": floors_table({network["name"]: network["floors"] for network in figures["networks"]}),
         "Sounds": players(figures["sounds"]),
         "Pictures": joined(figure(path, caption) for path, caption in figures["pictures"].items()),
     }
@@ -295,6 +298,8 @@ def _verdict(figures: Figures) -> str:
     if not standing_networks:
         return collapse_note
     best = min(standing_networks, key=lambda network: float(network["frechet_ratio"]))
+    if floor := best["floors"]["frechet"]["not_better_than"]:
+        return f"Random codes of no network are better than {FLOORS[floor]}. {collapse_note}".strip()
     text = f"Random codes of {best['name']} come nearest to the recordings: {best['frechet_ratio']:.3g} times as far"
     return f"{text} as these are from each other. {collapse_note}".strip()
 

@@ -24,6 +24,7 @@ from ...train.run import Run, trained
 from ..families.grain_report import PICTURED_SECONDS, resynthesised
 from ..families.grain_tables import level_text
 from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
+from ..reports.floor_tables import FLOORS, floors_table
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import FORMAT, SEED, Figures
@@ -55,6 +56,7 @@ def page(figures: Figures, report: Figures, folder: Path) -> str:
         "Networks": measures_across(
             NETWORK, figures["networks"], "Each name leads to its report, which says more.", kind="narrow"
         ),
+        "Floors": floors_table({network["name"]: network["floors"] for network in figures["networks"]}),
         "Codes": _codes(figures),
         "Sounds": players(figures["sounds"]),
         **{f"Figure {panel.number}": html for panel in FIGURES if (html := _figure(figures, panel, folder))},
@@ -66,6 +68,8 @@ def _verdict(figures: Figures) -> str:
     networks_by_name = {network["name"]: network for network in figures["networks"]}
     best_network, post_network = networks_by_name[figures["best"]], networks_by_name[figures["post"]]
     text = f"Random codes of {best_network['name']} come nearest to the recordings"
+    if floor := best_network["floors"]["generated"]["not_better_than"]:
+        return f"{text}, and are not better than {FLOORS[floor]}."
     if best_network["spectral_distance_ratio"] is None:
         return f"{text}."
     text += f": {best_network['spectral_distance_ratio']:.1f} times as far from unheard ones as training’s"
@@ -235,6 +239,7 @@ def _row(report: Figures) -> Figures:
         "excess_above_3_khz_filtered_db": filtered_top_band["excess_db"]["mean"],
         "spectral_distance": report["spectral_distance"]["generated"],
         "spectral_distance_ratio": report["spectral_distance"]["ratio"],
+        "floors": report["floors"],
         "codes": {split: {name: report["codes"][split][name] for name in code_figure_names} for split in splits},
     }
 

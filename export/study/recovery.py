@@ -6,11 +6,13 @@ and `tuned-clip`, whose encoder is trained with its decoder. Rows are data of `r
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from ...host.arrays import Array
@@ -29,7 +31,9 @@ from ...train.families.recipes import load_recipe
 from ...train.run import Run, trained
 from ..export import export
 from ..families import FAMILIES as EXPORTED
+from ..measures.floors import beside, deviation, mean_error
 from ..reports.clip_figures import spectrograms, waveforms
+from ..reports.floor_tables import floor_sentences, floors_table
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined
 from ..reports.report import FORMAT, Figures, Picture
@@ -307,6 +311,7 @@ def _write_figures(
             }
             for table, rows_by_seed in tables.items()
         },
+        "floors": {table: beside_floors(bench, table, rows_by_seed) for table, rows_by_seed in tables.items()},
         "pictures": captions,
     }
     write_study(options.folder, figures, page(figures))
@@ -335,13 +340,25 @@ def pictures(name: str, subject: str, sounds_by_row: Mapping[str, Array], rate: 
 
 
 def page(figures: Figures) -> str:
-    sections = {TITLES[name]: _table_of_rows(name, rows, figures["rows"]) for name, rows in figures["tables"].items()}
+    sections = {
+        TITLES[name]: _table_of_rows(name, rows, figures["floors"][name], figures["rows"])
+        for name, rows in figures["tables"].items()
+    }
     sections["Examples"] = joined(figure(path, caption) for path, caption in figures["pictures"].items())
     return document(f"recovery on {figures['corpus']}", _verdict(figures), _basis(figures), sections, "study.json")
 
 
 def _verdict(figures: Figures) -> str:
-    """Return the publication's claim, that the hybrid search loses the digit, as these figures have it."""
+    """Return the publication's claim, that the hybrid search loses the digit, as these figures have it.
+
+    Rows that keep no more digits than their floor come first, and no verdict is drawn from them.
+    """
+    floored = [
+        f"{figures['rows'][row]}: {text[0].lower()}{text[1:]}"
+        for row in ("network", "hybrid")
+        for text in floor_sentences(figures["floors"]["recorded"][row], [f"{prefix}accuracy" for prefix in JUDGES])
+    ]
+    floored_text = f"Of recordings, {' '.join(floored)} " if floored else ""
     network_figures, hybrid_figures = (figures["tables"]["recorded"][row] for row in ("network", "hybrid"))
     network_shares, hybrid_shares = (
         [row[f"{prefix}accuracy"][0] for prefix in JUDGES if f"{prefix}accuracy" in row]
@@ -350,16 +367,18 @@ def _verdict(figures: Figures) -> str:
     kept_text = f"the network keeps {_shares(network_shares)} of the digits of recordings"
     if figures["generator"]["labels"]:
         return (
-            "Not testable here: the generator has labels, and a search keeps the label that the network predicts "
-            f"({kept_text}, the hybrid search {_shares(hybrid_shares)})."
+            f"{floored_text}Not testable here: the generator has labels, and a search keeps the label that the network "
+            f"predicts ({kept_text}, the hybrid search {_shares(hybrid_shares)})."
         )
     generated_figures = figures["tables"]["generated"]["asked"]
     if min(network_shares) < KEPT_SHARE:
         return (
-            f"Not testable here: {kept_text}, and the claim that a search loses the digit needs {KEPT_SHARE:.0%}. The "
-            f"generator's inception score is {generated_figures['inception_score']:.2f}, that of as many recordings "
+            f"{floored_text}Not testable here: {kept_text}, and the claim that a search loses the digit needs "
+            f"{KEPT_SHARE:.0%}. The generator's inception score is {generated_figures['inception_score']:.2f}, that of as many recordings "
             f"{generated_figures['recorded_score']:.2f}."
         )
+    if floored:
+        return f"{floored_text}No verdict is drawn from it."
     judges_text = "" if len(network_shares) > 1 else " By one classifier: a second --classifier tells more."
     is_lost = all(hybrid < network for hybrid, network in zip(hybrid_shares, network_shares, strict=True))
     return (
@@ -386,7 +405,12 @@ def _basis(figures: Figures) -> str:
     )
 
 
-def _table_of_rows(name: str, figures_by_row: Mapping[str, Figures], labels: Mapping[str, str]) -> Markup:
+def _table_of_rows(
+    name: str,
+    figures_by_row: Mapping[str, Figures],
+    rows_beside_floors: Mapping[str, Figures],
+    labels: Mapping[str, str],
+) -> Markup:
     def measured_and_published(row: str, key: str) -> Any:
         measured_figure, published_figure = figures_by_row[row].get(key), PUBLISHED[name].get(row, {}).get(key)
         if row == "asked" and not key.endswith((*OF_ALL_SOUNDS, "accuracy")):
@@ -404,4 +428,39 @@ def _table_of_rows(name: str, figures_by_row: Mapping[str, Figures], labels: Map
         if any(key in row for row in figures_by_row.values())
     ]
     note = "Means over seeds and their deviations, scores of all sounds together; below in grey, the publication's."
-    return measures_across([Measure("", labels.__getitem__), *measures], list(labels), note, kind="narrow")
+    markup = measures_across([Measure("", labels.__getitem__), *measures], list(labels), note, kind="narrow")
+    return markup + floors_table({labels[row]: floors for row, floors in rows_beside_floors.items()})
+
+
+def beside_floors(
+    bench: RecoveryBench, table: str, rows_by_seed: Sequence[Mapping[str, MeasuredRow]]
+) -> dict[str, Figures]:
+    """Return the figures of a table's rows, but for the sounds themselves, beside their floors, by row and measure."""
+    counts = {row_name: bench.count(table, row_name) for row_name in bench.rows if row_name != "asked"}
+    floors_by_count = {count: bench.floors(table, count) for count in set(counts.values())}
+    return {
+        row_name: {
+            measure: _beside(floors, [VALUES[measure](seed_rows[row_name]) for seed_rows in rows_by_seed])
+            for measure, floors in floors_by_count[count].items()
+        }
+        for row_name, count in counts.items()
+    }
+
+
+def _beside(floors: Figures, seed_values: Sequence[Array]) -> Figures:
+    """Return floors beside a row's values, [sounds] of each seed; a single seed's deviation is over sounds."""
+    means = [float(values.mean()) for values in seed_values]
+    sounds = np.arange(len(seed_values[0]))
+    row_deviation = float(np.std(means)) if len(means) > 1 else deviation(mean_error, seed_values[0], sounds)
+    return beside(floors, float(np.mean(means)), row_deviation)
+
+
+# By measure with floors: the values of a row's sounds, [sounds].
+VALUES: dict[str, Callable[[MeasuredRow], Array]] = {
+    "mse": operator.attrgetter("mse"),
+    "spectrogram_mse": operator.attrgetter("spectrogram_mse"),
+    "ssim": operator.attrgetter("ssim"),
+    "log_mel_db": operator.attrgetter("log_mel_db"),
+    "accuracy": lambda row: row.right[0],
+    "second_accuracy": lambda row: row.right[1],
+}

@@ -18,18 +18,24 @@ from ...host.kinds.card_fields import UniformPrior
 from ...host.model.card import Card
 from ...host.model.encoder import Encoder
 from ...host.model.model import Model
-from ...host.resynthesis.distance import measures
+from ...host.resynthesis.distance import distance_db, measures
 from ...host.resynthesis.refinement import SearchResult, SearchTarget
+from ...host.spectra import log_mel
 from ...train.corpus.store import Corpus
 from ...train.families.classifier.network import Classifier
-from ...train.families.gan.data import places
+from ...train.families.gan.data import Places, places
 from ...train.families.gan.recipe import ClipFrames
 from ...train.families.invert.network import block_activations
 from ...train.metrics.clips import SCORED_CLIPS, inception_score, scored_indices
+from ...train.sampling import random_indices
+from ..measures.clips import accuracy_scale, commonest_share
+from ..measures.floors import Scale, SoundSet, floors, mean_error, squared_errors
 from ..recovery.search import CodeSearcher, Further, SearchOptions, SearchStage
 from ..reports.report import Figures
 
 TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
+UNKNOWN_LABEL = -1  # to a classifier, which never answers it
+OTHER_SOUNDS = 512  # of the set, as answers
 SLOPES = 200  # of the publication's hybrid
 # Of the publication's search, which allows 50 000: most settle within two hundred, and ours ends with as many.
 ONE_START = SearchStage(1000, pooled=1, kept_starts=1)
@@ -107,6 +113,12 @@ class RecoveryTargets(NamedTuple):
         return RecoveryTargets(self.sounds[:count], self.labels[:count], self.words[:count], codes)
 
 
+def joined_targets(targets: Sequence[RecoveryTargets]) -> RecoveryTargets:
+    """Return the sounds of all seeds as one set, without codes."""
+    sounds, labels, words = (np.concatenate(parts) for parts in list(zip(*targets, strict=True))[:3])
+    return RecoveryTargets(sounds, labels, words, None)
+
+
 class RecoverySize(NamedTuple):
     """``clips`` sounds per table and seed for rows that search, more for `FAST_ROWS`."""
 
@@ -182,7 +194,8 @@ class RecoveryBench:
 
     def targets(self, table: str, seed: int) -> RecoveryTargets:
         """Return the sounds of a table that a seed draws; rows with fewer take the first ones."""
-        return self._generated(seed) if table == "generated" else self._recorded(seed)
+        count = self.count(table, "asked")
+        return self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
 
     def measure(
         self, targets: RecoveryTargets, sounds: Array, codes: Array | None, seconds_per_sound: float
@@ -194,7 +207,6 @@ class RecoveryBench:
         distances = [measures(*pair, self.rate, gain_counts=True) for pair in zip(targets.sounds, sounds, strict=True)]
         posteriors = self._posteriors(sounds)
         words = self._classes(posteriors)
-        asked_words = np.where(targets.words == "", self._classes(self._posteriors(targets.sounds)), targets.words)
         correlations = np.full(count, np.nan)
         if codes is not None and targets.codes is not None:
             correlations = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, targets.codes, strict=True)])
@@ -206,7 +218,7 @@ class RecoveryBench:
             log_mel_db=np.array([distance.log_mel_db for distance in distances]),
             correlation=correlations,
             words=targets.words,
-            right=words == asked_words,
+            right=words == self._asked_words(targets),
             posteriors=posteriors,
             seconds=np.full(count, seconds_per_sound),
         )
@@ -253,6 +265,13 @@ class RecoveryBench:
         classes: npt.NDArray[np.str_] = np.array(self._judges[0].words)[posteriors.argmax(2)]
         return classes
 
+    def _asked_words(self, targets: RecoveryTargets) -> npt.NDArray[np.str_]:
+        """Return the words of targets by each judge, [judges, sounds]: their own, or those that the judge hears."""
+        asked_words: npt.NDArray[np.str_] = np.where(
+            targets.words == "", self._classes(self._posteriors(targets.sounds)), targets.words
+        )
+        return asked_words
+
     def _of_recordings(self, count: int) -> Array:
         """Return posteriors of recordings of the test and training splits, [judges, ``count`` at most, labels]."""
         if self._recorded_posteriors is None:
@@ -264,6 +283,59 @@ class RecoveryBench:
             clips = np.concatenate(split_clips)
             self._recorded_posteriors = self._posteriors(clips[scored_indices(len(clips))])
         return self._recorded_posteriors[:, scored_indices(self._recorded_posteriors.shape[1], count)]
+
+    def floors(self, table: str, count: int) -> dict[str, Figures]:
+        """Return the floors of a table's rows with ``count`` sounds of each seed, by measure.
+
+        The set is other generated sounds, or training clips.
+        """
+        seeds = range(self._size.seeds)
+        targets = joined_targets([self.targets(table, seed).first(count) for seed in seeds])
+        if table == "generated":
+            others = self._generated(len(seeds), OTHER_SOUNDS)
+            clips, other_clips = np.arange(len(targets.sounds)), len(targets.sounds) + np.arange(OTHER_SOUNDS)
+        else:
+            training_places = places(self._corpus, "train", self._frames, self._words)
+            indices = random_indices(len(training_places), OTHER_SOUNDS, np.random.default_rng(0))
+            others, other_clips = self._clips_of(training_places, indices), training_places.recordings_of(indices)
+            test_indices = np.concatenate([self._recorded_indices(seed, count) for seed in seeds])
+            clips = len(training_places.clips) + self._test_places.recordings_of(test_indices)
+        training_set, test_set = (
+            SoundSet(sounds.sounds, sound_clips, takes=[word or None for word in sounds.words.tolist()])
+            for sounds, sound_clips in ((others, other_clips), (targets, clips))
+        )
+        return floors(self._scales(targets, others), training_set, test_set, len(self._model.card.latents))
+
+    def _scales(self, targets: RecoveryTargets, others: RecoveryTargets) -> dict[str, Scale]:
+        """Return the measures of `figures` that have floors; ``others`` are the set's sounds."""
+
+        def compared(name: str) -> Callable[[Array, Array], Array]:
+            return lambda targets, answers: np.array(
+                [
+                    getattr(measures(*pair, self.rate, gain_counts=True), name)
+                    for pair in zip(targets, answers, strict=True)
+                ]
+            )
+
+        scales = {
+            "mse": Scale("MSE", ".5f", np.asarray, squared_errors, mean_error),
+            "spectrogram_mse": Scale(
+                "MSE, spectra", ".6f", np.asarray, compared("spectrogram_mse"), mean_error, spans=False
+            ),
+            "ssim": Scale("SSIM", ".4f", np.asarray, compared("ssim"), mean_error, rises=True, spans=False),
+            "log_mel_db": Scale(
+                "Log-mel, dB", ".1f", lambda sounds: log_mel(sounds, self.rate), distance_db, mean_error
+            ),
+        }
+        known = {word: number for number, word in enumerate(self._judges[0].words)}
+        heard = zip(JUDGES, self._judges, self._asked_words(targets), self._asked_words(others), strict=False)
+        for prefix, judge, words, other_words in heard:
+            numbers = np.array([known.get(word, UNKNOWN_LABEL) for word in words])
+            word_numbers = np.unique(np.concatenate([other_words, words]), return_inverse=True)[1]
+            chance = commonest_share(word_numbers[: len(other_words)], word_numbers[len(other_words) :])
+            scale = accuracy_scale(judge.judge, self.rate, numbers, chance)
+            scales[f"{prefix}accuracy"] = replace(scale, label=f"{scale.label}{' by the second' if prefix else ''}")
+        return scales
 
     def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         """Return by row name a search for targets: decoded sounds, and codes if they compare with the targets'."""
@@ -341,9 +413,8 @@ class RecoveryBench:
         label_indices = np.array([recovery.label or 0 for recovery in search_results])
         return sounds_of(self._model, codes, label_indices), codes
 
-    def _generated(self, seed: int) -> RecoveryTargets:
+    def _generated(self, seed: int, count: int) -> RecoveryTargets:
         """Return a seed's generated sounds."""
-        count = self.count("generated", "asked")
         codes = draw_codes(self._model.card, count, np.random.default_rng([seed, 0]))
         label_indices = np.arange(count) % max(1, len(self._labels))
         sounds = sounds_of(self._model, codes, label_indices)
@@ -351,18 +422,20 @@ class RecoveryBench:
             sounds = np.divide(sounds, np.abs(sounds).max(1, keepdims=True))
         return RecoveryTargets(sounds, label_indices, np.array(self._labels or [""])[label_indices], codes)
 
-    def _recorded(self, seed: int) -> RecoveryTargets:
+    def _recorded(self, seed: int, count: int) -> RecoveryTargets:
         """Return a seed's recordings, of which no other seed has any."""
-        count = self.count("recorded", "asked")
-        shuffled_indices = np.random.default_rng(1).permutation(len(self._test_places))
-        clip_indices = shuffled_indices[seed :: self._size.seeds][:count]
-        labels = self._test_places.labels[self._test_places.recordings_of(clip_indices)]
-        return RecoveryTargets(
-            self._test_places.take_clips(self._corpus, clip_indices, self._frames.normalised),
-            labels,
-            np.array(self._words)[labels],
-            None,
-        )
+        return self._clips_of(self._test_places, self._recorded_indices(seed, count))
+
+    def _recorded_indices(self, seed: int, count: int) -> Integers:
+        """Return the places of a seed's recordings, [count]."""
+        shuffled_indices: Integers = np.random.default_rng(1).permutation(len(self._test_places))
+        return shuffled_indices[seed :: self._size.seeds][:count]
+
+    def _clips_of(self, clip_places: Places, indices: Integers) -> RecoveryTargets:
+        """Return the clips of some places."""
+        labels = clip_places.labels[clip_places.recordings_of(indices)]
+        clips = clip_places.take_clips(self._corpus, indices, self._frames.normalised)
+        return RecoveryTargets(clips, labels, np.array(self._words)[labels], None)
 
 
 def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:

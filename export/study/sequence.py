@@ -31,7 +31,9 @@ from ...train.loop import RunOptions, RunStatus
 from ...train.run import Run, trained
 from ...train.sampling import evenly_spaced
 from ..families.sequence import EDGES, SHOWN, TAIL, compared, frames_after, recording
+from ..families.sequence_floors import rhythm_floors
 from ..reports import clip_figures
+from ..reports.floor_tables import FLOORS, floors_table
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined, players, run_link
 from ..reports.report import FORMAT, WIDTH, Figures, Picture, Theme
@@ -133,17 +135,19 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
     """Continue recordings by each network; write pictures and sounds, and return a corpus's figures."""
     network_figures, continuation_rows, recordings, clip_count = [], [], [], 0
     continued: Continued = {}
+    continued_floors: dict[str, Figures] = {}
     for name, report in reports.items():
         run = Run.open(folder / corpus.name / "runs" / name)
         network, _, step = trained(run, "best")
         assert isinstance(network, RecurrentNetwork)
         assert isinstance(run.recipe, SequenceRecipe)
-        example_pieces, continuations, comparison_rows = _continue(network, run.recipe, corpus)
+        example_pieces, continuations, comparison_rows, rhythm_figures = _continue(network, run.recipe, corpus)
         recordings, clip_count = (
             [recording(corpus, piece, run.recipe) for piece in example_pieces],
             run.recipe.network.clips,
         )
         continuation_rows += [{"recipe": name, **row} for row in comparison_rows]
+        continued_floors |= {f"{name}, {label}": floored for label, floored in rhythm_figures.items()}
         continued |= {(name, restored, seed): sounds for (restored, seed), sounds in continuations.items()}
         logged_lines = read_losses(run.folder)
         network_figures.append(
@@ -154,6 +158,7 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
                 "seconds": logged_lines[-1]["seconds"] if logged_lines else None,
                 "mean_square": report["mean_square"],
                 "first": report["first"],
+                "floors": {"mean_square": report["floors"]["mean_square"]},
                 "reached": target_times(logged_lines),
                 "course": [[line["seconds"], line["loss"]] for line in logged_lines],
             }
@@ -165,6 +170,7 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
         "clips": clip_count,
         "networks": network_figures,
         "continued": continuation_rows,
+        "floors": continued_floors,
         "pictures": save_pictures(folder, pictures),
         "sounds": _write_sounds(folder, corpus, recordings[0], continued),
     }
@@ -173,16 +179,29 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
 @torch.no_grad()
 def _continue(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus
-) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures]]:
-    """Continue pieces; return them, sounds by restored scaling and seed, and comparisons with the recordings."""
+) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures], dict[str, Figures]]:
+    """Continue pieces; return them, sounds by restored scaling and seed, comparisons with recordings, and floors.
+
+    Floors are by the words for scaling and seed, and in comparisons of onsets those of the recording.
+    """
     train_pieces = pieces(corpus, "train", recipe.frames)
     piece_indices = evenly_spaced(len(train_pieces), SHOWN).tolist()
     continuations: dict[tuple[bool, int], list[Array]] = {
         (restored, seed): [] for restored in (True, False) for seed in SEEDS
     }
     comparison_rows = []
+    example_pieces = [train_pieces[piece_index] for piece_index in piece_indices]
+    recordings = [recording(corpus, piece, recipe) for piece in example_pieces]
+
+    def floored(chosen: slice, sounds: list[Array]) -> Figures:
+        return rhythm_floors(corpus, train_pieces, example_pieces[chosen], recordings[chosen], sounds, corpus.rate)
+
+    onset_floors = [
+        floored(slice(number, number + 1), recordings[number : number + 1])["onsets"]["floors"]
+        for number in range(len(recordings))
+    ]
     for seed in SEEDS:
-        for piece_index in piece_indices:
+        for piece_index, piece_floors in zip(piece_indices, onset_floors, strict=True):
             frames = frames_after(network, recipe, corpus, train_pieces[piece_index], piece_index, seed, TAIL)
             for restored in (True, False):
                 sound = joined_pieces(
@@ -192,8 +211,13 @@ def _continue(
                 figures = compared(corpus, train_pieces[piece_index], sound, recipe)
                 comparison_rows.append(
                     {"name": train_pieces[piece_index].name, "seed": seed, "restored": restored, **figures}
+                    | {"onset_floors": piece_floors}
                 )
-    return [train_pieces[piece_index] for piece_index in piece_indices], continuations, comparison_rows
+    floors_by_label = {
+        f"{'put back' if restored else 'not put back'}, from {seed}": floored(slice(None), sounds)
+        for (restored, seed), sounds in continuations.items()
+    }
+    return example_pieces, continuations, comparison_rows, floors_by_label
 
 
 def _write_sounds(folder: Path, corpus: Corpus, recording_sound: Array, continued: Continued) -> dict[str, str]:
@@ -260,7 +284,9 @@ def page(figures: Figures) -> str:
         pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
         markups = [
             _errors(corpus, figures["targets"]),
+            floors_table({network["name"]: network["floors"] for network in corpus["networks"]}),
             measures_across(CONTINUED, summed(corpus["continued"]), "Medians over recordings."),
+            floors_table(corpus["floors"]),
             pictures,
         ]
         sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*markups, players(corpus["sounds"])])
@@ -273,6 +299,9 @@ def _verdict(figures: Figures) -> str:
     sentences = []
     for corpus in figures["corpora"]:
         best_network = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
+        if floor := best_network["floors"]["mean_square"]["not_better_than"]:
+            sentences.append(f"on {corpus['name']} no network is better than {FLOORS[floor]}")
+            continue
         sentences.append(
             f"{best_network['name']} learns {corpus['name']} to an error of {best_network['mean_square']:.3g}"
         )
@@ -310,7 +339,7 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
 def summed(rows: Sequence[Figures]) -> list[Figures]:
     """Summarize each network, scaling and seed over recordings: medians, and the largest ``rise_db``.
 
-    ``worst`` is the recording whose onsets agree least.
+    ``worst`` is the recording whose onsets agree least, ``worst_floor`` the best floor of its onsets.
     """
 
     def group_key(row: Figures) -> tuple[str, bool, int]:
@@ -325,12 +354,19 @@ def summed(rows: Sequence[Figures]) -> list[Figures]:
         rises_db = [row["tail_db"][1] - row["tail_db"][0] for row in group_rows]
         tail_levels_db = [row["tail_db"][1] - row["recording_db"] for row in group_rows]
         worst_row = min(group_rows, key=lambda row: float(row["onsets"]))
+        floor = max(worst_row["onset_floors"], key=worst_row["onset_floors"].__getitem__)
         summaries.append(
             {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
             | {"rise_db": max(rises_db), "tail_db": float(np.median(tail_levels_db))}
             | {"worst": worst_row["name"], "worst_onsets": worst_row["onsets"]}
+            | {"worst_floor": [floor, worst_row["onset_floors"][floor]]}
         )
     return summaries
+
+
+def _floor_text(row: Figures) -> str:
+    name, onsets = row["worst_floor"]
+    return f"{FLOORS[name]} {onsets:.2f}"
 
 
 CONTINUED = (
@@ -341,9 +377,9 @@ CONTINUED = (
     Measure("Onsets", "onsets", ".2f", "F-measure within 30 ms."),
     Measure(
         "Worst",
-        lambda row: (f"{row['worst_onsets']:.2f}", row["worst"]),
+        lambda row: (f"{row['worst_onsets']:.2f}", f"{row['worst']}: {_floor_text(row)}"),
         "",
-        "that of the recording where it is least.",
+        "that of the recording where it is least, with the best floor of that recording.",
     ),
     EDGES,
     Measure(

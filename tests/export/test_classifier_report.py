@@ -38,12 +38,15 @@ def relabel(folder, word_of, **changes):
 
 
 def answering(monkeypatch, answer):
-    """Let the network take the clips of a split for these numbers of labels."""
+    """Let the network take the clips of a split for these numbers of labels, and others for other ones."""
+    heard = []
 
     class Oracle(FAMILIES["classifier"].network):
         def judge(self, clips, rate):
             assert rate == 44100
-            return JudgedClips(np.eye(3, dtype=np.float32)[answer(len(clips))], np.zeros((len(clips), 2), np.float32))
+            heard.append(np.array(clips))
+            numbers = answer(len(clips)) if np.array_equal(clips, heard[0]) else (answer(len(clips)) + 1) % 3
+            return JudgedClips(np.eye(3, dtype=np.float32)[numbers], np.zeros((len(clips), 2), np.float32))
 
     monkeypatch.setattr(FAMILIES["classifier"], "network", Oracle)
 

@@ -14,6 +14,7 @@ def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=
     return {
         "run": {"adversarial": adversarial},
         "split": "test",
+        "floors": {},
         "spectral_distance": {"ratio": ratio},
         "bands": {"unfiltered": [{"level_db": {"mean": level}, "excess_db": {"mean": excess}}]},
         "codes": {"held_out": spread, "normal": {"deviation": [5.0, 5.0]}},

@@ -241,7 +241,7 @@ def test_shortcomings_are_those_of_the_figures():
     row = {"within": 0.9, "beat": 0.4, "copied_beats": {"waveform": 0.5, "levels": 3.0}}
     endless = {"in_range": 0.99, "constant": 0.0, "repeating": 0.0}
     knobs = [{"name": "swing", "low": 0.2, "high": 0.1}, {"name": "density", "low": 2.0, "high": 3.0}]
-    told, short = reporting.verdict({"played_on": [row], "endless": endless, "knobs": knobs})
+    told, short = reporting.verdict({"floors": {}, "played_on": [row], "endless": endless, "knobs": knobs})
     assert told == f"{short[0]} {short[1]}"
     assert short[0] == "90% of what follows is like training loops."
     assert short[1] == "The beat is 0.40 times as strong as in the loops that it was given."
@@ -249,4 +249,4 @@ def test_shortcomings_are_those_of_the_figures():
     assert len(short) == 5
     good = {"within": 1.0, "beat": 1.0, "copied_beats": {"waveform": 0.0, "levels": 1.9}}
     fine = {"in_range": 1.0, "constant": 0.0, "repeating": 0.0}
-    assert reporting.verdict({"played_on": [good], "endless": fine, "knobs": knobs[1:]})[1] == []
+    assert reporting.verdict({"floors": {}, "played_on": [good], "endless": fine, "knobs": knobs[1:]})[1] == []

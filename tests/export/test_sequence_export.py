@@ -268,8 +268,13 @@ def test_a_network_that_gives_back_what_it_heard_has_nothing_to_be_desired(run_o
         frames = self.standard(near[row])
         return torch.cat([frames, frames[-1:].expand(count - len(frames), -1)])[None]
 
+    def small_errors(*arguments, with_codes):
+        split_pieces = arguments[-1]
+        counts = [split_pieces[n].frames for n in reporting.predicted_indices(split_pieces, reporting.MEASURED)]
+        return [np.full(count - 1, 0.001, np.float32) for count in counts], np.float32([0.001])
+
     monkeypatch.setattr(network, "continued", perfect)
-    monkeypatch.setattr(reporting, "mean_squares", lambda *arguments, with_codes: (0.001, 0.001))
+    monkeypatch.setattr(reporting, "mean_squares", small_errors)
     found = evaluate(run)
     for row in found["continued"]:
         assert row["correlation"] == pytest.approx(1)
@@ -282,11 +287,11 @@ def test_a_network_that_gives_back_what_it_heard_has_nothing_to_be_desired(run_o
 
 def test_a_tail_that_rises_and_an_error_over_the_posts_are_named():
     row = {"name": "kick", "seed": 1, "correlation": 0.5, "onsets": 0.4, "tail_db": [-40.0, -20.0]}
-    told = {"mean_square": 0.2, "continued": [row]}
+    told = {"mean_square": 0.2, "continued": [row], "floors": {}}
     error, other_way, rising = reporting.verdict(told).shortcomings
     assert "error of 0.2, over 0.15, where the post stopped" in error
     assert "goes another way" in other_way
     assert rising.startswith("After its end, kick")
-    near = {"mean_square": 0.1, "continued": [row | {"tail_db": [-40.0, -41.0]}]}
+    near = told | {"mean_square": 0.1, "continued": [row | {"tail_db": [-40.0, -41.0]}]}
     (line,) = reporting.verdict(near).shortcomings
     assert "goes another way" in line

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export.measures import codes as latent_statistics
 from timbrel.export.reports import report
-from timbrel.export.study import chroma, chroma_measures
+from timbrel.export.study import chroma, chroma_claims
 from timbrel.export.study import chroma_measures as study_measures
 from timbrel.export.study.chroma import study
-from timbrel.export.study.chroma_measures import CLAIMS, Values, judge, verdicts
+from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
 from timbrel.export.study.chroma_page import accounting
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
@@ -413,7 +413,7 @@ def test_every_network_that_a_claim_names_is_in_a_table():
     rows = {row for rows in chroma.TABLES.values() for row in rows}
     named = {side for claim in CLAIMS for pair in claim.pairs for side in pair if isinstance(side, tuple)}
     assert named <= rows
-    assert set(chroma_measures.FIGURES) == {claim.figure for claim in CLAIMS}
+    assert set(chroma_claims.FIGURES) == {claim.figure for claim in CLAIMS}
 
 
 # ---- what cannot be used

@@ -23,6 +23,7 @@ def lacking(
             "recordings": {"event_seconds": seconds, "pitched": pitched, "note": note},
             "reconstruction": {"same_key": {"relative_error": {"value": error}}},
             "spectral_distance": {"ratio": ratio},
+            "floors": {},
             "keys": {"training_codes": place, "mesh": place} if keys else None,
             "latents": {"dimensions": [{"dead": i in dead} for i in range(8)]},
         }
@@ -80,6 +81,7 @@ def told(real, anywhere, dead=(), latents=3, tonal=True):
             "recordings": {"event_seconds": 1.0, "pitched": 1.0, "note": None},
             "reconstruction": {"same_key": {"relative_error": {"value": 0.2}}},
             "spectral_distance": {"ratio": 1.0},
+            "floors": {},
             "keys": {"training_codes": real, "mesh": anywhere},
             "latents": {"dimensions": [{"dead": i in dead} for i in range(latents)]},
         }
@@ -128,6 +130,7 @@ def kit(off=4.0, ratio=1.2, error=None, collapsed=False, split="test", trained=2
     return clip.verdict(
         {
             "split": split,
+            "floors": {},
             "trained": trained,
             "collapsed": collapsed,
             "reconstruction": again if error is None else again | {"relative_error": error},
@@ -169,13 +172,13 @@ def test_a_kit_without_shortcomings_has_none_said(found):
 def loops_told(within=1.0, beat=1.0):
     row = {"within": within, "beat": beat, "copied_beats": {"waveform": 0.0, "levels": 1.9}}
     return loops.verdict(
-        {"played_on": [row], "endless": {"in_range": 1.0, "constant": 0.0, "repeating": 0.0}, "knobs": []}
+        {"floors": {}, "played_on": [row], "endless": {"in_range": 1.0, "constant": 0.0, "repeating": 0.0}, "knobs": []}
     )
 
 
 def judged(accuracy):
     return classifier.verdict(
-        {"accuracy": accuracy, "clips": 100, "split": "test", "confusion": [[100]], "words": ["kick"]}
+        {"floors": {}, "accuracy": accuracy, "clips": 100, "split": "test", "confusion": [[100]], "words": ["kick"]}
     )
 
 

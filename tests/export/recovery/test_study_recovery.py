@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from timbrel.export import export as exporting
+from timbrel.export.measures.floors import beside
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import CodeSearcher, SearchOptions, SearchStage
 from timbrel.export.study import recovery, recovery_rows
@@ -118,6 +119,28 @@ def test_latents_of_the_studys_models_are_not_named_as_nobody_plays_them(made, a
     assert [(latent.name, latent.unnamed) for latent in latents] == [(f"latent {index}", "") for index in range(5)]
 
 
+def test_rows_stand_beside_floors_of_their_own_sounds(made, asked):
+    for table, rows in made["floors"].items():
+        assert list(rows) == [row for row in [*ROWS, *FURTHER] if row != "asked"]
+        files = sorted(asked.folder.glob(f"found/*-{table}-*-asked.npz"))
+        assert len(files) == asked.seeds
+        sounds = [np.load(file)["sounds"] for file in files]
+        for name, row in rows.items():
+            for measure, floored in row.items():
+                value, spread = made["tables"][table][name][measure]
+                assert (floored["value"], floored["deviation"]) == pytest.approx((value, spread))
+            own = np.concatenate(sounds)
+            if name not in FAST_ROWS:
+                own = np.concatenate([seed_sounds[: asked.clips] for seed_sounds in sounds])
+            assert len(own) == made["tables"][table][name]["sounds"]
+            silence = np.square(own, dtype=np.float64).mean()
+            assert row["mse"]["floors"]["silence"] == pytest.approx(silence, rel=1e-5)
+            for prefix in JUDGES:
+                assert 0 < row[f"{prefix}accuracy"]["floors"]["chance"] <= 1
+        assert rows["network"]["ssim"]["rises"]
+    assert "not better than" in (asked.folder / "index.html").read_text()
+
+
 def test_rows_that_were_measured_are_not_measured_again(made, asked, monkeypatch):
     def measured(self, *arguments):
         raise AssertionError(arguments)
@@ -208,14 +231,28 @@ def test_more_seeds_than_recordings_are_refused(plain, words):
         RecoveryBench(Corpus.open(words / "corpus"), plain._model, plain._judges, RecoverySize(5, 2))
 
 
-def told(labels, network, hybrid):
-    """Figures of which the verdict is made: shares by each judge."""
+def told(labels, network, hybrid, chance=0.1):
+    """Figures of which the verdict is made: shares by each judge, beside their floor."""
     rows = {
         name: {f"{prefix}accuracy": [share, 0.0] for prefix, share in zip(JUDGES, shares, strict=False)}
         for name, shares in (("network", network), ("hybrid", hybrid))
     }
     asked = {"inception_score": 4.123, "recorded_score": 9.5}
-    return {"generator": {"labels": labels}, "tables": {"recorded": rows, "generated": {"asked": asked}}}
+    floored = {
+        name: {
+            measure: beside(
+                {"label": measure, "rises": True, "floors": {"chance": chance}, "references": {}, "numbers": 2}, *value
+            )
+            for measure, value in row.items()
+        }
+        for name, row in rows.items()
+    }
+    return {
+        "generator": {"labels": labels},
+        "rows": ROWS,
+        "tables": {"recorded": rows, "generated": {"asked": asked}},
+        "floors": {"recorded": floored},
+    }
 
 
 @pytest.mark.parametrize(
@@ -236,6 +273,24 @@ def told(labels, network, hybrid):
 )
 def test_the_claim_is_tested_where_the_network_keeps_the_digits_by_each_judge(labels, network, hybrid, verdict):
     assert verdict in recovery._verdict(told(labels, network, hybrid))
+
+
+@pytest.mark.parametrize(
+    ("labels", "network", "hybrid", "start", "end"),
+    [
+        (0, [0.7, 0.7], [0.4, 0.1], f"{ROWS['hybrid']}: second_accuracy: not better than chance. No", "drawn from it."),
+        (0, [0.1, 0.7], [0.4, 0.4], f"{ROWS['network']}: accuracy: not better than chance. Not testable", " 9.50."),
+        (10, [0.9, 0.1], [0.4, 0.3], f"{ROWS['network']}: second_accuracy: not better than chance. Not test", "30%)."),
+    ],
+)
+def test_rows_that_keep_no_more_digits_than_their_floor_come_first_and_give_no_verdict(
+    labels, network, hybrid, start, end
+):
+    verdict = recovery._verdict(told(labels, network, hybrid))
+    assert verdict.startswith(f"Of recordings, {start}")
+    assert verdict.endswith(end)
+    assert "lose digits" not in verdict
+    assert "loses digits" not in verdict
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,79 @@
+"""Floors of sequence reports: of predicted frames, and of continued recordings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ...host.arrays import Array
+from ...train.corpus.store import Corpus
+from ...train.families.sequence.data import Piece, cut
+from ...train.families.sequence.network import RecurrentNetwork
+from ...train.families.sequence.recipe import SequenceRecipe
+from ...train.metrics.rhythm import envelope_correlation
+from ...train.sampling import evenly_spaced
+from ..measures.continuations import MOST_OTHERS, PairMeasure, continuation_floors
+from ..measures.floors import Scale, SoundSet, beside, deviation, floors, mean_error, squared_errors
+from ..measures.sounds import onset_measure
+from ..reports.report import SEED, Figures
+
+
+@torch.no_grad()
+def prediction_floors(
+    network: RecurrentNetwork,
+    recipe: SequenceRecipe,
+    corpus: Corpus,
+    predicted_pieces: Sequence[Piece],
+    errors: Sequence[Array],
+) -> Figures:
+    """Return floors of next frames: of training sequences, as standardised.
+
+    Args:
+        predicted_pieces: training sequences.
+        errors: mean square errors of each sequence's frames after the first, [frames].
+    """
+    sounds = [cut(corpus, piece, recipe.frames)[1:] for piece in predicted_pieces]
+    frames = np.concatenate([network.standard(torch.from_numpy(sound)).numpy() for sound in sounds])
+    clips = np.repeat(np.arange(len(sounds)), [len(sound) for sound in sounds])
+    samples = np.concatenate(sounds)
+    level = np.sqrt(np.square(samples, dtype=np.float64).mean())
+    noise = (level * np.random.default_rng(SEED).standard_normal(samples.shape)).astype(np.float32)
+    silence, noise_frames = (
+        network.standard(torch.from_numpy(answers)).numpy() for answers in (np.zeros_like(samples), noise)
+    )
+    sound_set = SoundSet(frames, clips)
+    scale = Scale("Mean square error", ".4f", np.asarray, squared_errors, mean_error)
+    [floored] = floors(
+        {"mean_square": scale},
+        sound_set,
+        sound_set,
+        recipe.network.latents,
+        silence=silence,
+        noise=noise_frames,
+    ).values()
+    frame_errors = np.concatenate(errors)
+    return {"mean_square": beside(floored, mean_error(frame_errors), deviation(mean_error, frame_errors, clips))}
+
+
+def rhythm_floors(
+    corpus: Corpus,
+    training_pieces: Sequence[Piece],
+    continued_pieces: Sequence[Piece],
+    recordings: Sequence[Array],
+    continued: Sequence[Array],
+    rate: int,
+) -> Figures:
+    """Return floors of continued recordings, [samples] each: their envelopes and onsets beside the recordings'."""
+    measures = {
+        "correlation": PairMeasure("Envelope", ".3f", lambda sound, target: envelope_correlation(target, sound, rate)),
+        "onsets": PairMeasure("Onsets, F", ".2f", lambda sound, target: onset_measure(target, sound, rate)),
+    }
+    others = [training_pieces[index] for index in evenly_spaced(len(training_pieces), MOST_OTHERS)]
+    return continuation_floors(
+        recordings,
+        np.array([piece.clip.row for piece in continued_pieces]),
+        [np.array(corpus.samples(piece.clip)) for piece in others],
+        np.array([piece.clip.row for piece in others]),
+        [sound[: len(recording)] for sound, recording in zip(continued, recordings, strict=True)],
+        measures,
+    )

@@ -1,0 +1,70 @@
+"""Floors of sounds that continue recordings: answers as long as each, in measures of pairs of sounds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...host.arrays import Array, Integers
+from ...train.sampling import evenly_spaced
+from .clips import median
+from .floors import Scale, SoundSet, floors, mean_error
+
+MOST_OTHERS = 64  # recordings as other sounds
+
+
+class PairMeasure(NamedTuple):
+    """A measure of a sound beside its recording, [samples] each; ``values`` are summed up by median or mean."""
+
+    label: str
+    form: str
+    compare: Callable[[Array, Array], float]
+    mean: bool = False
+
+
+def continuation_floors(
+    recordings: Sequence[Array],
+    clips: Integers,
+    others: Sequence[Array],
+    other_clips: Integers,
+    continued: Sequence[Array],
+    measures: Mapping[str, PairMeasure],
+) -> dict[str, Any]:
+    """Return `floors` of continued sounds, of any length, in measures that rise; answers are as long as they are.
+
+    Args:
+        recordings, clips: of the continuations, with their numbers, [recordings].
+        others, other_clips: sounds of the set, with their numbers; shorter ones are repeated.
+    """
+    lengths = [(len(sound), len(recording)) for sound, recording in zip(continued, recordings, strict=True)]
+    longest = max(max(pair) for pair in lengths)
+    indices = evenly_spaced(len(others), MOST_OTHERS)
+
+    def terms(measure: PairMeasure) -> Callable[[Array, Array], Array]:
+        return lambda targets, answers: np.array(
+            [
+                measure.compare(answer[:length], target[:recorded_length])
+                for target, answer, (length, recorded_length) in zip(targets, answers, lengths, strict=True)
+            ]
+        )
+
+    scales = {
+        name: Scale(
+            measure.label,
+            measure.form,
+            np.asarray,
+            terms(measure),
+            mean_error if measure.mean else median,
+            rises=True,
+            spans=False,
+        )
+        for name, measure in measures.items()
+    }
+    other_set = SoundSet(_equal_lengths([others[index] for index in indices], longest), other_clips[indices])
+    recorded_set = SoundSet(_equal_lengths(recordings, longest), clips)
+    return floors(scales, other_set, recorded_set, 0, _equal_lengths(continued, longest))
+
+
+def _equal_lengths(sounds: Sequence[Array], length: int) -> Array:
+    """Return sounds of a length, [sounds, samples]: repeated where they are shorter."""
+    return np.stack([np.resize(sound, length) for sound in sounds]).astype(np.float32)
