@@ -25,7 +25,7 @@ from ..reports.measure import Measure, Verdict, measures_across, measures_down, 
 from ..reports.page import report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds
 from .family import ExportFamily
-from .sequence_floors import prediction_floors, rhythm_floors
+from .sequence_floors import prediction_floors, rhythm_floors, rhythms_beside
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence
@@ -365,13 +365,9 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         recorded_sounds = [recording(corpus, piece, recipe) for piece in continued_pieces]
         floor_figures = {
             **prediction_floors(network, recipe, corpus, predicted_pieces, frame_errors),
-            **rhythm_floors(
-                corpus,
-                training_pieces,
-                continued_pieces,
-                recorded_sounds,
-                continuations,
-                recipe.frames.sample_rate,
+            **rhythms_beside(
+                rhythm_floors(corpus, training_pieces, continued_pieces, recorded_sounds, recipe.frames.sample_rate),
+                [row_figures for row_figures in continuation_figures if row_figures["seed"] == 1],
             ),
         }
         captioned_sounds = []

@@ -12,6 +12,7 @@ from ...train.families.sequence.network import RecurrentNetwork
 from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.metrics.rhythm import envelope_correlation
 from ...train.sampling import evenly_spaced
+from ..measures.clips import median
 from ..measures.continuations import MOST_OTHERS, PairMeasure, continuation_floors
 from ..measures.floors import Scale, SoundSet, beside, deviation, floors, mean_error, squared_errors
 from ..measures.sounds import onset_measure
@@ -60,10 +61,9 @@ def rhythm_floors(
     training_pieces: Sequence[Piece],
     continued_pieces: Sequence[Piece],
     recordings: Sequence[Array],
-    continued: Sequence[Array],
     rate: int,
 ) -> Figures:
-    """Return floors of continued recordings, [samples] each: their envelopes and onsets beside the recordings'."""
+    """Return floors of continued recordings, [samples] each: of their envelopes and onsets beside the recordings'."""
     measures = {
         "correlation": PairMeasure("Envelope", ".3f", lambda sound, target: envelope_correlation(target, sound, rate)),
         "onsets": PairMeasure("Onsets, F", ".2f", lambda sound, target: onset_measure(target, sound, rate)),
@@ -74,6 +74,16 @@ def rhythm_floors(
         np.array([piece.clip.row for piece in continued_pieces]),
         [np.array(corpus.samples(piece.clip)) for piece in others],
         np.array([piece.clip.row for piece in others]),
-        [sound[: len(recording)] for sound, recording in zip(continued, recordings, strict=True)],
+        None,
         measures,
     )
+
+
+def rhythms_beside(floored: Figures, rows: Sequence[Figures]) -> Figures:
+    """Return the floors of `rhythm_floors` beside medians of continuations' rows, as `compared` returns them."""
+    figures_by_measure = {}
+    for measure, floors_of_measure in floored.items():
+        values = np.array([row[measure] for row in rows])
+        row_deviation = deviation(median, values, np.arange(len(values)))
+        figures_by_measure[measure] = beside(floors_of_measure, median(values), row_deviation)
+    return figures_by_measure

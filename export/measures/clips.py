@@ -113,7 +113,9 @@ def clip_floors(
     judge: Judge | None = None,
     labelled: bool = False,
 ) -> dict[str, Any]:
-    """Return `floors` of decoded and of random clips, [clips, samples], of as many as the test has.
+    """Return `floors` of decoded clips, if the network decodes any, and of random clips, [clips, samples], if given.
+
+    There are as many random clips as test clips.
 
     Args:
         numbers: of a code.

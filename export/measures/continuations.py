@@ -27,16 +27,20 @@ def continuation_floors(
     clips: Integers,
     others: Sequence[Array],
     other_clips: Integers,
-    continued: Sequence[Array],
+    continued: Sequence[Array] | None,
     measures: Mapping[str, PairMeasure],
 ) -> dict[str, Any]:
     """Return `floors` of continued sounds, of any length, in measures that rise; answers are as long as they are.
+
+    Without continued sounds, answers are as long as recordings.
 
     Args:
         recordings, clips: of the continuations, with their numbers, [recordings].
         others, other_clips: sounds of the set, with their numbers; shorter ones are repeated.
     """
-    lengths = [(len(sound), len(recording)) for sound, recording in zip(continued, recordings, strict=True)]
+    lengths = [
+        (len(sound), len(recording)) for sound, recording in zip(continued or recordings, recordings, strict=True)
+    ]
     longest = max(max(pair) for pair in lengths)
     indices = evenly_spaced(len(others), MOST_OTHERS)
 
@@ -62,7 +66,8 @@ def continuation_floors(
     }
     other_set = SoundSet(_equal_lengths([others[index] for index in indices], longest), other_clips[indices])
     recorded_set = SoundSet(_equal_lengths(recordings, longest), clips)
-    return floors(scales, other_set, recorded_set, 0, _equal_lengths(continued, longest))
+    decoded = None if continued is None else _equal_lengths(continued, longest)
+    return floors(scales, other_set, recorded_set, 0, decoded)
 
 
 def _equal_lengths(sounds: Sequence[Array], length: int) -> Array:

@@ -17,6 +17,7 @@ from ...train.corpus.clip_table import Clip
 from ...train.metrics.clips import frechet
 
 GROUPS = 10  # of clips, left out one at a time: a deviation to a quarter of itself
+RANDOM_ANSWERS = 16  # at least, of white noise and of other sounds: of few test sounds, several draws are averaged
 ROWS = 1024  # of distances at a time: 64 MB beside 16384 training sounds
 SEED = 2020
 
@@ -127,12 +128,16 @@ def floors(
         silence, noise: answers, [sounds, ...], where zeros and Gaussian noise of the level of training sounds are none.
     """
     rng = np.random.default_rng(SEED)
+    draw_count = -(-RANDOM_ANSWERS // len(test.sounds))
     answers = {
-        "silence": np.zeros_like(test.sounds) if silence is None else silence,
-        "noise": white_noise(training.sounds, test.sounds.shape, rng) if noise is None else noise,
+        "silence": [np.zeros_like(test.sounds) if silence is None else silence],
+        "noise": [white_noise(training.sounds, test.sounds.shape, rng) for _ in range(draw_count)]
+        if noise is None
+        else [noise],
     }
-    if (others := _others(training, test, rng)) is not None:
-        answers["another"] = training.sounds[others]
+    others = [indices for _ in range(draw_count) if (indices := _others(training, test, rng)) is not None]
+    if others:
+        answers["another"] = [training.sounds[indices] for indices in others]
     takes = _takes(training, test, rng)
     return {name: _of_scale(scale, training, test, numbers, decoded, answers, takes) for name, scale in scales.items()}
 
@@ -143,16 +148,18 @@ def _of_scale(
     test: SoundSet,
     numbers: int,
     decoded: Array | None,
-    answers: Mapping[str, Array],
+    answers: Mapping[str, Sequence[Array]],
     takes: tuple[Integers, Array] | None,
 ) -> Figures:
-    """Return the figures of `floors` for one measure."""
+    """Return the figures of `floors` for one measure; several ``answers`` of one name are averaged."""
     targets = scale.features(test.sounds)
 
     def figure(answer_features: Array) -> float:
         return scale.value(scale.terms(targets, answer_features))
 
-    floor_figures = {name: figure(scale.features(sounds)) for name, sounds in answers.items()}
+    floor_figures = {
+        name: float(np.mean([figure(scale.features(sounds)) for sounds in draws])) for name, draws in answers.items()
+    }
     references: dict[str, float] = {}
     if scale.compares_sets and "another" in floor_figures:
         references["another"] = floor_figures.pop("another")

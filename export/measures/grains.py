@@ -223,11 +223,17 @@ OTHER_CLIPS = 1 << 32  # added to the numbers of clips that are not the training
 
 
 def grain_floors(
-    training: GrainSample, test: GrainSample, decoded: Array, generated: Array, latents: int, sample_rate: int
+    training: GrainSample,
+    test: GrainSample,
+    decoded: Array | None,
+    generated: Array | None,
+    latents: int,
+    sample_rate: int,
 ) -> dict[str, Any]:
     """Return `floors` of decoded test windows in the measures of `reconstruction`, and of as many random grains.
 
-    The measure of random grains, ``generated``, is the Fréchet distance to test windows on `log_mel` levels.
+    Without these, floors alone. The measure of random grains, ``generated``, is the Fréchet distance to test windows
+    on `log_mel` levels.
     """
 
     def levels(sounds: Array) -> Doubles:
@@ -250,6 +256,7 @@ def grain_floors(
     training_set = SoundSet(training.samples, training.clips)
     test_set = SoundSet(test.samples, test.clips + (0 if test.part == training.part else OTHER_CLIPS))
     random_scale = {"generated": set_scale("Random codes, dB²", ".0f", levels, np.asarray)}
+    random_grains = None if generated is None else generated[: len(test)]
     return floors(scales, training_set, test_set, latents, decoded) | floors(
-        random_scale, training_set, test_set, latents, generated[: len(test)]
+        random_scale, training_set, test_set, latents, random_grains
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...host.arrays import Array
 from ...host.signal import chroma
-from ...host.units import midi_to_hz
+from ...host.units import hz_to_midi
 from ...train.corpus.clip_table import SPLITS, Clip
 from ...train.corpus.store import Corpus, writing
 from ...train.families.chroma.data import moved_frame
@@ -18,7 +18,7 @@ from ..reports.report import SEED, Figures
 
 COPY_DB = -40.0  # of a waveform beside another one at the best gain: rounding to 16 bits leaves less, other takes more
 LOW_HZ = 180.0  # below it, semitones are less apart than the 10.8 Hz of a bin of 4096 samples at 44.1 kHz
-MOST_FRAMES = 16384  # shares to half a percent
+MOST_FRAMES = 4096  # shares to a percent
 AGREEMENT_ROWS = 1024  # of spectra at a time: 8 MB
 
 
@@ -92,7 +92,7 @@ def chroma_agreement(corpus: Corpus, settings: ChromaFrames) -> Figures:
         spectra = np.stack([moved_frame(corpus.samples(o.clip), o, o.note, settings) for o in batch])
         classes = chroma(spectra, settings.sample_rate, settings.frame_length).argmax(1)
         agreements.append(classes == np.round(notes[start : start + AGREEMENT_ROWS]).astype(np.int64) % 12)
-    agrees, is_low = np.concatenate(agreements), midi_to_hz(notes) < LOW_HZ
+    agrees, is_low = np.concatenate(agreements), notes < hz_to_midi(LOW_HZ)
     return {
         "frames": len(notes),
         "agrees": float(agrees.mean()),

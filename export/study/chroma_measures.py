@@ -86,7 +86,7 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
         "test_frames": len(test_sample),
         "mean_square": float(np.mean(np.square(test_sample.spectra - decoded_spectra), dtype=np.float64)),
         "folded": is_folded,
-        "floors": floor_figures | {ACCURACY: _accuracy_floors(train_sample, test_sample, frame_settings.sample_rate)},
+        "floors": floor_figures | {ACCURACY: accuracy_floors(train_sample, test_sample, frame_settings.sample_rate)},
         "notes": _played(train_sample),
         "bounds": [[float(latent.min()), float(latent.max())] for latent in codes.latents.T],
         "latents": latent_figures,
@@ -120,7 +120,7 @@ def _played(sample: FrameSample) -> list[int]:
     return [int(k) for k in np.flatnonzero(class_counts > PLAYED_SHARE * class_counts.sum())]
 
 
-def _accuracy_floors(train: FrameSample, test: FrameSample, rate: int) -> Figures:
+def accuracy_floors(train: FrameSample, test: FrameSample, rate: int) -> Figures:
     """Return floors of the accuracy over the mesh: of sounds that know nothing of the notes of the test frames."""
     notes, played_notes = _notes(test), _played(train)
     frame_length = 2 * (test.spectra.shape[1] - 1)

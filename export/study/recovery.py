@@ -374,8 +374,8 @@ def _verdict(figures: Figures) -> str:
     if min(network_shares) < KEPT_SHARE:
         return (
             f"{floored_text}Not testable here: {kept_text}, and the claim that a search loses the digit needs "
-            f"{KEPT_SHARE:.0%}. The generator's inception score is {generated_figures['inception_score']:.2f}, that of as many recordings "
-            f"{generated_figures['recorded_score']:.2f}."
+            f"{KEPT_SHARE:.0%}. The generator's inception score is {generated_figures['inception_score']:.2f}, that of "
+            f"as many recordings {generated_figures['recorded_score']:.2f}."
         )
     if floored:
         return f"{floored_text}No verdict is drawn from it."

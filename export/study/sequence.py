@@ -31,7 +31,7 @@ from ...train.loop import RunOptions, RunStatus
 from ...train.run import Run, trained
 from ...train.sampling import evenly_spaced
 from ..families.sequence import EDGES, SHOWN, TAIL, compared, frames_after, recording
-from ..families.sequence_floors import rhythm_floors
+from ..families.sequence_floors import rhythm_floors, rhythms_beside
 from ..reports import clip_figures
 from ..reports.floor_tables import FLOORS, floors_table
 from ..reports.measure import Measure, measures_across
@@ -193,13 +193,10 @@ def _continue(
     example_pieces = [train_pieces[piece_index] for piece_index in piece_indices]
     recordings = [recording(corpus, piece, recipe) for piece in example_pieces]
 
-    def floored(chosen: slice, sounds: list[Array]) -> Figures:
-        return rhythm_floors(corpus, train_pieces, example_pieces[chosen], recordings[chosen], sounds, corpus.rate)
+    def floored(chosen: slice) -> Figures:
+        return rhythm_floors(corpus, train_pieces, example_pieces[chosen], recordings[chosen], corpus.rate)
 
-    onset_floors = [
-        floored(slice(number, number + 1), recordings[number : number + 1])["onsets"]["floors"]
-        for number in range(len(recordings))
-    ]
+    onset_floors = [floored(slice(number, number + 1))["onsets"]["floors"] for number in range(len(recordings))]
     for seed in SEEDS:
         for piece_index, piece_floors in zip(piece_indices, onset_floors, strict=True):
             frames = frames_after(network, recipe, corpus, train_pieces[piece_index], piece_index, seed, TAIL)
@@ -213,9 +210,12 @@ def _continue(
                     {"name": train_pieces[piece_index].name, "seed": seed, "restored": restored, **figures}
                     | {"onset_floors": piece_floors}
                 )
+    floors_of_all = floored(slice(None))
     floors_by_label = {
-        f"{'put back' if restored else 'not put back'}, from {seed}": floored(slice(None), sounds)
-        for (restored, seed), sounds in continuations.items()
+        f"{'put back' if restored else 'not put back'}, from {seed}": rhythms_beside(
+            floors_of_all, [row for row in comparison_rows if (row["restored"], row["seed"]) == (restored, seed)]
+        )
+        for restored, seed in continuations
     }
     return example_pieces, continuations, comparison_rows, floors_by_label
 

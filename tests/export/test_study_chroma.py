@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export.measures import codes as latent_statistics
 from timbrel.export.reports import report
-from timbrel.export.study import chroma, chroma_claims
+from timbrel.export.study import chroma, chroma_claims, chroma_corpora
 from timbrel.export.study import chroma_measures as study_measures
 from timbrel.export.study.chroma import study
 from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
@@ -145,7 +145,9 @@ def test_all_that_the_page_refers_to_is_there_and_every_claim_has_its_verdict(ma
     assert all((made / "report" / target).exists() for target in targets)
     found = report_of(made)
     assert len(found["claims"]) + len(found["undecided"]) == len(CLAIMS)
-    assert len(re.findall(r"<tr><td>(?:held|did not hold|within deviation)</td>", html)) == len(found["claims"])
+    assert len(re.findall(r"<tr><td>(?:held|did not hold|within deviation|not better than a floor)</td>", html)) == len(
+        found["claims"]
+    )
     assert "orderings are compared" in html
 
 
@@ -367,6 +369,10 @@ def test_the_worst_of_several_orderings_is_the_verdict():
     assert judge([(low, high), (low, wide), (high, low)]) == "did not hold"
 
 
+def floor(value, rises=False):
+    return {"label": "", "form": "", "rises": rises, "numbers": 2, "floors": {"mean": value}, "references": {}}
+
+
 def planted(as_the_paper):
     """Figures of all networks in which every claim holds, or none but what follows from the others' denial."""
     order = {name: i for i, name in enumerate([
@@ -383,6 +389,7 @@ def planted(as_the_paper):
         runs[corpus, name] = [
             {
                 "mean_square": 10.0 + sign * rank,
+                "floors": {"mean_square": floor(1e6), "accuracy": floor(-1.0, rises=True)},
                 "seconds": 10.0 + sign * rank,
                 "filled": 0.5 + sign * (0.1 * skip - 0.2 * lrelu),
                 "bounds": [[0.2, 1.0 + sign * 0.5 * lrelu]],
@@ -407,6 +414,94 @@ def test_figures_like_the_papers_hold_every_claim_and_opposite_ones_deny_every_c
         assert {claim["claim"]: claim["verdict"] for claim in found} == dict.fromkeys(
             (claim.sentence for claim in CLAIMS), verdict
         )
+
+
+def test_no_verdict_is_drawn_from_networks_that_are_not_better_than_a_floor():
+    runs = planted(True)
+    for (corpus, _), [run] in runs.items():
+        if corpus == "violin":
+            run["floors"]["mean_square"] = floor(1e4 * run["mean_square"])
+    found, _ = verdicts(runs)
+    said = {claim["claim"]: claim for claim in found}
+    for claim in CLAIMS:
+        corpora = {side[0] for pair in claim.pairs for side in pair if isinstance(side, tuple)}
+        judged_by_mesh = claim.figure in chroma_claims.OF_MESHES
+        floored = "violin" in corpora and not judged_by_mesh
+        assert said[claim.sentence]["verdict"] == ("not better than a floor" if floored else "held")
+    sides = said["Violin, three latents: the skip lowers the error."]["compared"][0]
+    assert [side["not_better_than"] for side in sides.values()] == ["mean", "mean"]
+
+
+def test_the_deviation_beside_a_floor_is_that_over_seeds():
+    runs = [{"mean_square": value, "floors": {"mean_square": floor(20.0)}} for value in (15e-4, 17e-4, 22e-4)]
+    row = chroma_claims.floors_over_seeds(runs, "mean_square")
+    assert (row["value"], row["deviation"]) == pytest.approx((18.0, np.std([15, 17, 22], ddof=1)))
+    assert row["not_better_than"] == "mean"
+    [alone] = runs[:1]
+    alone["floors"]["mean_square"]["deviation"] = 1.0
+    assert chroma_claims.floors_over_seeds([alone], "mean_square")["not_better_than"] is None
+    assert chroma_claims.floors_over_seeds([{"mesh": None}], "accuracy") is None
+
+
+# ---- corpora
+
+
+def write_notes(folder, sounds):
+    """Clips of notes by key and velocity."""
+    with writing(folder, RATE) as writer:
+        for (key, velocity), sound in sounds.items():
+            track = np.full(-(-len(sound) // 1024), key, np.float32)
+            writer.append(sound, track, name=f"{key}/{velocity}", group=str(key), key=key, velocity=velocity, program=4)
+        writer.finish({f"{key}/{velocity}": "train" for key, velocity in sounds}, name=folder.name, licence="MIT")
+    return Corpus.open(folder)
+
+
+def test_of_velocities_that_are_copies_the_loudest_is_taken(tmp_path):
+    tone = np.sin(np.arange(8192) * 0.1).astype(np.float32)
+    copies = {(key, velocity): (gain * tone).round(4) for key in (60, 62) for velocity, gain in ((90, 0.5), (40, 0.1))}
+    corpus = write_notes(tmp_path / "copies", copies)
+    assert chroma_corpora.has_copies(corpus)
+    loudest = chroma_corpora.write_loudest(corpus, tmp_path / "study" / "loudest")
+    assert [(clip.key, clip.velocity, clip.split, clip.program) for clip in loudest.clips()] == [
+        (60, 90, "train", 4), (62, 90, "train", 4)
+    ]  # fmt: skip
+    assert (loudest.name, loudest.licence) == ("copies", "MIT")
+    np.testing.assert_array_equal(loudest.samples(loudest.clips()[1]), copies[62, 90])
+    np.testing.assert_array_equal(loudest.pitch(loudest.clips()[1]), np.full(8, 62))
+    again = chroma_corpora.write_loudest(corpus, tmp_path / "study" / "loudest")  # not written twice
+    assert len(again.clips()) == 2
+
+
+@pytest.mark.parametrize("change", ["brighter", "longer", "single"])
+def test_velocities_of_their_own_sound_are_kept(tmp_path, change):
+    tone = np.sin(np.arange(8192) * 0.1).astype(np.float32)
+    other = {"brighter": 0.5 * np.tanh(3 * tone), "longer": np.append(0.5 * tone, [0.0]), "single": tone}[change]
+    sounds = {(60, 90): tone, (62, 90): tone, (62, 40): 0.5 * tone}
+    sounds |= {} if change == "single" else {(60, 40): other.astype(np.float32)}
+    if change == "single":
+        del sounds[62, 40]
+    assert not chroma_corpora.has_copies(write_notes(tmp_path / "own", sounds))
+
+
+def test_a_study_trains_on_one_of_velocities_that_are_copies(octave, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(chroma, "has_copies", lambda corpus: True)
+    given = asked({"octave": octave}, tmp_path / "study", ["2"])
+    with Display() as display:
+        found = chroma._with_one_velocity(given, chroma._tables(given), display)
+    assert found.corpora == {"octave": tmp_path / "study" / "corpora" / "octave"}
+    assert len(Corpus.open(found.corpora["octave"]).clips()) == len(Corpus.open(octave).clips())
+    assert "copies of one waveform" in capsys.readouterr().err
+
+
+def test_the_agreement_of_chroma_and_pitch_counts_frames_of_tones(octave, tmp_path):
+    frames = load_recipe("chroma-2", SMALL).frames
+    found = chroma_corpora.chroma_agreement(Corpus.open(octave), frames)
+    assert found["agrees"] > 0.95
+    assert found["low"] is None
+    other = write_corpus(tmp_path / "low", notes=(48, 62))
+    rewrite_pitch = Corpus.open(other)
+    low = chroma_corpora.chroma_agreement(rewrite_pitch, frames)
+    assert low["low_frames"] == low["frames"] / 2  # C3 has 131 Hz, D4 294 Hz
 
 
 def test_every_network_that_a_claim_names_is_in_a_table():
