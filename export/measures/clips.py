@@ -11,7 +11,7 @@ from ...host.spectra import CLIP_BANDS, log_mel
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.metrics.clips import Judge, attack_seconds, envelope_distance_db, inception_score
-from .floors import Scale, SoundSet, energies, energy_ratio, floors, mean_error, set_scale, take_of
+from .floors import Rows, Scale, SoundSet, energies, energy_ratio, floors, mean_error, set_scale, take_of
 
 
 class ClipSet(NamedTuple):
@@ -27,10 +27,11 @@ def scaled(decoded: Array, recordings: Array) -> Array:
     """Return decoded clips with the energies of their recordings, [clips, samples] each."""
     root_energies = [np.sqrt(np.square(clips, dtype=np.float64).sum(1)) for clips in (recordings, decoded)]
     gains = root_energies[0] / np.maximum(root_energies[1], 1e-12)
-    return (decoded * gains[:, None]).astype(np.float32)
+    scaled_clips: Array = (decoded * gains[:, None]).astype(np.float32)
+    return scaled_clips
 
 
-def median(terms: Array) -> float:
+def median(terms: Rows) -> float:
     return float(np.median(terms))
 
 
@@ -43,7 +44,8 @@ def decoded_scales(rate: int, of_samples: bool) -> dict[str, Scale]:
     """Return the scales of decoded clips, as reports measure them; errors of samples only with ``of_samples``."""
 
     def attack_errors(targets: Array, answers: Array) -> Array:
-        return 1000 * np.abs(attack_seconds(targets, rate) - attack_seconds(answers, rate))
+        errors_ms: Array = 1000 * np.abs(attack_seconds(targets, rate) - attack_seconds(answers, rate))
+        return errors_ms
 
     def envelope_errors(targets: Array, answers: Array) -> Array:
         return envelope_distance_db(targets, scaled(answers, targets), rate)
@@ -143,7 +145,7 @@ def sound_set(corpus: Corpus, clips: ClipSet) -> SoundSet:
     return SoundSet(clips.clips, rows, takes=[take_of(clip) for clip in recordings])
 
 
-def _frames(levels: Array) -> Doubles:
+def _frames(levels: Rows) -> Doubles:
     """Return frames that sound, [frames, bands]; two at the lowest level without any."""
     frames = sounding_frames(levels)
     return frames if len(frames) > 1 else np.full((2, CLIP_BANDS), -RANGE_DB)

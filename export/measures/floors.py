@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy
 
 from ...host.arrays import Array, Doubles, Integers
@@ -22,6 +23,7 @@ ROWS = 1024  # of distances at a time: 64 MB beside 16384 training sounds
 SEED = 2020
 
 Figures = dict[str, Any]
+Rows = npt.NDArray[Any]  # of sounds: features, or terms of a measure
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,27 @@ class Scale:
 
     label: str
     form: str
-    features: Callable[[Array], Array]
-    terms: Callable[[Array, Array], Array]
-    value: Callable[[Array], float]
+    features: Callable[[Array], Rows]
+    terms: Callable[[Rows, Rows], Rows]
+    value: Callable[[Rows], float]
     rises: bool = False
     spans: bool = True
     compares_sets: bool = False
     chance: float | None = None
 
 
-def mean_error(terms: Array) -> float:
+def mean_error(terms: Rows) -> float:
     return float(np.mean(terms, dtype=np.float64))
 
 
-def squared_errors(targets: Array, answers: Array) -> Doubles:
+def squared_errors(targets: Rows, answers: Rows) -> Doubles:
     """Return the mean square error of each sound, [sounds]."""
     differences = np.square(targets - answers, dtype=np.float64)
-    return differences.reshape(len(targets), -1).mean(1)
+    means: Doubles = differences.reshape(len(targets), -1).mean(1)
+    return means
 
 
-def energies(targets: Array, answers: Array) -> Doubles:
+def energies(targets: Rows, answers: Rows) -> Doubles:
     """Return the energies of errors and of targets, [sounds, 2]."""
     return np.stack(
         [np.square(rows, dtype=np.float64).reshape(len(targets), -1).sum(1) for rows in (targets - answers, targets)],
@@ -86,16 +89,16 @@ def energies(targets: Array, answers: Array) -> Doubles:
     )
 
 
-def energy_ratio(terms: Array) -> float:
+def energy_ratio(terms: Rows) -> float:
     error_energy, target_energy = terms.sum(0)
     return float(error_energy / max(target_energy, 1e-12))
 
 
-def energy_ratio_db(terms: Array) -> float:
+def energy_ratio_db(terms: Rows) -> float:
     return 10 * float(np.log10(max(energy_ratio(terms), 1e-12)))
 
 
-def set_scale(label: str, form: str, features: Callable[[Array], Array], vectors: Callable[[Array], Doubles]) -> Scale:
+def set_scale(label: str, form: str, features: Callable[[Array], Rows], vectors: Callable[[Rows], Doubles]) -> Scale:
     """Return the scale of Fréchet distances between sets of answers and of targets, by ``vectors`` of features.
 
     ``vectors`` returns [vectors, dimensions].
@@ -154,7 +157,7 @@ def _of_scale(
     """Return the figures of `floors` for one measure; several ``answers`` of one name are averaged."""
     targets = scale.features(test.sounds)
 
-    def figure(answer_features: Array) -> float:
+    def figure(answer_features: Rows) -> float:
         return scale.value(scale.terms(targets, answer_features))
 
     floor_figures = {
@@ -209,7 +212,7 @@ def beside(floored: Figures, value: float, value_deviation: float | None) -> Fig
     }
 
 
-def deviation(value: Callable[[Array], float], terms: Array, clips: Integers) -> float | None:
+def deviation(value: Callable[[Rows], float], terms: Rows, clips: Integers) -> float | None:
     """Return the deviation of a figure over sounds, from those of all but one of ten groups of clips each.
 
     None of a single clip.
@@ -230,7 +233,7 @@ def white_noise(sounds: Array, shape: tuple[int, ...], rng: np.random.Generator)
     return noise
 
 
-def nearest(training: Array, targets: Array, training_clips: Integers, target_clips: Integers) -> Integers | None:
+def nearest(training: Rows, targets: Rows, training_clips: Integers, target_clips: Integers) -> Integers | None:
     """Return the index of each target's nearest row of training of another clip, by the sum of squares, [targets].
 
     None if a target has no such row.
@@ -249,7 +252,7 @@ def nearest(training: Array, targets: Array, training_clips: Integers, target_cl
     return np.concatenate(indices).astype(np.int64)
 
 
-def projected(training: Array, targets: Array, numbers: int) -> Array:
+def projected(training: Rows, targets: Rows, numbers: int) -> Rows:
     """Return targets as the mean and the first principal components of training describe them, [targets, ...]."""
     rows, target_rows = training.reshape(len(training), -1), targets.reshape(len(targets), -1)
     centre = rows.mean(0, dtype=np.float64)
@@ -264,14 +267,14 @@ def projected(training: Array, targets: Array, numbers: int) -> Array:
     return answers.reshape(targets.shape)
 
 
-def _largest(products: Array, count: int) -> Doubles:
+def _largest(products: Rows, count: int) -> Doubles:
     """Return the eigenvectors of the largest eigenvalues, [rows, count]."""
     size = len(products)
     vectors: Doubles = scipy.linalg.eigh(products.astype(np.float64), subset_by_index=(size - count, size - 1))[1]
     return vectors
 
 
-def _class_means(features: Array, training_classes: Integers, test_classes: Integers) -> Array:
+def _class_means(features: Rows, training_classes: Integers, test_classes: Integers) -> Rows:
     """Return the mean of training features of each test sound's class, or of all where the class has none."""
     means = np.repeat(features.mean(0, keepdims=True), int(test_classes.max()) + 1, 0)
     for number in np.intersect1d(training_classes, test_classes):

@@ -68,7 +68,8 @@ def test_all_right_is_a_hundred_percent_and_the_page_shows_the_table(run, monkey
     labels = [WORDS.index(clip.label) for clip in run.corpus().clips("test")]
     answering(monkeypatch, lambda count: np.array(labels))
     found = evaluate(run)
-    assert found["accuracy"] == 1
+    assert found["accuracy"] == found["floors"]["accuracy"]["value"] == 1
+    assert found["floors"]["accuracy"]["floors"]["chance"] < 1
     assert found["verdict"] == f"100 % of clips are taken for what they are: 0 of {len(labels)} are not."
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert found["verdict"] in page

@@ -89,6 +89,9 @@ def test_a_report_has_figures_of_the_test_split_pictures_and_sounds(hit_run):
     asked = part.take_clips(corpus, np.arange(8), LENGTH)
     by_hand = reconstruction(asked, reporter.reconstruct(asked, part.labels), RATE)
     assert found["reconstruction"]["log_mel_db"]["median"] == pytest.approx(by_hand["log_mel_db"]["median"], abs=1e-3)
+    for measure, errors in found["reconstruction"].items():
+        assert found["floors"][measure]["value"] == pytest.approx(errors["median"], rel=1e-3, abs=1e-3)
+    assert found["floors"]["frechet"]["value"] == pytest.approx(found["generated"]["likeness"]["made"], rel=1e-3)
 
 
 def request(run):
@@ -190,8 +193,12 @@ def knowing(classifier, words, answers, monkeypatch):
 
 
 def test_clips_made_are_judged_by_a_classifiers_run(hit_run, classifier, no_pictures):
-    told = evaluate(hit_run(True), classifier=classifier)["generated"]["told"]
+    judged = evaluate(hit_run(True), classifier=classifier)
+    told = judged["generated"]["told"]
     assert 0 <= told["accuracy"] <= 1
+    assert judged["floors"]["accuracy"]["value"] == told["accuracy"]
+    assert judged["floors"]["accuracy"]["floors"]["chance"] == 0.5  # of two labels
+    assert judged["floors"]["score"]["floors"]["chance"] == 1
     assert told["score"] >= 1
     assert evaluate(hit_run(False), classifier=classifier)["generated"]["told"]["accuracy"] is None
     found = evaluate(hit_run(False))

@@ -5,6 +5,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from timbrel.export.measures import floors as floors_module
+from timbrel.export.measures.clips import commonest_share, decoded_scales, scaled
+from timbrel.export.measures.continuations import PairMeasure, continuation_floors
 from timbrel.export.measures.floors import (
     Scale,
     SoundSet,
@@ -17,8 +19,11 @@ from timbrel.export.measures.floors import (
     set_scale,
     squared_errors,
 )
+from timbrel.export.measures.frames import FrameSample, frame_floors, mean_spectra, reconstruction, spectrum_db
 from timbrel.export.reports.floor_tables import FLOORS, above_floor, floor_sentences, floors_table, floors_text
 from timbrel.export.reports.measure import Sentence
+from timbrel.train.corpus.clip_table import Clip
+from timbrel.train.frames import FrameOrigin
 from timbrel.train.metrics.clips import frechet
 
 ERROR = Scale("Error, dB", ".2f", np.asarray, squared_errors, mean_error)
@@ -233,3 +238,76 @@ def test_no_verdict_is_drawn_from_a_row_that_is_not_better_than_a_floor():
     assert above_floor(bad, "error", praise) == Sentence("Error: not better than the mean training sound.", False)
     assert floor_sentences(bad["floors"]) == ["Error: not better than the mean training sound."]
     assert floor_sentences(bad["floors"], ["another"]) == []
+
+
+# ---- sounds of families
+
+
+def frames_of(seed, count, rows):
+    """Frames of maximum 1, of a clip for each three."""
+    rng = np.random.default_rng(seed)
+    spectra = rng.random((count, 9), np.float32) ** 4
+    spectra /= spectra.max(1, keepdims=True)
+    origins = [FrameOrigin(Clip(f"{row}", 0, 1, "", row=row, key=60), i, 60.0) for i, row in enumerate(rows)]
+    return FrameSample("test", count, origins, spectra, rng.integers(0, 3, count))
+
+
+def test_floors_of_frames_are_in_the_measures_of_reports():
+    training, test = frames_of(0, 30, np.arange(30) // 3), frames_of(1, 12, 50 + np.arange(12) // 3)
+    decoded = 0.9 * test.spectra + 0.01
+    found = frame_floors(training, test, decoded, 2, conditioned=True)
+    means = mean_spectra(training.spectra, training.pitch_classes)[test.pitch_classes]
+    for answers, figure in (
+        (decoded, lambda floored: floored["value"]),
+        (means, lambda floored: floored["floors"]["class_mean"]),
+        (np.zeros_like(decoded), lambda floored: floored["floors"]["silence"]),
+    ):
+        wanted = reconstruction(test.spectra, answers, test.clips, means)
+        for measure in ("mean_square", "spectral_convergence_db"):
+            assert figure(found[measure]) == pytest.approx(wanted[measure]["value"], rel=1e-4, abs=1e-6)
+    levels = spectrum_db(training.spectra).mean(0)
+    distances = np.sqrt(np.square(spectrum_db(test.spectra) - levels).mean(1))
+    assert found["log_spectral_distance_db"]["floors"]["mean"] == pytest.approx(distances.mean(), rel=1e-4)
+    assert found["mean_square"]["references"]["take"] > 0  # all are of one key
+    energies_of = np.square(training.spectra).mean() + np.square(test.spectra).mean()
+    noise = found["mean_square"]["floors"]["noise"]
+    assert 0.3 * energies_of < noise < energies_of  # magnitudes are positive, and so correlate
+    assert "class_mean" not in frame_floors(training, test, decoded, 2, conditioned=False)["mean_square"]["floors"]
+
+
+def test_answers_to_continuations_are_as_long_as_these_and_compared_with_the_whole_recording():
+    lengths = []
+
+    def compare(sound, recording):
+        lengths.append((len(sound), len(recording)))
+        return float(sound[:3].mean())
+
+    sounds = [np.full(length, value) for length, value in ((4, 0.1), (9, 0.2))]
+    found = continuation_floors(
+        sounds,
+        np.array([0, 1]),
+        [np.full(2, 0.3), np.full(3, 0.3)],
+        np.array([5, 6]),
+        [np.full(6, 0.5), np.full(7, 0.9)],
+        {"level": PairMeasure("Level", ".1f", compare)},
+    )["level"]
+    assert set(lengths) == {(6, 4), (7, 9)}
+    assert found["value"] == pytest.approx(0.7)
+    assert found["floors"]["another"] == pytest.approx(0.3)
+    assert found["floors"]["silence"] == 0
+
+
+def test_guessing_the_commonest_label_of_training_is_right_about_its_share_of_the_test():
+    assert commonest_share(np.array([0, 2, 2, 1]), np.array([2, 0, 0, 2, 1])) == pytest.approx(0.4)
+
+
+def test_clips_are_scaled_to_their_recordings_energy_and_medians_taken():
+    rate = 8000
+    rng = np.random.default_rng(0)
+    recordings = rng.standard_normal((5, 4096)).astype(np.float32) * np.hanning(4096)
+    scales = decoded_scales(rate, of_samples=True)
+    for name, scale in scales.items():
+        targets, answers = scale.features(recordings), scale.features((0.1 * recordings).astype(np.float32))
+        wanted = 0.81 if name == "relative_error" else 0
+        assert scale.value(scale.terms(targets, answers)) == pytest.approx(wanted, abs=1e-2), name
+    np.testing.assert_allclose(scaled(0.1 * recordings, recordings), recordings, rtol=1e-4, atol=1e-6)

@@ -176,7 +176,10 @@ def test_a_report_has_clips_to_hear_and_to_see_and_what_training_logged(made, mo
     assert found["loss"]["steps"] == [1]
     assert ("diversity" in found["loss"]["health"]) == (not of_halves)
     assert "diversity" not in found["loss"]["terms"]
-    assert (found["reconstruction"] is not None) == of_halves
+    assert (found["reconstruction"] is not None) == of_halves == ("relative_error" in found["floors"])
+    if of_halves:
+        assert found["floors"]["relative_error"]["value"] == pytest.approx(found["reconstruction"]["relative_error"])
+        assert found["floors"]["relative_error"]["floors"]["silence"] == pytest.approx(1)
     assert found["run"]["seconds"] > 0
 
 

@@ -207,6 +207,9 @@ def test_a_report_of_every_kind_of_network_is_finite_and_names_its_prior(tmp_pat
     run = make_run(tmp_path / "run", corpus, recipe)
     found = evaluate.evaluate(run)
     assert json.loads((run.folder / "report" / "report.json").read_text()) == found
+    for measure, errors in found["reconstruction"]["unfiltered"].items():
+        assert found["floors"][measure]["value"] == pytest.approx(errors["value"], rel=1e-4)
+    assert found["floors"]["sample_error_db"]["floors"]["silence"] == pytest.approx(0, abs=1e-9)
     adversarial = recipe in ("grain-adversarial", "grain-noise")
     assert found["codes"]["normal"]["prior"] is adversarial
     assert found["spectral_distance"]["drawn_from"] == ("prior" if adversarial else "fit")

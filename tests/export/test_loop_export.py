@@ -210,6 +210,11 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
         assert 0.5 < row["within"] <= 1
         assert row["beat"] > 0.3
         assert row["source_copied_beats"]["waveform"] < 32
+    within = [row["within"] for row in found["played_on"]]
+    assert found["floors"]["within"]["value"] == pytest.approx(np.mean(within))
+    beats = [row["beat"] for row in found["played_on"]]
+    assert found["floors"]["beat"]["value"] == pytest.approx(np.median(beats))
+    assert found["floors"]["beat"]["floors"]["silence"] == 0
     assert found["endless"]["in_range"] > 0.99
     assert found["endless"]["constant"] == found["endless"]["repeating"] == 0
     knobs = {row["name"]: row for row in found["knobs"]}

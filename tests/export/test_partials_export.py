@@ -116,7 +116,10 @@ def test_a_report_has_its_notes_beside_recordings(run, monkeypatch):
     assert found["notes"]["stored"]["sustain_db"]["median"] < found["notes"]["heard"]["sustain_db"]["median"]
     codes = found["notes"]["codes"]
     assert 0.5 < codes["each_frame"]["median"] < 12
-    assert set(found["reconstruction"]) == {"bands_db", "harmonics_db", "noise_db"}
+    assert set(found["reconstruction"]) == set(found["floors"]) == {"bands_db", "harmonics_db", "noise_db"}
+    for measure, error in found["reconstruction"].items():
+        assert found["floors"][measure]["value"] == pytest.approx(error, rel=1e-3)
+        assert found["floors"][measure]["floors"]["silence"] > error
     distance = found["spectral_distance"]
     assert 0 < distance["reconstruction"] < distance["generated"]
     assert distance["ratio"] == distance["generated"] / distance["train"]

@@ -244,6 +244,10 @@ def test_a_report_continues_recordings_and_says_how_near_that_comes(run_of, stru
     unpredicted, _ = errors(network, struck, run)
     assert found["mean_square"] == pytest.approx(float(np.square(unpredicted).mean()), rel=1e-4)
     assert found["mean_square_unheard"] > found["mean_square"]
+    assert found["floors"]["mean_square"]["value"] == pytest.approx(found["mean_square"])
+    rows = [row for row in found["continued"] if row["seed"] == 1]
+    for measure in ("correlation", "onsets"):
+        assert found["floors"][measure]["value"] == pytest.approx(np.median([row[measure] for row in rows]))
     assert {(row["name"], row["seed"]) for row in found["continued"]} == {
         (f"clip {clip}", seed) for clip in range(3) for seed in (0, 1, 4, 16)
     }

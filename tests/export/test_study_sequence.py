@@ -161,12 +161,15 @@ def test_an_error_is_reached_when_a_loss_first_is_as_small():
 def test_rows_are_medians_over_recordings_the_highest_rise_and_the_worst_recording():
     row = {"recipe": "a", "restored": True, "seed": 1, "recording_db": -20.0}
     rows = [
-        row | {"name": name, "correlation": c, "onsets": c, "edges_db": 0.0, "tail_db": [-50.0, last]}
+        row
+        | {"name": name, "correlation": c, "onsets": c, "edges_db": 0.0, "tail_db": [-50.0, last]}
+        | {"onset_floors": {"silence": 0.0, "noise": c + 0.05, "another": 0.07}}
         for name, c, last in (("slice", 0.9, -60.0), ("the whole loop", 0.1, -45.0), ("kick", 0.8, -50.0))
     ]
     (one,) = summed(rows)
     assert (one["correlation"], one["rise_db"], one["tail_db"]) == (0.8, 5.0, -30.0)
     assert (one["worst"], one["worst_onsets"]) == ("the whole loop", 0.1)
+    assert one["worst_floor"] == ["noise", pytest.approx(0.15)]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,10 @@ def test_a_constant_network_has_the_errors_that_numpy_finds_and_no_playable_knob
     assert same["mean_square"]["value"] == pytest.approx(error / asked.size, rel=1e-4)
     ratio = error / np.square(asked).sum()
     assert same["spectral_convergence_db"]["value"] == pytest.approx(10 * np.log10(ratio), abs=1e-3)
+    for measure, floored in found["floors"].items():  # a row and its floors are measured alike
+        assert floored["value"] == pytest.approx(same[measure]["value"], rel=1e-4)
+    assert found["floors"]["mean_square"]["floors"]["silence"] == pytest.approx(np.square(asked).mean(), rel=1e-4)
+    assert found["floors"]["spectral_convergence_db"]["floors"]["silence"] == pytest.approx(0, abs=1e-6)
     assert found["latents"]["largest_correlation"] == 0
     assert all(dimension["dead"] for dimension in found["latents"]["dimensions"])
     assert found["verdict"].startswith("Its knobs do nothing")
@@ -77,6 +81,12 @@ def test_answering_with_the_mean_of_the_pitch_class_is_a_relative_error_of_one(t
     found = measured(run)
     assert found["reconstruction"]["same_key"]["relative_error"]["value"] == pytest.approx(1, rel=1e-4)
     assert "another_key" not in found["reconstruction"]
+    floored = found["floors"]["mean_square"]
+    assert floored["floors"]["class_mean"] == pytest.approx(floored["value"], rel=1e-4)
+    assert floored["not_better_than"] == "class_mean"
+    assert "Mean square error: not better than the mean of the pitch class." in found["shortcomings"]
+    page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "not better than the mean of the pitch class" in page
 
 
 @pytest.mark.usefixtures("no_pictures")
