@@ -36,16 +36,14 @@ def confusion_counts(network: Classifier, corpus: Corpus, clips: Sequence[Clip])
 def _floors(network: Classifier, corpus: Corpus, split: Split, clips: Sequence[Clip]) -> Figures:
     """Return floors of the share of right answers: those to other sounds, and the commonest label."""
     words, training_clips = network.words, labelled(corpus, "train", network.words)
+
+    def clip_set(set_split: Split, set_clips: Sequence[Clip]) -> ClipSet:
+        numbers = np.array([words.index(clip.label) for clip in set_clips])
+        audio = clips_of(corpus, set_clips, network.clip_length)
+        return ClipSet(set_split, audio, [clip.name for clip in set_clips], numbers)
+
     indices = evenly_spaced(len(training_clips), MOST_CLIPS)
-    training, test = (
-        ClipSet(
-            set_split,
-            clips_of(corpus, set_clips, network.clip_length),
-            [clip.name for clip in set_clips],
-            np.array([words.index(clip.label) for clip in set_clips]),
-        )
-        for set_split, set_clips in (("train", [training_clips[index] for index in indices]), (split, list(clips)))
-    )
+    training, test = clip_set("train", [training_clips[index] for index in indices]), clip_set(split, clips)
     chance = commonest_share(training_clips.label_numbers(words), test.labels)
     scale = accuracy_scale(network.judge, corpus.rate, test.labels, chance)
     return floors({"accuracy": scale}, sound_set(corpus, training), sound_set(corpus, test), 0, test.clips)

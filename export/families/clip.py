@@ -310,9 +310,13 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
         )
         error_figures = _decoding_errors(test_clips, decoded_clips, corpus.rate, reporter.of_samples)
     progress(0.6, "comparing with floors")
+    training_set, test_set = (
+        ClipSet(sample.split, sample.clips, sample.names, sample.labels) for sample in (training_sample, test_sample)
+    )
     floor_figures = clip_floors(
         corpus,
-        *(ClipSet(part.split, part.clips, part.names, part.labels) for part in (training_sample, test_sample)),
+        training_set,
+        test_set,
         reporter.latents,
         decoded_clips,
         generated_clips,

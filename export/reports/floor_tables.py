@@ -1,6 +1,7 @@
 """Floors beside rows: tables of pages and of the terminal, and sentences of verdicts."""
 
 import json
+import operator
 from collections.abc import Collection, Mapping
 
 from markupsafe import Markup
@@ -37,35 +38,29 @@ NOTE = (
 def floors_table(rows: Mapping[str, Figures]) -> Markup:
     """Return tables of rows' figures by measure, as `beside` returns them, above their floors and references.
 
-    Rows with the same floors share a table. ``rows`` are by name.
+    Rows with the same floors share a table. ``rows`` are by name, one at least.
     """
     groups: dict[str, dict[str, Figures]] = {}
     for name, row in rows.items():
         sounds = {key: [figures["floors"], figures["references"]] for key, figures in row.items()}
         groups.setdefault(json.dumps(sounds), {})[name] = row
-    tables = [_table(group) for group in groups.values()]
-    return joined([*tables[:-1], _table(list(groups.values())[-1], NOTE)]) if tables else Markup()
+    *others, last = groups.values()
+    return joined([*map(_table, others), _table(last, NOTE)])
 
 
 def _table(rows: Mapping[str, Figures], note: str = "") -> Markup:
     """Return one table of rows that share their floors."""
     first = next(iter(rows.values()))
-    named_rows: list[tuple[str, Figures | None, str, str]] = [(name, row, "", "") for name, row in rows.items()]
+    table_rows = [
+        {"name": name} | {measure: _row_cell(figures) for measure, figures in row.items()} for name, row in rows.items()
+    ]
     for part, names in (("floors", FLOORS), ("references", REFERENCES)):
         for key, name in names.items():
             if any(key in figures[part] for figures in first.values()):
-                named_rows.append((_named(name, first, key), None, part, key))
-
-    def cell(named_row: tuple[str, Figures | None, str, str], measure: str) -> str:
-        _, row, part, key = named_row
-        figures = first[measure] if row is None else row[measure]
-        return _row_cell(figures) if row is not None else _formatted(figures, figures[part].get(key))
-
-    columns = [
-        Measure(figures["label"], lambda named_row, measure=measure: cell(named_row, measure))
-        for measure, figures in first.items()
-    ]
-    return measures_across([Measure("", lambda named_row: named_row[0]), *columns], named_rows, note, kind="narrow")
+                cells = {measure: _formatted(figures, figures[part].get(key)) for measure, figures in first.items()}
+                table_rows.append({"name": _named(name, first, key)} | cells)
+    columns = [Measure(figures["label"], operator.itemgetter(measure)) for measure, figures in first.items()]
+    return measures_across([Measure("", "name"), *columns], table_rows, note, kind="narrow")
 
 
 def _named(name: str, row: Figures, key: str) -> str:

@@ -113,7 +113,8 @@ def _pairs(claim: Claim, runs: Mapping[RunKey, Sequence[Figures]]) -> list[Pair]
         side_runs = runs.get(side, ())
         run_values = [value for run in side_runs if (value := read_figure(run)) is not None]
         floored = floors_over_seeds(side_runs, ACCURACY if claim.figure in OF_MESHES else MEAN_SQUARE)
-        return Values(f"{side[1]}, {side[0]}", run_values, floored and floored["not_better_than"])
+        floor = None if floored is None else floored["not_better_than"]
+        return Values(f"{side[1]}, {side[0]}", run_values, floor)
 
     pairs = [(values(smaller), values(larger)) for smaller, larger in claim.pairs]
     return pairs if all(side.values for pair in pairs for side in pair) else None

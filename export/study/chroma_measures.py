@@ -139,7 +139,8 @@ def accuracy_floors(train: FrameSample, test: FrameSample, rate: int) -> Figures
         spans=False,
         chance=1 / len(played_notes),
     )
-    return frame_floors(train, test, None, 0, {ACCURACY: scale}, conditioned=False)[ACCURACY]
+    floor_figures: Figures = frame_floors(train, test, None, 0, {ACCURACY: scale}, conditioned=False)[ACCURACY]
+    return floor_figures
 
 
 def filled(latents: Array) -> float:
