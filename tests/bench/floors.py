@@ -21,7 +21,7 @@ from timbrel.export.measures.clips import ClipSet, decoded_scales, random_scales
 from timbrel.export.measures.floors import floors
 from timbrel.export.study.chroma_corpora import LOW_HZ, chroma_agreement
 from timbrel.export.study.chroma_measures import ALL_FRAMES, MEAN_SQUARE, TEST_MSE, TRAINING_FRAMES
-from timbrel.export.study.recovery_rows import RecoveryBench
+from timbrel.export.study.recovery_rows import RecoveryBench, RecoverySize
 from timbrel.host.commands.options import opened_model
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import FAMILIES
@@ -33,6 +33,7 @@ from timbrel.train.run import Run, trained
 from timbrel.train.sampling import evenly_spaced
 
 SEED = 2020
+FLOORED = 10  # sounds of a table and seed of the recovery study
 WINDOWS = 4096, 2048  # of training and of the test, as in reports
 
 
@@ -98,11 +99,11 @@ def of_sequences(recipe: Any, corpus: Corpus) -> dict[str, Any]:
 def of_recovery(model: str, corpus: Corpus, classifier: Path) -> dict[str, Any]:
     judge = trained(Run.open(classifier), "best")[0]
     assert isinstance(judge, Classifier)
-    bench = RecoveryBench(corpus, opened_model(model), judge)
+    bench = RecoveryBench(corpus, opened_model(model), [judge], RecoverySize(3, FLOORED))
     return {
         f"{table}, {name}": figures | {"label": f"{table}: {figures['label']}"}
         for table in ("generated", "recorded")
-        for name, figures in bench.floors(table, seeds=3, count=10).items()
+        for name, figures in bench.floors(table, FLOORED).items()
     }
 
 
