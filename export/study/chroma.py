@@ -188,9 +188,10 @@ MEASURING_SECONDS = 10.0  # rough time for one run
 
 def study(options: ChromaStudyOptions, display: Display) -> bool:
     tables = _tables(options)
+    _check_corpora(options, _jobs(options, tables))  # before the study's folder has files
     options = _with_one_velocity(options, tables, display)
     jobs = _jobs(options, tables)
-    frame_counts = {role: _check_corpus(role, options.corpora[role], jobs) for role in {job.role for job in jobs}}
+    frame_counts = _check_corpora(options, jobs)
     check_folder(options.folder, jobs)
     for line in _left_out(options, tables):
         display.say(line)
@@ -233,8 +234,10 @@ def _with_one_velocity(
     for role in dict.fromkeys(role for run_keys in tables.values() for role, _ in run_keys):
         corpus = Corpus.open(corpora[role])
         if has_copies(corpus):
-            if not (options.folder / "runs").is_dir() and not (options.folder / "corpora").is_dir():
+            runs_folder = options.folder / "runs"
+            if not runs_folder.is_dir():
                 check_new_folder(options.folder)
+                runs_folder.mkdir(parents=True)
             corpora[role] = write_loudest(corpus, options.folder / "corpora" / role).folder
             display.say(f"{role}: its velocities are copies of one waveform; the loudest is taken")
     return replace(options, corpora=corpora)
@@ -266,6 +269,11 @@ def _jobs(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -
             )
             jobs.append(Job(recipe, options.corpora[role], folder, role, is_meshed))
     return jobs
+
+
+def _check_corpora(options: ChromaStudyOptions, jobs: Sequence[Job]) -> dict[str, int]:
+    """Return the number of training frames by role, as `_check_corpus`."""
+    return {role: _check_corpus(role, options.corpora[role], jobs) for role in {job.role for job in jobs}}
 
 
 def _check_corpus(role: str, folder: Path, jobs: Iterable[Job]) -> int:

@@ -485,12 +485,25 @@ def test_velocities_of_their_own_sound_are_kept(tmp_path, change):
 
 def test_a_study_trains_on_one_of_velocities_that_are_copies(octave, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(chroma, "has_copies", lambda corpus: True)
-    given = asked({"octave": octave}, tmp_path / "study", ["2"])
-    with Display() as display:
-        found = chroma._with_one_velocity(given, chroma._tables(given), display)
-    assert found.corpora == {"octave": tmp_path / "study" / "corpora" / "octave"}
-    assert len(Corpus.open(found.corpora["octave"]).clips()) == len(Corpus.open(octave).clips())
+    monkeypatch.setitem(chroma.TABLES, "2", (("octave", "chroma-2"),))
+    folder = tmp_path / "study"
+    given = asked({"octave": octave}, folder, ["2"])
+    assert make(given)
     assert "copies of one waveform" in capsys.readouterr().err
+    run = Run.open(folder / "runs" / "octave-chroma-2-0")
+    assert run.corpus().folder.resolve() == (folder / "corpora" / "octave").resolve()
+    before = files_of(folder / "runs")
+    assert make(given)  # goes on with the same corpus
+    assert files_of(folder / "runs") == before
+    assert report_of(folder)["corpora"]["octave"]["chroma"]["agrees"] > 0.95
+
+
+def test_a_study_of_copies_that_cannot_be_used_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(chroma, "has_copies", lambda corpus: True)
+    corpus = write_corpus(tmp_path / "unfit", splits=("train", "train"))
+    with pytest.raises(UserError, match="has no clip in its part 'val'"):
+        make(asked({"octave": corpus}, tmp_path / "study", ["2"]))
+    assert not (tmp_path / "study").exists()
 
 
 def test_the_agreement_of_chroma_and_pitch_counts_frames_of_tones(octave, tmp_path):
