@@ -298,9 +298,10 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
         lambda batch_indices: reporter.generate(test_labels[batch_indices], REPORT_SEED + int(batch_indices[0])),
         len(test_clips),
     )
+    clips_in_score = scored_clips(reporter, training_sample, test_sample) if judge else None
     known_labels = test_labels if reporter.words else None
     generated_figures = Recordings(training_sample.clips, test_clips, corpus.rate, judge, known_labels).figures(
-        generated_clips, known_labels, scored_clips(reporter, training_sample, test_sample) if judge else None
+        generated_clips, known_labels, clips_in_score
     )
     decoded_clips, error_figures = None, None
     if (reconstruct := reporter.reconstruct) is not None:
@@ -322,6 +323,7 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
         generated_clips,
         of_samples=reporter.of_samples,
         judge=judge,
+        scored=clips_in_score,
         labelled=known_labels is not None,
     )
     shown_indices = evenly_spaced(len(test_clips), SHOWN_CLIPS)

@@ -10,7 +10,7 @@ from ...host.resynthesis.distance import RANGE_DB, distance_db, sounding_frames
 from ...host.spectra import CLIP_BANDS, log_mel
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
-from ...train.metrics.clips import Judge, attack_seconds, envelope_distance_db, inception_score
+from ...train.metrics.clips import Judge, attack_seconds, envelope_distance_db, inception_score, scored_indices
 from .floors import Rows, Scale, SoundSet, energies, energy_ratio, floors, mean_error, set_scale, take_of
 
 
@@ -65,7 +65,17 @@ def random_scales(rate: int, judge: Judge | None, labels: Integers | None, chanc
     scales = {"frechet": set_scale("Fréchet distance, dB²", ".0f", lambda clips: log_mel(clips, rate), _frames)}
     if judge is None:
         return scales
-    scales["score"] = Scale(
+    scales["features"] = set_scale(
+        "Fréchet distance on features", ".1f", lambda clips: judge(clips, rate).features, np.asarray
+    )
+    if labels is not None:
+        scales["accuracy"] = accuracy_scale(judge, rate, labels, chance)
+    return scales
+
+
+def score_scale(judge: Judge, rate: int) -> Scale:
+    """Return the scale of inception scores."""
+    return Scale(
         "Inception score",
         ".2f",
         lambda clips: judge(clips, rate).posteriors,
@@ -76,12 +86,6 @@ def random_scales(rate: int, judge: Judge | None, labels: Integers | None, chanc
         compares_sets=True,
         chance=1.0,
     )
-    scales["features"] = set_scale(
-        "Fréchet distance on features", ".1f", lambda clips: judge(clips, rate).features, np.asarray
-    )
-    if labels is not None:
-        scales["accuracy"] = accuracy_scale(judge, rate, labels, chance)
-    return scales
 
 
 def accuracy_scale(judge: Judge, rate: int, labels: Integers, chance: float | None) -> Scale:
@@ -113,6 +117,7 @@ def clip_floors(
     *,
     of_samples: bool = False,
     judge: Judge | None = None,
+    scored: Array | None = None,
     labelled: bool = False,
 ) -> dict[str, Any]:
     """Return `floors` of decoded clips, if the network decodes any, and of random clips, [clips, samples], if given.
@@ -123,6 +128,7 @@ def clip_floors(
         numbers: of a code.
         of_samples: decoded clips should match sample by sample.
         judge: hears random clips.
+        scored: of the inception score, [clips, samples]. Its floors answer as many recordings of both sets.
         labelled: the generator receives labels.
     """
     training_set, test_set = sound_set(corpus, training), sound_set(corpus, test)
@@ -134,7 +140,14 @@ def clip_floors(
     labels = test.labels if labelled else None
     chance = commonest_share(training.labels, test.labels) if labelled else None
     scales = random_scales(corpus.rate, judge, labels, chance)
-    return floor_figures | floors(scales, training_set, test_set, numbers, generated)
+    floor_figures |= floors(scales, training_set, test_set, numbers, generated)
+    if judge is None or scored is None:
+        return floor_figures
+    sounds = np.concatenate([test_set.sounds, training_set.sounds])
+    clips = np.concatenate([test_set.clips, training_set.clips])
+    indices = scored_indices(len(sounds), len(scored))
+    scales = {"score": score_scale(judge, corpus.rate)}
+    return floor_figures | floors(scales, training_set, SoundSet(sounds[indices], clips[indices]), numbers, scored)
 
 
 def sound_set(corpus: Corpus, clips: ClipSet) -> SoundSet:

@@ -198,7 +198,10 @@ def test_clips_made_are_judged_by_a_classifiers_run(hit_run, classifier, no_pict
     assert 0 <= told["accuracy"] <= 1
     assert judged["floors"]["accuracy"]["value"] == told["accuracy"]
     assert judged["floors"]["accuracy"]["floors"]["chance"] == 0.5  # of two labels
-    assert judged["floors"]["score"]["floors"]["chance"] == 1
+    score = judged["floors"]["score"]
+    assert score["value"] == pytest.approx(told["score"])
+    assert score["floors"] == {"silence": pytest.approx(1), "noise": score["floors"]["noise"], "chance": 1}
+    assert "another" in score["references"]
     assert told["score"] >= 1
     assert evaluate(hit_run(False), classifier=classifier)["generated"]["told"]["accuracy"] is None
     found = evaluate(hit_run(False))
