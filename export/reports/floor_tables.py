@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from markupsafe import Markup
 
 from .measure import NONE, Measure, Sentence, formatted, measures_across
-from .page import joined, noted
+from .page import faint, joined, noted
 from .report import Figures
 
 FLOORS = {
@@ -38,17 +38,17 @@ NOTE = (
 def floors_table(rows: Mapping[str, Figures]) -> Markup:
     """Return tables of rows' figures by measure, as `beside` returns them, above their floors and references.
 
-    Rows with the same floors share a table. ``rows`` are by name, one at least.
+    Rows with the same floors share a table. ``rows`` are by name; nothing without any.
     """
     groups: dict[str, dict[str, Figures]] = {}
     for name, row in rows.items():
         sounds = {key: [figures["floors"], figures["references"]] for key, figures in row.items()}
         groups.setdefault(json.dumps(sounds), {})[name] = row
-    *others, last = groups.values()
-    return joined([*map(_table, others), _table(last, NOTE)])
+    tables = [_table(group) for group in groups.values()]
+    return joined([*tables, faint(NOTE)]) if tables else Markup()
 
 
-def _table(rows: Mapping[str, Figures], note: str = "") -> Markup:
+def _table(rows: Mapping[str, Figures]) -> Markup:
     """Return one table of rows that share their floors."""
     first = next(iter(rows.values()))
     table_rows = [
@@ -60,7 +60,7 @@ def _table(rows: Mapping[str, Figures], note: str = "") -> Markup:
                 cells = {measure: _formatted(figures, figures[part].get(key)) for measure, figures in first.items()}
                 table_rows.append({"name": _named(name, first, key)} | cells)
     columns = [Measure(figures["label"], operator.itemgetter(measure)) for measure, figures in first.items()]
-    return measures_across([Measure("", "name"), *columns], table_rows, note, kind="narrow")
+    return measures_across([Measure("", "name"), *columns], table_rows, kind="narrow")
 
 
 def _named(name: str, row: Figures, key: str) -> str:

@@ -215,6 +215,10 @@ def test_rows_of_other_sounds_have_a_table_of_their_own():
     assert html.count("no verdict is drawn") == 1
 
 
+def test_without_rows_there_is_no_table():
+    assert str(floors_table({})) == ""
+
+
 def test_references_are_named_with_the_numbers_of_the_code():
     row = row_of(1.0, mean=3.0)
     row["error"]["references"] = {"components": 0.5}
