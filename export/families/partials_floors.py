@@ -30,7 +30,7 @@ def partials_floors(
     harmonic_count, below_nyquist = network.harmonics, network.bands.below_nyquist(pitches).numpy()
 
     def bands(rows: Array) -> Array:
-        bands_db: Array = network.bands(magnitudes(torch.from_numpy(rows)), pitches).numpy()
+        bands_db: Array = network.bands(magnitudes(torch.tensor(rows)), pitches).numpy()
         return bands_db
 
     def band_errors(targets: Array, answers: Array) -> Doubles:
