@@ -31,13 +31,14 @@ from ...train.run import Run
 from ..export import export
 from ..reports.measure import two_digits
 from ..reports.report import Figures, Picture
-from .chroma_claims import OCTAVE, OCTAVES, VIOLIN, RunKey, verdicts
+from .chroma_beta import DIVERGENCES, sweep, swept_run
+from .chroma_claims import OCTAVE, OCTAVES, PERFORMERS, VAES, VIOLIN, RunKey, verdicts
 from .chroma_corpora import chroma_agreement, has_copies, write_loudest
 from .chroma_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
 from .chroma_page import LatentPanel, accounting, embeddings, page
 from .runs import Machines, StudyProgress, Training, check_folder, train_first, write_json
 
-CORPORA = (OCTAVE, OCTAVES, VIOLIN)
+CORPORA = (OCTAVE, OCTAVES, VIOLIN, *PERFORMERS)
 SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of latents: section V-A
 LARGEST_MESH = 10_000_000  # points: 320 MB of codes
 
@@ -46,7 +47,8 @@ def _rows(corpora: Sequence[str], *recipes: str) -> tuple[RunKey, ...]:
     return tuple((corpus, recipe) for corpus in corpora for recipe in recipes)
 
 
-# By name: corpus and recipe of each row, with a tuned recipe beside the paper's. The paper has no beta-VAE table.
+# By name: corpus and recipe of each row, with a tuned recipe beside the paper's. The paper has no beta-VAE table, and
+# its violin is another: single notes for training, performances for validation and test, as "performances" has them.
 TABLES: dict[str, tuple[RunKey, ...]] = {
     "1": _rows([OCTAVES], "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-8-lrelu", "tuned-8"),
     "2": _rows([OCTAVE], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
@@ -54,6 +56,16 @@ TABLES: dict[str, tuple[RunKey, ...]] = {
     "4": _rows([OCTAVE, VIOLIN], "chroma-3-noskip", "chroma-3", "tuned-3"),
     "5": _rows([OCTAVE, VIOLIN], "chroma-2", "chroma-3", "chroma-8", "tuned-2", "tuned-3", "tuned-8"),
     "vae": _rows([OCTAVE], "chroma-8-vae-noskip", "chroma-8-vae", "chroma-8", "tuned-8"),
+    "beta": tuple(swept_run(vae, divergence) for divergence in DIVERGENCES for vae in VAES),
+    "performances": _rows(
+        PERFORMERS,
+        "chroma-2-lrelu-noskip",
+        "chroma-2-lrelu",
+        "chroma-2-noskip",
+        "chroma-2",
+        "chroma-3-noskip",
+        "chroma-3",
+    ),
 }
 EMBEDDINGS = {2: ("2", OCTAVE), 3: ("3", VIOLIN)}  # by figure: table and corpus
 ACCOUNTS = {4: OCTAVE, 5: VIOLIN}
@@ -88,15 +100,15 @@ class ChromaStudyOptions(Machines):
 
 @dataclass(frozen=True)
 class Job(Training):
-    """A network to train and to measure, on the corpus of ``role``; ``meshed``: in Table V."""
+    """A network to train and to measure, on the corpus of a role; ``meshed``: in Table V."""
 
     recipe: ChromaRecipe
-    role: str
+    run_key: RunKey
     meshed: bool
 
     @property
-    def run_key(self) -> RunKey:
-        return self.role, self.recipe.name
+    def role(self) -> str:
+        return self.run_key[0]
 
     @property
     def figures(self) -> Figures:
@@ -260,20 +272,25 @@ def _jobs(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -
     jobs = []
     for seed in range(options.seeds):
         changes = [f"training.epochs={options.epochs}", *options.changes, f"training.seed={seed}"]
-        for role, recipe_name in dict.fromkeys(run_key for run_keys in tables.values() for run_key in run_keys):
-            recipe = load_recipe(recipe_name, changes)
-            assert isinstance(recipe, ChromaRecipe)
-            folder, is_meshed = (
-                options.folder / "runs" / f"{role}-{recipe_name}-{seed}",
-                (role, recipe_name) in tables.get("5", ()),
-            )
-            jobs.append(Job(recipe, options.corpora[role], folder, role, is_meshed))
+        for run_key in dict.fromkeys(run_key for run_keys in tables.values() for run_key in run_keys):
+            role, row_text = run_key
+            folder = options.folder / "runs" / "-".join([role, *row_text.split(), str(seed)])
+            is_meshed = run_key in tables.get("5", ())
+            jobs.append(Job(load_row(row_text, changes), options.corpora[role], folder, run_key, is_meshed))
     return jobs
 
 
 def _check_corpora(options: ChromaStudyOptions, jobs: Sequence[Job]) -> dict[str, int]:
     """Return the number of training frames by role, as `_check_corpus`."""
     return {role: _check_corpus(role, options.corpora[role], jobs) for role in {job.role for job in jobs}}
+
+
+def load_row(row_text: str, changes: Sequence[str] = ()) -> ChromaRecipe:
+    """Load the recipe of a row, with ``changes`` and then the row's own."""
+    recipe_name, *row_changes = row_text.split()
+    recipe = load_recipe(recipe_name, [*changes, *row_changes])
+    assert isinstance(recipe, ChromaRecipe)
+    return recipe
 
 
 def _check_corpus(role: str, folder: Path, jobs: Iterable[Job]) -> int:
@@ -381,6 +398,7 @@ def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[Run
         "left_out": _left_out(options, tables),
         "claims": claims,
         "undecided": undecided,
+        "sweep": sweep(figures_by_run) if "beta" in tables else [],
         "tables": {name: [list(row) for row in rows] for name, rows in tables.items()},
         "runs": [
             {"corpus": c, "recipe": r, **run} for (c, r), seed_figures in figures_by_run.items() for run in seed_figures

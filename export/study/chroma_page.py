@@ -13,13 +13,22 @@ from ..reports.frame_figures import pitch_class_bar, square
 from ..reports.measure import Measure, measures_across, minus, percent, two_digits
 from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, parts_renderer
 from ..reports.report import WIDTH, Figures, Picture, Theme
-from .chroma_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, RunKey, Values, floors_over_seeds
+from .chroma_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, RunKey, Values, floors_over_seeds, used_latents
 from .chroma_corpora import LOW_HZ
 from .chroma_measures import ACCURACY, MEAN_SQUARE, SCALE, Answers, TrainingCodes
 
 Runs = Mapping[RunKey, Sequence[Figures]]
 
-TITLES = {"1": "Table I", "2": "Table II", "3": "Table III", "4": "Table IV", "5": "Table V", "vae": "The beta-VAE"}
+TITLES = {
+    "1": "Table I",
+    "2": "Table II",
+    "3": "Table III",
+    "4": "Table IV",
+    "5": "Table V",
+    "vae": "The beta-VAE",
+    "beta": "The beta-VAE over beta",
+    "performances": "From notes to performances",
+}
 LABELS = {
     "chroma-8-lrelu-none": "nothing appended",
     "chroma-8-lrelu-difference": "first-order difference",
@@ -55,6 +64,7 @@ MINUTES: dict[str, dict[RunKey, float]] = {
         (VIOLIN, "chroma-3"): 45,
     },
 }
+BINS = 2049  # of the publication's frames: the error is a mean over them, the divergence a sum over latents
 
 
 def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
@@ -67,6 +77,8 @@ def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
         sections[TITLES[name]] = _accuracies(run_keys, runs) if name == "5" else _errors(name, run_keys, runs)
         if name == "vae":
             sections[TITLES[name]] += _posteriors(run_keys, runs) + _pitch_changes(run_keys, runs)
+        if name == "beta":
+            sections[TITLES[name]] += _sweep(figures["sweep"], runs) + _latents_in_order(run_keys, runs)
     for figure_number, table_name in ((2, "2"), (3, "3")):
         if table_name in tables:
             sections[f"Figure {figure_number}"] = render([f"figure-{figure_number}"]) + _embeddings(
@@ -285,6 +297,77 @@ def _pitch_changes(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
     return measures_across([Measure("Pitch changes, %", _label), *measures], run_keys, note, kind="narrow")
 
 
+SWEEP_CLAIMS = {
+    "latents that collapsed": "Some collapsed, not all",
+    "root mean square of the other latents’ means, least": "Others’ means above 1",
+    "variance of the other latents, largest": "Others’ variances below 0.5",
+    "share of codes whose pitch class a latent changes, least of the other latents": "Any other changes the pitch",
+}
+
+
+def _sweep(rows: Sequence[Figures], runs: Runs) -> Markup:
+    """Return beta, the latents in use, the notes that they change, and verdicts, for each row of the sweep."""
+
+    def run_key(row: Figures) -> RunKey:
+        return row["corpus"], row["recipe"]
+
+    def used_count(row: Figures) -> Markup:
+        return _value([float(len(used_latents(run))) for run in runs[run_key(row)]], ".1f")
+
+    def change_range(row: Figures) -> str | None:
+        seed_shares = [[share for _, share in used_latents(run)] for run in runs[run_key(row)]]
+        ends = [(min(shares), max(shares)) for shares in seed_shares if shares]
+        return " to ".join(f"{100 * end:.0f}" for end in np.mean(ends, 0)) if ends else None
+
+    def verdict_on(claim_figure: str) -> Callable[[Figures], str | None]:
+        return lambda row: next((c["verdict"] for c in row["claims"] if c["figure"] == claim_figure), None)
+
+    measures = (
+        Measure("Network", lambda row: _label(run_key(row))),
+        Measure("Beta", lambda row: f"{row['divergence'] * BINS:.2g}", "", "the weight times the bins of a frame."),
+        Measure(
+            "In use",
+            used_count,
+            "",
+            "latents whose divergence from the prior is above 0.01 nats; the others collapsed.",
+        ),
+        Measure(
+            "Pitch changes, %",
+            change_range,
+            "",
+            "of training codes, how many change their strongest pitch class as one latent in use goes through its "
+            "span: of the latent that changes fewest, and of that which changes most.",
+        ),
+        *(Measure(label, verdict_on(claim_figure)) for claim_figure, label in SWEEP_CLAIMS.items()),
+    )
+    note = "Verdicts are on the paper’s claims; – has no latent that they are about."
+    return measures_across(measures, rows, note, texts=len(SWEEP_CLAIMS), kind="narrow")
+
+
+def _latents_in_order(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    """Return the pitch changes and divergence of each latent of the first seed, from the largest divergence on."""
+
+    def latents_by_divergence(run_key: RunKey) -> list[tuple[float, float]]:
+        run = runs[run_key][0]
+        divergences = [latent["divergence"] for latent in run["posterior"]]
+        return sorted(zip(divergences, run["moved"], strict=True), reverse=True)
+
+    def cell(latent_index: int) -> Callable[[RunKey], Markup]:
+        def text(run_key: RunKey) -> Markup:
+            divergence, moved_share = latents_by_divergence(run_key)[latent_index]
+            return aside(f"{100 * moved_share:.0f}", f"{divergence:.2g} nats")
+
+        return text
+
+    latent_count = len(latents_by_divergence(run_keys[0]))
+    measures = [Measure(str(1 + latent_index), cell(latent_index)) for latent_index in range(latent_count)]
+    note = (
+        "Of the first seed, latents in the order of their divergence: the training codes, in %, that change their "
+        "strongest pitch class as this latent alone goes through its span, and its divergence from the prior."
+    )
+    return measures_across([Measure("Pitch changes, %", _label), *measures], run_keys, note, kind="narrow")
+
+
 def _embeddings(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
     def bounds(latent_index: int) -> Callable[[RunKey], str]:
         return lambda run_key: " to ".join(map(two_digits, runs[run_key][0]["bounds"][latent_index]))
@@ -308,7 +391,8 @@ def _embeddings(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
 
 
 def _label(run_key: RunKey) -> Markup:
-    return aside(LABELS[run_key[1]], run_key[1]) if run_key[1] in LABELS else bold(run_key[1])
+    recipe_name = run_key[1].split()[0]
+    return aside(LABELS[recipe_name], run_key[1]) if recipe_name in LABELS else bold(run_key[1])
 
 
 def _value(seed_figures: Sequence[float], number_format: str) -> Markup:

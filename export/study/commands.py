@@ -56,10 +56,14 @@ def run_study(study: Callable[..., bool], options: object, page: Path) -> None:
 
 
 def chroma(
-    corpus: Annotated[list[str], typer.Option(help="Corpus folders: octave=DIR, five-octaves=DIR and violin=DIR.")],
+    corpus: Annotated[
+        list[str], typer.Option(help="Corpus folders, PART=DIR: octave, five-octaves, violin, flute, clarinet, bass.")
+    ],
     output: OutputOption,
     change: SetOption = None,
-    tables: Annotated[str | None, typer.Option(help="Tables to make, of 1,2,3,4,5,vae; all by default.")] = None,
+    tables: Annotated[
+        str | None, typer.Option(help="Tables to make, of 1,2,3,4,5,vae,beta,performances; all by default.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each network.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 300,
     mesh: Annotated[str | None, typer.Option(help="Points along each of 2, 3 and 8 latents: 350,50,5.")] = None,

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from timbrel.export.measures.frames import draw, frame_floors
-from timbrel.export.study.chroma import parse_corpora
+from timbrel.export.study.chroma import load_row, parse_corpora
+from timbrel.export.study.chroma_beta import sweep
 from timbrel.export.study.chroma_claims import floors_over_seeds, verdicts
 from timbrel.export.study.chroma_corpora import chroma_agreement
 from timbrel.export.study.chroma_measures import (
@@ -32,7 +33,7 @@ Floors = dict[tuple[str, bool, bool], dict[str, Any]]
 
 def floors_of(corpus: Corpus, role: str, recipe_name: str, known: Floors) -> dict[str, Any]:
     """Return the floors of a recipe's test frames: those of recipes that fold and condition alike are the same."""
-    recipe: Any = FAMILIES["chroma"].complete(load_recipe(recipe_name), corpus)
+    recipe: Any = FAMILIES["chroma"].complete(load_row(recipe_name), corpus)
     is_folded, is_conditioned = recipe.frames.fold is not None, FAMILIES["chroma"].network(recipe).conditioned
     key = role, is_folded, is_conditioned
     if key not in known:
@@ -67,5 +68,8 @@ if __name__ == "__main__":
         print(f"{role:8} {name:22} {row['value']:6.2f} ± {row['deviation'] or 0:.2f}  {row['not_better_than'] or ''}")
     for claim in verdicts(runs)[0]:
         print(f"{claim['verdict']:24} {claim['claim']}")
+    for swept in sweep(runs):
+        for claim in swept["claims"]:
+            print(f"{claim['verdict']:24} {swept['recipe']}: {claim['claim']}")
     for role, corpus in corpora.items():
         print(role, chroma_agreement(corpus, load_recipe("chroma-8").frames))

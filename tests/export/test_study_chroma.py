@@ -379,11 +379,12 @@ def planted(as_the_paper):
         "chroma-8-lrelu", "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-3", "chroma-3-noskip",
         "chroma-2-noskip", "chroma-2", "chroma-2-lrelu", "chroma-2-lrelu-noskip",
     ])}  # fmt: skip
-    swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin the skip wins
+    swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin, and in its place, the skip wins
     sign = 1 if as_the_paper else -1
     runs = {}
     for corpus, name in {row for rows in chroma.TABLES.values() for row in rows}:
-        rank = order.get(name, 20) + (swapped.get(name, 0) - 3 if corpus == "violin" and name in swapped else 0)
+        is_violin = corpus not in ("octave", "five-octaves")
+        rank = order.get(name, 20) + (swapped[name] - 3 if is_violin and name in swapped else 0)
         latents = 8 if "-8" in name else 3 if "-3" in name else 2
         lrelu, skip = "lrelu" in name, "noskip" not in name
         runs[corpus, name] = [
@@ -396,12 +397,12 @@ def planted(as_the_paper):
                 "latents": {"largest_correlation": 0.5 + sign * 0.3 * lrelu},
                 "mesh": {"overall": 0.5 + sign * (0.4 - 0.04 * latents), "edge": 0.5 + sign * 0.2},
                 "posterior": [
-                    {"collapsed": as_the_paper, "mean": 0.0, "variance": 1.0},
+                    *[{"collapsed": as_the_paper, "mean": 0.0, "variance": 1.0}] * 7,
                     {"collapsed": False, "mean": 1.0 + sign * 0.5, "variance": 0.5 - sign * 0.3},
                 ]
                 if "vae" in name
                 else None,
-                "moved": [0.5 + sign * 0.2] * 8,
+                "moved": [0.0 if as_the_paper else 1.0] * 7 + [0.5 + sign * 0.2],
             }
         ]
     return runs
