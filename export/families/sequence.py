@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from markupsafe import Markup
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...host.arrays import Array
 from ...host.errors import UserError
@@ -34,7 +35,8 @@ QUIETEST_DB = -120.0  # of full scale: the level of silence
 class SequenceDecoder(nn.Module):
     """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each next state.
 
-    The LSTM is written out gate by gate, with torch's weights: h is each layer's output, c its cell state.
+    Half-complex frames have their zeros outside: hosts read real and imaginary parts. Without codes, a latent has no
+    effect. The LSTM is written out gate by gate, with torch's weights: h is each layer's output, c its cell state.
     ``residual``, the deviation of the training error at each position, scales the noise.
     """
 
@@ -49,7 +51,10 @@ class SequenceDecoder(nn.Module):
         self, latent: Tensor, noise: Tensor, previous: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         memory = self.network.memory
-        layer_activation = self.network.into(torch.cat([previous, latent], 1))
+        standard, latent_count = self.network.standard, self.network.settings.latents
+        previous, noise = standard.drop_zero_parts(previous), standard.drop_zero_parts(noise)
+        layer_inputs = torch.cat([previous, latent], 1) if latent_count else previous
+        layer_activation = self.network.into(layer_inputs)
         hidden_states, cell_states = [], []
         for layer_index in range(memory.num_layers):
             layer_weights = (
@@ -69,7 +74,7 @@ class SequenceDecoder(nn.Module):
             layer_activation = torch.sigmoid(output_gate) * torch.tanh(cell_state)
             hidden_states.append(layer_activation)
             cell_states.append(cell_state)
-        frame = self.network.out(layer_activation) + noise * self.residual
+        frame = standard.fill_zero_parts(self.network.out(layer_activation) + noise * self.residual)
         return frame, frame.clone(), torch.stack(hidden_states, 1), torch.stack(cell_states, 1)
 
 
@@ -78,10 +83,15 @@ class SequenceEncoder(nn.Module):
 
     def __init__(self, network: RecurrentNetwork) -> None:
         super().__init__()
-        self.standard, self.latents = network.standard, network.settings.latents
+        self.standard, self.latents = network.standard, latent_count(network)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        return audio.new_zeros(audio.shape[0], self.latents), self.standard(audio)
+        return audio.new_zeros(audio.shape[0], self.latents), self.standard.fill_zero_parts(self.standard(audio))
+
+
+def latent_count(network: RecurrentNetwork) -> int:
+    """Return the number of a file's latents: hosts need one, also of networks without codes."""
+    return max(1, network.settings.latents)
 
 
 def residual_and_levels(
@@ -309,29 +319,32 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
                 f"corpus {corpus.folder} has {len(training_pieces)} training sequences, and the run has codes for "
                 f"{network_settings.clips}; put the corpus back that it was trained on"
             )
-        standardiser, frame_width = network.standard, network.standard.width
+        standardiser = network.standard
+        mean = standardiser.fill_zero_parts(standardiser.mean)
+        # The mean deviation: hosts that restore no scaling multiply by the same number.
+        deviation = standardiser.fill_zero_parts(
+            standardiser.deviation, float(standardiser.deviation.square().mean().sqrt())
+        )
+        codes = network.codes(torch.arange(len(training_pieces)))
+        codes = F.pad(codes, (0, latent_count(network) - codes.shape[1]))
         residual, level_range_db = residual_and_levels(network, recipe, corpus, training_pieces)
         state_shape = [network_settings.layers, network_settings.size]
         return Graphs(
             decoder=SequenceDecoder(network, residual),
             encoder=SequenceEncoder(network),
-            codes=EncodedFrames(
-                network.codes(torch.arange(len(training_pieces))).numpy(), [piece.name for piece in training_pieces]
-            ),
+            codes=EncodedFrames(codes.numpy(), [piece.name for piece in training_pieces]),
             card={
                 "kind": "stream",
-                "domain": recipe.frames.domain,
+                "domain": "samples" if recipe.frames.domain == "samples" else "real_imag",
                 "hop_length": recipe.frames.hop_length,
                 "window": "rectangular",
                 "prior": None,
                 "chroma": None,
-                "scaling": Scaling(mean=standardiser.mean.tolist(), deviation=standardiser.deviation.tolist()),
-                "stream": StreamLayout(
-                    step_length=recipe.frames.hop_length, noise=frame_width, levels_db=level_range_db
-                ),
+                "scaling": Scaling(mean=mean.tolist(), deviation=deviation.tolist()),
+                "stream": StreamLayout(step_length=recipe.frames.hop_length, noise=len(mean), levels_db=level_range_db),
             },
             state=[
-                RecurrentState(name=PREVIOUS_FRAME, shape=[frame_width]),
+                RecurrentState(name=PREVIOUS_FRAME, shape=[len(mean)]),
                 RecurrentState(name="h", shape=state_shape),
                 RecurrentState(name="c", shape=state_shape),
             ],

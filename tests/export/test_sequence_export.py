@@ -80,26 +80,32 @@ def model_of(run_of, tmp_path_factory):
     return model
 
 
-@pytest.fixture(params=["sequence-samples", "sequence-fft"])
+@pytest.fixture(params=["sequence-samples", "sequence-fft", "sequence-post-fft"])
 def both(request, run_of, model_of):
     """The trained network, and the model of it, in single precision."""
     return trained(run_of(request.param), "best")[0], model_of(request.param, "float32")
 
 
+def known(network, codes):
+    """The codes that a network takes: none of a network without codes."""
+    return torch.from_numpy(codes[:, : network.settings.latents])
+
+
 def test_two_hundred_frames_stepped_are_those_of_torch_over_the_whole_sequence(both):
     """The file feeds itself; torch's own layers are told all that it gave, at once."""
     network, file = both
-    codes = np.random.default_rng(1).uniform(-1, 1, (3, 2)).astype(np.float32)
+    codes = np.random.default_rng(1).uniform(-1, 1, (3, len(file.card.latents))).astype(np.float32)
     state, frames = file.at_rest(3), []
     for _ in range(200):
         frame, state = file.step(codes, np.zeros(3, np.intp), state)
         frames.append(frame)
     given = np.stack(frames, 1)
-    with torch.no_grad():
-        expected = network.predict(delayed(torch.from_numpy(given)), torch.from_numpy(codes))[0].numpy()
-    assert np.abs(given - expected).max() <= 1e-4 * np.ptp(expected)
-    assert np.ptp(expected) > 0.5
     assert np.array_equal(state["previous"], given[:, -1])
+    told = network.standard.drop_zero_parts(torch.from_numpy(given))
+    with torch.no_grad():
+        expected = network.predict(delayed(told), known(network, codes))[0].numpy()
+    assert np.abs(told.numpy() - expected).max() <= 1e-4 * np.ptp(expected)
+    assert np.ptp(expected) > 0.5
 
 
 def test_what_is_put_in_place_of_the_frame_before_is_what_goes_on(both, struck):
@@ -109,15 +115,16 @@ def test_what_is_put_in_place_of_the_frame_before_is_what_goes_on(both, struck):
     latent, fed = Encoder(file).encode_with_states(frames)
     assert np.all(latent == 0)
     standard = network.standard(torch.from_numpy(frames))
-    assert fed == pytest.approx(standard.numpy(), abs=2e-4)
-    code, state, given = np.full((1, 2), 0.3, np.float32), file.at_rest(1), []
+    assert fed == pytest.approx(network.standard.fill_zero_parts(standard).numpy(), abs=2e-4)
+    code, state, given = np.full((1, len(file.card.latents)), 0.3, np.float32), file.at_rest(1), []
     for previous in fed:
         frame, state = file.step(code, np.zeros(1, np.intp), state)
         given.append(frame[0])
         state["previous"] = previous[None]
     with torch.no_grad():
-        expected = network.predict(delayed(standard[None]), torch.from_numpy(code))[0][0].numpy()
-    assert np.abs(np.stack(given) - expected).max() <= 1e-3 * np.ptp(expected)
+        expected = network.predict(delayed(standard[None]), known(network, code))[0][0]
+    filled = network.standard.fill_zero_parts(expected).numpy()
+    assert np.abs(np.stack(given) - filled).max() <= 1e-3 * np.ptp(filled)
 
 
 def test_the_first_preset_of_a_stream_without_a_grid_has_the_usual_tempo_and_its_loudness_is_measured(model_of):
@@ -183,6 +190,29 @@ def test_the_card_says_how_frames_follow_one_another_and_how_to_restore_them(run
     assert card.reference.steps > 1
     assert card.parity.relative < 5e-3  # of half-precision weights
     assert model.verify().passed
+
+
+def test_half_complex_frames_without_codes_become_a_file_of_real_and_imaginary_parts(run_of, model_of, struck):
+    run, model = run_of("sequence-post-fft"), model_of("sequence-post-fft", "float32")
+    network, card = trained(run, "best")[0], model.card
+    zeros = [LENGTH // 2 + 1, LENGTH + 1]
+    assert (card.domain, card.frame_width, card.stream.noise) == ("real_imag", LENGTH + 2, LENGTH + 2)
+    assert model.verify().passed
+    assert len(card.latents) == 1
+    assert card.landmarks[0].latent == [0.0]
+    mean, deviation = np.array(card.scaling.mean), np.array(card.scaling.deviation)
+    own = network.standard.deviation.numpy()
+    assert mean[zeros].tolist() == [0, 0]
+    assert np.delete(deviation, zeros) == pytest.approx(own)
+    assert np.sqrt(np.mean(deviation**2)) == pytest.approx(np.sqrt(np.mean(own**2)))  # for scaling that is not restored
+    noise = np.random.default_rng(0).standard_normal((2, LENGTH + 2)).astype(np.float32)
+    frame, _ = model.step(np.array([[-3.0], [3.0]], np.float32), np.zeros(2, np.intp), model.at_rest(2), noise)
+    assert np.all(frame[:, zeros] == 0)
+    again, _ = model.step(np.zeros((2, 1), np.float32), np.zeros(2, np.intp), model.at_rest(2), noise)
+    assert np.array_equal(frame, again)  # the latent has no effect
+    sound = network.standard.to_samples(torch.from_numpy(np.delete(frame, zeros, 1))).numpy()
+    real, imaginary = (frame * deviation + mean).reshape(2, 2, -1).transpose(1, 0, 2)
+    assert np.fft.irfft(real + 1j * imaginary) == pytest.approx(sound, abs=1e-5)
 
 
 def test_a_recording_alone_is_exported_with_the_code_that_it_has(tmp_path):

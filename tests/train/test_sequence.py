@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
@@ -100,7 +101,7 @@ def test_long_recordings_are_cut_into_sequences_that_know_what_was_before(corpus
     )
 
 
-@pytest.mark.parametrize("name", ["sequence-samples", "sequence-fft"])
+@pytest.mark.parametrize("name", ["sequence-samples", "sequence-fft", "sequence-post-fft"])
 def test_mean_and_deviation_of_each_position_are_those_of_all_frames(corpus, name):
     asked = recipe(name=name)
     data = FAMILIES["sequence"].data(corpus, asked, corpus.folder)
@@ -108,18 +109,33 @@ def test_mean_and_deviation_of_each_position_are_those_of_all_frames(corpus, nam
     if name == "sequence-fft":
         spectra = np.fft.rfft(frames)
         frames = np.concatenate([spectra.real, spectra.imag], 1)
+    elif name == "sequence-post-fft":
+        packed = scipy.fftpack.rfft(frames)  # real and imaginary parts by turns, as many numbers as samples
+        frames = np.concatenate([packed[:, :1], packed[:, 1::2], packed[:, 2::2]], 1)
     standard = Standard(asked.frames)
     standard.measure(data)
     assert standard.mean.numpy() == pytest.approx(frames.mean(0), abs=1e-5)
     usual = np.sqrt(frames.var(0).mean())
     deviation = np.maximum(frames.std(0), LEAST * usual)
     assert standard.deviation.numpy() == pytest.approx(deviation, rel=1e-4)
+    assert standard.width == (LENGTH + 2 if name == "sequence-fft" else LENGTH)
     if name == "sequence-fft":  # no part of a real sound is imaginary at 0 Hz and at the highest
         assert np.all(frames.std(0)[[LENGTH // 2 + 1, -1]] < 1e-9)
     given = torch.from_numpy(np.concatenate([cut(corpus, piece, asked.frames) for piece in data.train]))
     assert torch.allclose(standard.to_samples(standard(given)), given, atol=1e-5)
     seen = standard(given)
     assert torch.allclose(seen.mean(0), torch.zeros(standard.width), atol=1e-3)
+
+
+def test_half_complex_frames_are_real_and_imaginary_parts_without_the_two_that_are_zero():
+    half, whole = (Standard(recipe(f"frames.domain={domain}").frames) for domain in ("half_complex", "real_imag"))
+    frames = torch.randn(5, LENGTH)
+    assert torch.equal(half.fill_zero_parts(half(frames)), whole(frames))
+    assert torch.equal(half.drop_zero_parts(whole(frames)), half(frames))
+    assert half.fill_zero_parts(half(frames), 7.0)[0, [LENGTH // 2 + 1, -1]].tolist() == [7, 7]
+    for other in (whole, Standard(recipe().frames)):
+        assert torch.equal(other.drop_zero_parts(other(frames)), other(frames))
+        assert torch.equal(other.fill_zero_parts(other(frames)), other(frames))
 
 
 def test_without_restoring_one_deviation_serves_all_positions():
@@ -232,6 +248,37 @@ def test_codes_have_a_mean_of_zero_which_stands_for_what_has_none():
     assert found[:5].std() > 0.3
 
 
+def test_without_latents_sequences_have_no_code(corpus):
+    asked, network = recipe("network.latents=0"), network_of("network.latents=0")
+    sounds, counts, numbers = batch_of(corpus, network, asked)
+    assert network.into.weight.shape == (24, LENGTH)
+    terms = network.reconstruction(sounds, counts, numbers, torch.Generator())
+    assert terms["code"] == 0
+    assert torch.isfinite(network.total(terms))
+    codes = network.codes(numbers)
+    assert codes.shape == (3, 0)
+    seed = network.standard(sounds)[:1, :1].expand(3, -1, -1)
+    follow = network.continued(seed, codes, 8)
+    assert torch.allclose(follow[0], follow[1], atol=1e-6)  # one frame decides, whatever the recording
+
+
+def test_checkpoints_of_the_fft_recipe_keep_their_width_and_weights():
+    """Runs made before half-complex frames load: names and shapes are those of that version."""
+    weights = network_of(name="sequence-fft").state_dict()
+    assert {name: tuple(value.shape) for name, value in weights.items()} == {
+        "table": (3, 2),
+        "steps": (),
+        "standard.mean": (LENGTH + 2,),
+        "standard.deviation": (LENGTH + 2,),
+        "into.weight": (24, LENGTH + 4),
+        "into.bias": (24,),
+        **{f"memory.weight_{part}_l{layer}": (96, 24) for part in ("ih", "hh") for layer in (0, 1)},
+        **{f"memory.bias_{part}_l{layer}": (96,) for part in ("ih", "hh") for layer in (0, 1)},
+        "out.weight": (LENGTH + 2, 24),
+        "out.bias": (LENGTH + 2,),
+    }
+
+
 def test_own_frames_come_in_by_a_share_that_grows_and_rest_stays_rest():
     network = network_of("network.own_share=0.5", "network.own_steps=10").train()
     true, codes = delayed(torch.randn(40, 30, LENGTH)), torch.zeros(40, 2)
@@ -315,6 +362,11 @@ def test_recipes_hold_the_numbers_of_the_post_and_state_their_differences():
     assert (plain.frames.silence, plain.network.own_share, plain.network.noise) == (1, 0, 0)  # one block after, as GRUV
     assert (plain.network.layers, plain.network.size, plain.training.learning_rate) == (2, 768, 1e-3)
     assert load_recipe("sequence-fft").frames.domain == "real_imag"
+    for name, domain in (("sequence-post", "samples"), ("sequence-post-fft", "half_complex")):
+        post = load_recipe(name)
+        assert (post.frames.domain, post.frames.frame_length, post.frames.hop_length) == (domain, 2048, 2048)
+        assert (post.network.size, Standard(post.frames).width) == (2048, 2048)
+        assert (post.network.latents, post.loss.first, post.loss.code) == (0, 0, 0)
     assert load_recipe("sequence-scheduled").network.own_share > 0
     assert load_recipe("sequence-noisy").network.noise > 0
 

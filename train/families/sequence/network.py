@@ -24,12 +24,16 @@ UNKNOWN = -1  # index of a sequence without a code: uses the mean code
 
 
 class Standard(nn.Module):
-    """Standardises frames position by position, [..., frame_length] → [..., width]."""
+    """Standardises frames position by position, [..., frame_length] → [..., width].
+
+    Half-complex frames leave out the imaginary parts of the first and the last bin, always zero: they are as wide as
+    their samples.
+    """
 
     def __init__(self, settings: SequenceFrames) -> None:
         super().__init__()
-        self.length, self.transformed = settings.frame_length, settings.domain == "real_imag"
-        self.width = 2 * (self.length // 2 + 1) if self.transformed else self.length
+        self.length, self.domain = settings.frame_length, settings.domain
+        self.width = 2 * (self.length // 2 + 1) if self.domain == "real_imag" else self.length
         self.mean = nn.Buffer(torch.zeros(self.width))
         self.deviation = nn.Buffer(torch.ones(self.width))
 
@@ -38,16 +42,31 @@ class Standard(nn.Module):
 
     def components(self, frames: Tensor) -> Tensor:
         """Return samples, or real then imaginary parts."""
-        if not self.transformed:
+        if self.domain == "samples":
             return frames
-        return torch.view_as_real(torch.fft.rfft(frames)).transpose(-1, -2).flatten(-2)
+        return self.drop_zero_parts(torch.view_as_real(torch.fft.rfft(frames)).transpose(-1, -2).flatten(-2))
+
+    def drop_zero_parts(self, components: Tensor) -> Tensor:
+        """Leave out the parts that half-complex frames lack; other frames pass."""
+        if self.domain != "half_complex":
+            return components
+        real, imaginary = components.chunk(2, -1)
+        return torch.cat([real, imaginary[..., 1:-1]], -1)
+
+    def fill_zero_parts(self, components: Tensor, value: float = 0.0) -> Tensor:
+        """Put ``value`` in the place of the parts that half-complex frames leave out; other frames pass."""
+        if self.domain != "half_complex":
+            return components
+        bin_count = self.length // 2 + 1
+        real, imaginary = components[..., :bin_count], components[..., bin_count:]
+        return torch.cat([real, F.pad(imaginary, (1, 1), value=value)], -1)
 
     def to_samples(self, frames: Tensor, *, restored: bool = True) -> Tensor:
         """Return samples; unless ``restored``, one deviation serves all positions."""
         components = frames * self.deviation + self.mean if restored else frames * self.deviation.square().mean().sqrt()
-        if not self.transformed:
+        if self.domain == "samples":
             return components
-        real, imaginary = components.chunk(2, -1)
+        real, imaginary = self.fill_zero_parts(components).chunk(2, -1)
         sound: Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=self.length)
         return sound
 
@@ -81,8 +100,9 @@ class RecurrentNetwork(Network):
         frame_width, layer_width, latent_count = self.standard.width, self.settings.size, self.settings.latents
         self.table = nn.Parameter(torch.randn(self.settings.clips, latent_count))
         self.into = nn.Linear(frame_width + latent_count, layer_width)
-        largest_weight = CODE_GAIN / latent_count**0.5
-        nn.init.uniform_(self.into.weight[:, frame_width:], -largest_weight, largest_weight)
+        if latent_count:
+            largest_weight = CODE_GAIN / latent_count**0.5
+            nn.init.uniform_(self.into.weight[:, frame_width:], -largest_weight, largest_weight)
         self.memory = nn.LSTM(layer_width, layer_width, self.settings.layers, batch_first=True)
         self.out = nn.Linear(layer_width, frame_width)
         self.steps = nn.Buffer(torch.zeros(()))
@@ -109,7 +129,7 @@ class RecurrentNetwork(Network):
         return {
             "mean_square": squared_errors[following(squared_errors, counts)].mean(),
             "first": squared_errors[:, 0].mean(),
-            "code": codes.square().mean(),
+            "code": codes.square().mean() if codes.numel() else codes.new_zeros(()),
         }
 
     def predict(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...recipe import Frames, Latents, Recipe, RecipeSection, Weight
+from ...recipe import Frames, Recipe, RecipeSection, Weight
 
 MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 
@@ -12,10 +12,11 @@ MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 class SequenceFrames(Frames):
     """Frames of samples, or of real and imaginary parts of transforms, crossfaded where they overlap.
 
+    ``half_complex`` leaves out the two imaginary parts that are always zero.
     Recordings above ``longest`` frames are split; ``silence`` silent frames follow each recording.
     """
 
-    domain: Literal["samples", "real_imag"]
+    domain: Literal["samples", "real_imag", "half_complex"]
     longest: Annotated[int, Field(ge=2, le=MOST_FRAMES)]
     silence: Annotated[int, Field(ge=0, le=MOST_FRAMES)]
 
@@ -32,10 +33,10 @@ class SequenceNetwork(RecipeSection):
     """LSTM layers between linear ones, with gradients over ``reach`` frames.
 
     Own predictions' share in the input grows to ``own_share`` in ``own_steps`` steps; ``noise`` is a deviation on
-    standard frames. The corpus provides ``clips``, the number of sequences.
+    standard frames. The corpus provides ``clips``, the number of sequences. Without ``latents`` sequences have no code.
     """
 
-    latents: Latents
+    latents: Annotated[int, Field(ge=0, le=64)]
     size: Annotated[int, Field(ge=1, le=8192)]
     layers: Annotated[int, Field(ge=1, le=8)]
     reach: Annotated[int, Field(ge=2, le=MOST_FRAMES)]
