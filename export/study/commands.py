@@ -192,33 +192,30 @@ def recovery(
 
 
 def sequence(
-    corpus: Annotated[list[Path], typer.Option(help="A corpus folder; repeat it for several.")],
     output: OutputOption,
-    recipes: RecipesOption = None,
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="Corpus folders: loop=DIR and kicks=DIR; kicks may be repeated.")
+    ] = None,
     change: SetOption = None,
-    steps: StepsOption = None,
-    minutes: MinutesOption = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Rows to make, separated by commas, such as loop-256; short ones by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 3,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
     ray: RayOption = None,
 ) -> None:
-    """Continue recordings by GRUV's network and by better ones."""
-    from .runs import StudyOptions
-    from .sequence import study
+    """Repeat a post's experiments on a loop, kicks and vowels, beside floors."""
+    from .sequence import USUAL_ROWS, SequenceStudyOptions, parse_corpora, parse_rows, study
 
-    check_budget(steps, minutes)
-    first_corpus, *other_corpora = corpus
-    recipe_names = comma_separated(recipes)
-    options = StudyOptions(
-        first_corpus,
-        output,
-        recipe_names,
-        change or [],
-        steps,
-        minutes,
-        more=other_corpora,
-        accelerator=accelerator,
+    options = SequenceStudyOptions(
+        corpora=parse_corpora(corpus or []),
+        folder=output,
+        rows=USUAL_ROWS if rows is None else parse_rows(rows),
+        changes=change or [],
+        seeds=seeds,
         devices=devices,
+        accelerator=accelerator,
         ray=ray,
     )
     run_study(study, options, output / "index.html")

@@ -219,7 +219,7 @@ PACE_SECONDS = 5.0  # seconds of work before the pace is reliable
 class StudyOptions(Machines):
     """``changes`` are ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe.
 
-    At most one of ``steps`` and ``minutes`` is set. ``more`` are further corpora.
+    At most one of ``steps`` and ``minutes`` is set.
     """
 
     corpus: Path
@@ -229,7 +229,6 @@ class StudyOptions(Machines):
     steps: int | None = None
     minutes: float | None = None
     classifier: Path | None = None
-    more: Sequence[Path] = ()
 
     def run_folder(self, recipe: Recipe) -> Path:
         return self.folder / "runs" / recipe.name

@@ -1,389 +1,330 @@
-"""The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015), on each corpus.
+"""The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015), with floors.
 
-The post trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05. Frames were
-real and imaginary parts or samples, with mean and deviation restored or not.
+DIR/corpora/                the first frames of the loop, different kicks, and synthesised vowels
+DIR/runs/ROW-SEED/          a run, with its checkpoints and:
+    figures.json, sounds.npz    its measurements, and sounds that it continues
+DIR/index.html, study.json  tables, claims and verdicts, with pictures and sounds
 """
 
+import contextlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from ...host.arrays import Array
-from ...host.errors import UserError
-from ...host.files import check_new_folder
+from ...host.errors import UserError, nearest
+from ...host.files import check_new_folder, replacing
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES
-from ...train.families.sequence.data import Piece, pieces
-from ...train.families.sequence.data import joined as joined_pieces
-from ...train.families.sequence.network import RecurrentNetwork
+from ...train.families.recipes import load_recipe
+from ...train.families.sequence.data import pieces
 from ...train.families.sequence.recipe import SequenceRecipe
-from ...train.loop import RunOptions, RunStatus
-from ...train.run import Run, trained
+from ...train.run import Run
 from ...train.sampling import evenly_spaced
-from ..families.sequence import EDGES, SHOWN, TAIL, compared, frames_after, recording
-from ..families.sequence_floors import rhythm_floors, rhythms_beside
+from ..families.sequence import recording
 from ..reports import clip_figures
-from ..reports.floor_tables import FLOORS, floors_table
-from ..reports.measure import Measure, measures_across
-from ..reports.page import document, figure, joined, players, run_link
-from ..reports.report import FORMAT, WIDTH, Figures, Picture, Theme
-from .runs import StudyOptions, Training, load_recipes, save_pictures, train_and_evaluate, write_sound, write_study
+from ..reports.report import FORMAT, Figures, Picture
+from .runs import Machines, StudyProgress, Training, save_pictures, train_first, write_json, write_sound, write_study
+from .sequence_measures import SHOWN, beside, floors, measure_run, spread
+from .sequence_page import claims, page
+from .sequence_sounds import KICKS, LOOP, ROLES, VOWELS, study_corpora
 
-Continued = dict[tuple[str, bool, int], list[Array]]  # sounds by recipe, whether scaling was restored, and seed
 
-RECIPES = ("sequence-samples", "sequence-fft")
-SEEDS = (1, 4, 16)  # given frames
-TARGETS = (0.15, 0.05, 0.01)  # mean square errors: the post's for kicks and for its loop, and a lower one for both
-COURSE = "course.jsonl"  # in a run: reported losses over seconds
-STEP_SECONDS = 1.0  # rough time of a step: the progress display corrects it
+@dataclass(frozen=True)
+class Row:
+    """A network to train for the experiment ``role``; ``hours`` of one core, a seed."""
+
+    role: str
+    recipe: str
+    changes: tuple[str, ...]
+    hours: float
+
+    @property
+    def is_long(self) -> bool:
+        return self.hours > LONGEST_USUAL_HOURS
+
+
+LONGEST_USUAL_HOURS = 0.03  # of rows that run without being named
+NARROW = ("network.size=256", "training.learning_rate=2e-3")  # fewer weights take a higher rate
+POST, POST_FFT = "sequence-post", "sequence-post-fft"
+ROWS = {
+    "loop-256": Row(LOOP, POST, (*NARROW, "training.steps=450"), 0.006),
+    "loop-256-fft": Row(LOOP, POST_FFT, (*NARROW, "training.steps=450"), 0.006),
+    # Stopped about where the post stopped for its loop.
+    "loop-256-early": Row(LOOP, POST, (*NARROW, "training.steps=80"), 0.003),
+    "loop-256-early-fft": Row(LOOP, POST_FFT, (*NARROW, "training.steps=80"), 0.003),
+    "kicks-256": Row(KICKS, POST, (*NARROW, "training.steps=300"), 0.012),
+    "kicks-256-fft": Row(KICKS, POST_FFT, (*NARROW, "training.steps=600"), 0.024),
+    "vowels-256": Row(VOWELS, POST, (*NARROW, "training.steps=450"), 0.006),
+    "vowels-256-fft": Row(VOWELS, POST_FFT, (*NARROW, "training.steps=450"), 0.006),
+    "loop-2048": Row(LOOP, POST, ("training.steps=100",), 0.08),
+    "loop-2048-fft": Row(LOOP, POST_FFT, ("training.steps=50",), 0.05),
+    "kicks-2048": Row(KICKS, POST, ("training.steps=400",), 0.5),
+    "kicks-2048-fft": Row(KICKS, POST_FFT, ("training.steps=400",), 0.5),
+    "vowels-2048": Row(VOWELS, POST, ("training.steps=100",), 0.08),
+    "vowels-2048-fft": Row(VOWELS, POST_FFT, ("training.steps=100",), 0.08),
+}
+USUAL_ROWS = [name for name, row in ROWS.items() if not row.is_long]
+MEASURING_SECONDS = 20.0  # rough time for one run
 LONGEST_SECONDS = 20.0  # maximum length of a continuation
 PEAK = 0.9
 
 
-def study(options: StudyOptions, display: Display) -> bool:
-    corpora = [Corpus.open(folder) for folder in (options.corpus, *options.more)]
-    plans = {corpus.name: _plan(options, corpus) for corpus in corpora}
-    if len(plans) < len(corpora):
-        raise UserError("two --corpus have one name; build one of them again with another --name")
-    if not any((options.folder / name).is_dir() for name in plans):
-        check_new_folder(options.folder)
-    for corpus in corpora:
-        _, trainings = plans[corpus.name]
-        for training in trainings:
-            training.check(further=True)
-        FAMILIES["sequence"].check(corpus, trainings[0].recipe)
-        display.say(f"{corpus.name}: {', '.join(training.recipe.name for training in trainings)}")
-    figures: Figures = {"format": FORMAT, "study": "sequence", "seeds": SEEDS, "targets": TARGETS, "corpora": []}
-    for corpus in corpora:
-        corpus_options, trainings = plans[corpus.name]
-        display.stage(f"study sequence, {corpus.name}")
-        training_seconds = {
-            training.recipe.name: training.estimated_seconds(STEP_SECONDS, usual_steps=1) for training in trainings
-        }
-        reports = train_and_evaluate(corpus_options, trainings, training_seconds, display)
-        if reports is None:
+@dataclass(frozen=True)
+class SequenceStudyOptions(Machines):
+    """Settings of the sequence study.
+
+    Args:
+        corpora: folders by role: a loop, and kicks of one or several corpora; the study makes the vowels.
+        changes: ``key=value``, for all rows.
+        seeds: trainings per row, with seeds from 0.
+    """
+
+    corpora: Mapping[str, Sequence[Path]]
+    folder: Path
+    rows: Sequence[str] = tuple(USUAL_ROWS)
+    changes: Sequence[str] = ()
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Job(Training):
+    """A network to train and to measure."""
+
+    recipe: SequenceRecipe
+    row: str
+
+    @property
+    def figures(self) -> Figures | None:
+        """The run's figures; None if it is not measured."""
+        path = self.folder / "figures.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def sounds(self) -> dict[str, Array]:
+        with np.load(self.folder / "sounds.npz") as arrays:
+            return dict(arrays)
+
+    def measure(self) -> None:
+        figures, sounds = measure_run(Run.open(self.folder), Corpus.open(self.corpus), ROWS[self.row].role)
+        with replacing(self.folder / "sounds.npz", overwrite=True) as file:
+            np.savez_compressed(file, **dict[str, Any](sounds))
+        write_json(self.folder / "figures.json", figures)
+
+
+def parse_corpora(texts: Sequence[str]) -> dict[str, list[Path]]:
+    """Parse folders by role from ``"loop=DIR"`` and similar; kicks may be given several times.
+
+    Raises:
+        UserError: wrong syntax, an unknown role, or a second loop.
+    """
+    corpora: dict[str, list[Path]] = {}
+    roles = (LOOP, KICKS)
+    for text in texts:
+        role, equals, folder = text.partition("=")
+        if not equals or not folder or role not in roles:
+            raise UserError(
+                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{nearest(role, roles)}"
+            )
+        if role == LOOP and role in corpora:
+            raise UserError(f"--corpus {role} is given twice, as {corpora[role][0]} and {folder}; give it once")
+        corpora.setdefault(role, []).append(Path(folder))
+    return corpora
+
+
+def parse_rows(text: str) -> list[str]:
+    """Parse rows from ``"loop-256,kicks-256"``.
+
+    Raises:
+        UserError: a row is unknown or named twice.
+    """
+    names = [part.strip() for part in text.split(",")]
+    for row_index, name in enumerate(names):
+        if name not in ROWS:
+            raise UserError(f"--rows {text!r}: no row is named {name!r}; choose from {','.join(ROWS)}")
+        if name in names[:row_index]:
+            raise UserError(f"--rows {text!r} names {name} twice; name it once")
+    return names
+
+
+def study(options: SequenceStudyOptions, display: Display) -> bool:
+    """Train, measure and write the page; return False after Ctrl-C, with all progress saved."""
+    row_names = [name for name in options.rows if ROWS[name].role in (*options.corpora, VOWELS)]
+    if not row_names:
+        roles = dict.fromkeys(ROWS[name].role for name in options.rows)
+        raise UserError(
+            f"--rows {','.join(options.rows)} need corpora that are not given; "
+            f"give {' and '.join(f'--corpus {role}=FOLDER' for role in roles)}"
+        )
+    recipes = {(name, seed): _recipe(name, seed, options) for seed in range(options.seeds) for name in row_names}
+    corpora = _corpora(options, next(iter(recipes.values())))
+    jobs = [_job(name, seed, options, corpora) for name, seed in recipes]
+    for job in jobs:
+        job.check()
+    for line in _left_out(options, row_names):
+        display.say(line)
+    display.stage("study sequence")
+    unmeasured_jobs = [job for job in jobs if job.figures is None]
+    if options.ray is not None and not train_first(unmeasured_jobs, options, display):
+        return False
+    part_seconds = {job.folder.name: 3600 * ROWS[job.row].hours + MEASURING_SECONDS for job in unmeasured_jobs}
+    progress = StudyProgress(display, part_seconds)
+    for job in unmeasured_jobs:
+        progress.start_part(job.folder.name)
+        training_share = 1 - MEASURING_SECONDS / part_seconds[job.folder.name]
+        if not progress.train(job, options, training_share):
             return False
-        display.say(f"{corpus.name}: continuing from {', '.join(map(str, SEEDS))} frames")
-        figures["corpora"].append(_experiments(options.folder, corpus, reports))
-    write_study(options.folder, figures, page(figures))
+        progress.update(training_share, "measuring")
+        job.measure()
+    _write(options, [*jobs, *_earlier_jobs(options, corpora, jobs)], corpora)
     return True
 
 
-def _plan(options: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Training]]:
-    """Return a corpus's options and its trainings."""
-    corpus_options = replace(options, corpus=corpus.folder, folder=options.folder / corpus.name, more=())
-    rate_change = f"frames.sample_rate={corpus.rate}"
-    recipes = load_recipes(corpus_options, ("sequence",), RECIPES, lambda plain_recipe: [rate_change])
-    completed_recipes = [FAMILIES[recipe.family].complete(recipe, corpus) for recipe in recipes]
-    return corpus_options, [
-        TimedTraining(recipe, corpus.folder, corpus_options.run_folder(recipe)) for recipe in completed_recipes
-    ]
+def _recipe(name: str, seed: int, options: SequenceStudyOptions) -> SequenceRecipe:
+    row = ROWS[name]
+    recipe = load_recipe(row.recipe, [*row.changes, *options.changes, f"training.seed={seed}"])
+    assert isinstance(recipe, SequenceRecipe)
+    return recipe
 
 
-class TimedTraining(Training):
-    """Appends each report's loss and the seconds of training so far to `COURSE`."""
-
-    def train(self, options: RunOptions) -> bool:
-        earlier_lines = read_losses(self.folder)
-        earlier_seconds, start_time = earlier_lines[-1]["seconds"] if earlier_lines else 0.0, time.monotonic()
-
-        def report(status: RunStatus) -> None:
-            line = {
-                "step": status.step,
-                "seconds": round(earlier_seconds + time.monotonic() - start_time, 2),
-                "loss": status.terms["mean_square"],
-            }
-            with (self.folder / COURSE).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            if options.on_report is not None:
-                options.on_report(status)
-
-        return super().train(replace(options, on_report=report))
+def _job(name: str, seed: int, options: SequenceStudyOptions, corpora: Mapping[str, Corpus]) -> Job:
+    corpus = corpora[ROWS[name].role]
+    recipe = FAMILIES["sequence"].complete(_recipe(name, seed, options), corpus)
+    assert isinstance(recipe, SequenceRecipe)
+    return Job(recipe, corpus.folder, options.folder / "runs" / f"{name}-{seed}", name)
 
 
-def read_losses(folder: Path) -> list[Figures]:
-    log_path = folder / COURSE
-    return [json.loads(line) for line in log_path.read_text(encoding="utf-8").splitlines()] if log_path.exists() else []
+def _earlier_jobs(options: SequenceStudyOptions, corpora: Mapping[str, Corpus], jobs: Sequence[Job]) -> list[Job]:
+    """Return the other runs in the folder that earlier calls measured with these settings."""
+    earlier_jobs = []
+    for folder in sorted((options.folder / "runs").iterdir()):
+        name, _, seed_text = folder.name.rpartition("-")
+        if name in ROWS and ROWS[name].role in corpora and seed_text.isdecimal():
+            job = _job(name, int(seed_text), options, corpora)
+            with contextlib.suppress(UserError):  # of other settings
+                job.check()
+                if job not in jobs and job.figures is not None:
+                    earlier_jobs.append(job)
+    return earlier_jobs
 
 
-def target_times(logged_lines: Sequence[Figures]) -> list[list[float] | None]:
-    """Return seconds and steps until the loss reached `TARGETS`."""
-    return [
-        next(
-            (
-                [logged_line["seconds"], logged_line["step"]]
-                for logged_line in logged_lines
-                if logged_line["loss"] <= target
-            ),
-            None,
-        )
-        for target in TARGETS
-    ]
-
-
-def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -> Figures:
-    """Continue recordings by each network; write pictures and sounds, and return a corpus's figures."""
-    network_figures, continuation_rows, recordings, clip_count = [], [], [], 0
-    continued: Continued = {}
-    continued_floors: dict[str, Figures] = {}
-    for name, report in reports.items():
-        run = Run.open(folder / corpus.name / "runs" / name)
-        network, _, step = trained(run, "best")
-        assert isinstance(network, RecurrentNetwork)
-        assert isinstance(run.recipe, SequenceRecipe)
-        example_pieces, continuations, comparison_rows, rhythm_figures = _continue(network, run.recipe, corpus)
-        recordings, clip_count = (
-            [recording(corpus, piece, run.recipe) for piece in example_pieces],
-            run.recipe.network.clips,
-        )
-        continuation_rows += [{"recipe": name, **row} for row in comparison_rows]
-        continued_floors |= {f"{name}, {label}": floored for label, floored in rhythm_figures.items()}
-        continued |= {(name, restored, seed): sounds for (restored, seed), sounds in continuations.items()}
-        logged_lines = read_losses(run.folder)
-        network_figures.append(
-            {
-                "name": name,
-                "parameters": report["run"]["parameters"],
-                "steps": step,
-                "seconds": logged_lines[-1]["seconds"] if logged_lines else None,
-                "mean_square": report["mean_square"],
-                "first": report["first"],
-                "floors": {"mean_square": report["floors"]["mean_square"]},
-                "reached": target_times(logged_lines),
-                "course": [[line["seconds"], line["loss"]] for line in logged_lines],
-            }
-        )
-    pictures = [losses(corpus.name, network_figures, TARGETS)]
-    pictures += waveforms(corpus.name, recordings, continued, corpus.rate)
-    return {
-        "name": corpus.name,
-        "clips": clip_count,
-        "networks": network_figures,
-        "continued": continuation_rows,
-        "floors": continued_floors,
-        "pictures": save_pictures(folder, pictures),
-        "sounds": _write_sounds(folder, corpus, recordings[0], continued),
+def _corpora(options: SequenceStudyOptions, recipe: SequenceRecipe) -> dict[str, Corpus]:
+    """Open or make the corpora of the experiments; raise `UserError` for an unusable one."""
+    sources = {
+        role: [Corpus.open(folder).all_for_training() for folder in folders]
+        for role, folders in options.corpora.items()
     }
+    for corpus in [corpus for role_corpora in sources.values() for corpus in role_corpora]:
+        if corpus.rate != recipe.frames.sample_rate:
+            raise UserError(
+                f"corpus {corpus.folder} is at {corpus.rate} Hz, the recipes want {recipe.frames.sample_rate}; "
+                f"build it with --rate {recipe.frames.sample_rate}"
+            )
+        FAMILIES["sequence"].check(corpus, recipe)
+    kick_names = [corpus.name for corpus in sources.get(KICKS, ())]
+    if repeated_names := {name for name in kick_names if kick_names.count(name) > 1}:
+        raise UserError(f"two --corpus {KICKS} are named {min(repeated_names)}; build one again with another --name")
+    if not (options.folder / "corpora").is_dir():
+        check_new_folder(options.folder)
+    return study_corpora(options.folder, sources, recipe.frames)
 
 
-@torch.no_grad()
-def _continue(
-    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus
-) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures], dict[str, Figures]]:
-    """Continue pieces; return them, sounds by restored scaling and seed, comparisons with recordings, and floors.
-
-    Floors are by the words for scaling and seed, and in comparisons of onsets those of the recording.
-    """
-    train_pieces = pieces(corpus, "train", recipe.frames)
-    piece_indices = evenly_spaced(len(train_pieces), SHOWN).tolist()
-    continuations: dict[tuple[bool, int], list[Array]] = {
-        (restored, seed): [] for restored in (True, False) for seed in SEEDS
-    }
-    comparison_rows = []
-    example_pieces = [train_pieces[piece_index] for piece_index in piece_indices]
-    recordings = [recording(corpus, piece, recipe) for piece in example_pieces]
-
-    def floored(chosen: slice) -> Figures:
-        return rhythm_floors(corpus, train_pieces, example_pieces[chosen], recordings[chosen], corpus.rate)
-
-    onset_floors = [floored(slice(number, number + 1))["onsets"]["floors"] for number in range(len(recordings))]
-    for seed in SEEDS:
-        for piece_index, piece_floors in zip(piece_indices, onset_floors, strict=True):
-            frames = frames_after(network, recipe, corpus, train_pieces[piece_index], piece_index, seed, TAIL)
-            for restored in (True, False):
-                sound = joined_pieces(
-                    network.standard.to_samples(frames, restored=restored).numpy(), recipe.frames.hop_length
-                )
-                continuations[restored, seed].append(sound)
-                figures = compared(corpus, train_pieces[piece_index], sound, recipe)
-                comparison_rows.append(
-                    {"name": train_pieces[piece_index].name, "seed": seed, "restored": restored, **figures}
-                    | {"onset_floors": piece_floors}
-                )
-    floors_of_all = floored(slice(None))
-    floors_by_label = {
-        f"{'put back' if restored else 'not put back'}, from {seed}": rhythms_beside(
-            floors_of_all, [row for row in comparison_rows if (row["restored"], row["seed"]) == (restored, seed)]
-        )
-        for restored, seed in continuations
-    }
-    return example_pieces, continuations, comparison_rows, floors_by_label
+def _left_out(options: SequenceStudyOptions, row_names: Sequence[str]) -> list[str]:
+    """Return a sentence for rows without a corpus, and one for rows that are long."""
+    lines = []
+    if lacking_rows := [name for name in options.rows if name not in row_names]:
+        roles = dict.fromkeys(ROWS[name].role for name in lacking_rows)
+        missing_options = " and ".join(f"--corpus {role}=" for role in roles)
+        lines.append(f"{', '.join(lacking_rows)} are left out: {missing_options} is not given")
+    if tuple(options.rows) == tuple(USUAL_ROWS):
+        long_rows = [f"{name} ({row.hours:g})" for name, row in ROWS.items() if row.is_long]
+        lines.append(f"--rows names longer rows, with their core hours a seed: {', '.join(long_rows)}")
+    return lines
 
 
-def _write_sounds(folder: Path, corpus: Corpus, recording_sound: Array, continued: Continued) -> dict[str, str]:
-    captioned_sounds: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", recording_sound)]
-    for (name, restored, seed), sounds in continued.items():
-        if seed == SEEDS[0]:
-            remark = "" if restored else ", scaling not put back"
-            ending = "" if restored else "-unrestored"
-            captioned_sounds.append((f"{corpus.name}-{name}{ending}", f"{name}{remark}, from one frame on", sounds[0]))
-    for file_stem, _, sound in captioned_sounds:
-        excerpt = sound[: round(LONGEST_SECONDS * corpus.rate)]
-        loud_excerpt = PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9)
-        write_sound(folder / f"{file_stem}.wav", loud_excerpt, corpus.rate)
-    return {f"{file_stem}.wav": f"{corpus.name}: {caption}" for file_stem, caption, _ in captioned_sounds}
-
-
-def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -> Picture:
-    def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 2.8), layout="constrained")
-        axes = figure.subplots()
-        for network, colour in zip(networks, (theme.first, theme.second, theme.ink, theme.faint) * 4, strict=False):
-            loss_points = np.array(network["course"], float).reshape(-1, 2)
-            axes.plot(loss_points[:, 0], loss_points[:, 1], color=colour, linewidth=1.2, label=network["name"])
-        for target in targets:
-            axes.axhline(target, color=theme.faint, linewidth=0.8, linestyle=":")
-        axes.set_yscale("log")
-        axes.set_xlabel("seconds")
-        axes.set_ylabel("mean square error")
-        figure.legend(loc="outside upper right", ncols=4)
-        return figure
-
-    target_text = ", ".join(f"{target:g}" for target in targets)
-    return Picture(f"{corpus}-losses", f"{corpus}: losses over seconds of training; dotted: {target_text}.", draw)
-
-
-def waveforms(
-    corpus: str, recordings: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
-) -> list[Picture]:
-    longest_samples, pictures = max(map(len, recordings)), []
-    for seed in sorted({seed for _, _, seed in continued}):
-        sounds_by_label = {
-            "recording": np.stack([np.pad(sound, (0, longest_samples - len(sound))) for sound in recordings])
-        }
-        first_sounds = {"recording": recordings[0][None]}
-        for (name, restored, run_seed), sounds in continued.items():
-            if run_seed == seed:
-                label = name.removeprefix("sequence-") + ("" if restored else "\nunrestored")
-                sounds_by_label[label] = np.stack([sound[:longest_samples] for sound in sounds])
-                first_sounds[label] = sounds[0][None]
-        frames_text = f"{seed} frame{'s' if seed > 1 else ''}"
-        caption = (
-            f"{corpus}: recordings, and their continuations from {frames_text}, scaling put back or not, in seconds."
-        )
-        pictures.append(clip_figures.waveforms(sounds_by_label, rate, f"{corpus}-from-{seed}", caption))
-        if seed == 1:
-            beyond_caption = f"{corpus}: the first of these, and 600 frames after its end."
-            pictures.append(clip_figures.waveforms(first_sounds, rate, f"{corpus}-beyond", beyond_caption))
-    return pictures
-
-
-def page(figures: Figures) -> str:
-    sections = {}
-    for corpus in figures["corpora"]:
-        pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
-        markups = [
-            _errors(corpus, figures["targets"]),
-            floors_table({network["name"]: network["floors"] for network in corpus["networks"]}),
-            measures_across(CONTINUED, summed(corpus["continued"]), "Medians over recordings."),
-            floors_table(corpus["floors"]),
-            pictures,
-        ]
-        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*markups, players(corpus["sounds"])])
-    corpus_names = " and ".join(corpus["name"] for corpus in figures["corpora"])
-    basis_text = "All networks give back what they were trained on; the rows say how long they stay near it."
-    return document(f"sequences on {corpus_names}", _verdict(figures), basis_text, sections, "study.json")
-
-
-def _verdict(figures: Figures) -> str:
-    sentences = []
-    for corpus in figures["corpora"]:
-        best_network = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
-        if floor := best_network["floors"]["mean_square"]["not_better_than"]:
-            sentences.append(f"on {corpus['name']} no network is better than {FLOORS[floor]}")
+def _write(options: SequenceStudyOptions, jobs: Sequence[Job], corpora: Mapping[str, Corpus]) -> None:
+    """Write figures, pictures, sounds and the page."""
+    figures: Figures = {"format": FORMAT, "study": "sequence", "experiments": {}}
+    for role in ROLES:
+        role_jobs = [job for job in jobs if ROWS[job.row].role == role]
+        if not role_jobs:
             continue
-        sentences.append(
-            f"{best_network['name']} learns {corpus['name']} to an error of {best_network['mean_square']:.3g}"
-        )
-    return f"{', '.join(sentences)}."
-
-
-def _target_time(target_index: int) -> Callable[[Figures], Any]:
-    return lambda network: network["reached"][target_index]
-
-
-def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
-    measures = (
-        Measure("Network", lambda network: run_link(network["name"], f"{corpus['name']}/runs")),
-        Measure(
-            "Error",
-            "mean_square",
-            ".4f",
-            "mean square error of standardised frames, predicted from all frames before them, over the training "
-            "length.",
-        ),
-        Measure(
-            "First", "first", ".2f", "that of the first frame, predicted from a code alone and in no other figure."
-        ),
-        *(
-            Measure(f"Seconds to {target:g}", _target_time(target_index), ".0f")
-            for target_index, target in enumerate(targets)
-        ),
-        Measure("Seconds", "seconds", ".0f", "of training; to an error, until a batch’s loss first was as small."),
-        Measure("Steps", "steps", "d", "of training; also below the seconds to an error."),
-        Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.1f} M"),
-    )
-    return measures_across(measures, corpus["networks"], kind="narrow")
-
-
-def summed(rows: Sequence[Figures]) -> list[Figures]:
-    """Summarize each network, scaling and seed over recordings: medians, and the largest ``rise_db``.
-
-    ``worst`` is the recording whose onsets agree least, ``worst_floor`` the best floor of its onsets.
-    """
-
-    def group_key(row: Figures) -> tuple[str, bool, int]:
-        return row["recipe"], not row["restored"], row["seed"]
-
-    summaries = []
-    for (recipe, unrestored, seed), group in groupby(sorted(rows, key=group_key), group_key):
-        group_rows = list(group)
-        medians = {
-            name: float(np.median([row[name] for row in group_rows])) for name in ("correlation", "onsets", "edges_db")
+        corpus = corpora[role]
+        recipe = role_jobs[0].recipe
+        recordings = [recording(corpus, piece, recipe) for piece in pieces(corpus, "train", recipe.frames)]
+        names = [name for name in ROWS if any(job.row == name for job in role_jobs)]
+        sounds = {name: next(job for job in role_jobs if job.row == name).sounds() for name in names}
+        continued = [recordings[index] for index in evenly_spaced(len(recordings), SHOWN)]
+        role_floors = floors(role, recordings, continued, corpus.rate, recipe.frames.hop_length)
+        figures["experiments"][role] = {
+            "recordings": len(recordings),
+            "frames": len(recordings[0]) // recipe.frames.hop_length,
+            "floors": role_floors,
+            "networks": [_network([job for job in role_jobs if job.row == name], role_floors) for name in names],
+            "pictures": save_pictures(options.folder, _pictures(role, recordings[0], sounds, corpus.rate)),
+            "sounds": _write_sounds(options.folder, role, recordings[0], sounds, corpus.rate),
         }
-        rises_db = [row["tail_db"][1] - row["tail_db"][0] for row in group_rows]
-        tail_levels_db = [row["tail_db"][1] - row["recording_db"] for row in group_rows]
-        worst_row = min(group_rows, key=lambda row: float(row["onsets"]))
-        floor = max(worst_row["onset_floors"], key=worst_row["onset_floors"].__getitem__)
-        summaries.append(
-            {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
-            | {"rise_db": max(rises_db), "tail_db": float(np.median(tail_levels_db))}
-            | {"worst": worst_row["name"], "worst_onsets": worst_row["onsets"]}
-            | {"worst_floor": [floor, worst_row["onset_floors"][floor]]}
-        )
-    return summaries
+    figures["claims"] = claims(figures["experiments"])
+    write_study(options.folder, figures, page(figures))
 
 
-def _floor_text(row: Figures) -> str:
-    name, onsets = row["worst_floor"]
-    return f"{FLOORS[name]} {onsets:.2f}"
+def _network(jobs: Sequence[Job], role_floors: Mapping[str, Figures]) -> Figures:
+    """Return the figures of a row, beside floors: mean and deviation over its seeds."""
+    run_figures = [figures for job in jobs if (figures := job.figures) is not None]
+    first_figures = run_figures[0]
+    rows = []
+    for same_rows in zip(*(figures["rows"] for figures in run_figures), strict=True):
+        row = {key: same_rows[0][key] for key in ("memory", "restored", "read_frames")}
+        for key in same_rows[0]:
+            values = [same_row[key] for same_row in same_rows]
+            if key in role_floors:
+                row[key] = beside(role_floors[key], spread(values))
+            elif key not in row:
+                row[key] = None if None in values else spread(values)
+        rows.append(row)
+    network_settings, frame_settings = jobs[0].recipe.network, jobs[0].recipe.frames
+    return {
+        "name": jobs[0].row,
+        "size": network_settings.size,
+        "domain": frame_settings.domain,
+        "runs": [job.folder.name for job in jobs],
+        "steps": jobs[0].recipe.training.steps,
+        "parameters": first_figures["parameters"],
+        "mean_square": spread([figures["mean_square"] for figures in run_figures]),
+        "mean_square_floors": first_figures["mean_square_floors"],
+        "rows": rows,
+    }
 
 
-CONTINUED = (
-    Measure("Network", "recipe"),
-    Measure("Scaling", lambda row: "put back" if row["restored"] else "not put back"),
-    Measure("Seed", "seed", "d", "frames that were given."),
-    Measure("Envelope", "correlation", ".3f", "correlation with the recording’s, in parts of 10 ms."),
-    Measure("Onsets", "onsets", ".2f", "F-measure within 30 ms."),
-    Measure(
-        "Worst",
-        lambda row: (f"{row['worst_onsets']:.2f}", f"{row['worst']}: {_floor_text(row)}"),
-        "",
-        "that of the recording where it is least, with the best floor of that recording.",
-    ),
-    EDGES,
-    Measure(
-        "Tail, dB", "tail_db", "+.0f", "the level of the last 100 of 600 frames after the end, over the recording’s."
-    ),
-    Measure("Rise, dB", "rise_db", "+.1f", "by how much it has risen since the first 100, at the most."),
-)
+def _pictures(role: str, recorded: Array, sounds: Mapping[str, Mapping[str, Array]], rate: int) -> list[Picture]:
+    """Draw the first recording above what follows from its first frame, with and without the tail."""
+    continued = {
+        f"{name}\n{scaling}": sound for name, row_sounds in sounds.items() for scaling, sound in row_sounds.items()
+    }
+    as_long = {"recording": recorded[None]} | {
+        label: sound[None, : len(recorded)] for label, sound in continued.items()
+    }
+    beyond = {"recording": recorded[None]} | {label: sound[None] for label, sound in continued.items()}
+    caption = f"{role}: a recording, and its continuations from the first frame, scaling put back or not, in seconds."
+    return [
+        clip_figures.waveforms(as_long, rate, f"{role}-continued", caption),
+        clip_figures.waveforms(beyond, rate, f"{role}-beyond", f"{role}: these, and 600 frames after the end."),
+    ]
+
+
+def _write_sounds(
+    folder: Path, role: str, recorded: Array, sounds: Mapping[str, Mapping[str, Array]], rate: int
+) -> dict[str, str]:
+    captioned_sounds = [(f"{role}-recording", f"{role}: the recording", recorded)] + [
+        (f"{name}-{scaling}", f"{name}, {scaling}, from one frame on", sound)
+        for name, row_sounds in sounds.items()
+        for scaling, sound in row_sounds.items()
+    ]
+    for file_stem, _, sound in captioned_sounds:
+        excerpt = sound[: round(LONGEST_SECONDS * rate)]
+        write_sound(folder / f"{file_stem}.wav", PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9), rate)
+    return {f"{file_stem}.wav": caption for file_stem, caption, _ in captioned_sounds}

@@ -208,6 +208,9 @@ def test_half_complex_frames_without_codes_become_a_file_of_real_and_imaginary_p
     noise = np.random.default_rng(0).standard_normal((2, LENGTH + 2)).astype(np.float32)
     frame, _ = model.step(np.array([[-3.0], [3.0]], np.float32), np.zeros(2, np.intp), model.at_rest(2), noise)
     assert np.all(frame[:, zeros] == 0)
+    plain, _ = model.step(np.zeros((2, 1), np.float32), np.zeros(2, np.intp), model.at_rest(2))
+    residual = np.sqrt(np.square(errors(network, struck, run)[0]).mean(0))
+    assert np.delete(frame - plain, zeros, 1) == pytest.approx(np.delete(noise, zeros, 1) * residual, abs=1e-4)
     again, _ = model.step(np.zeros((2, 1), np.float32), np.zeros(2, np.intp), model.at_rest(2), noise)
     assert np.array_equal(frame, again)  # the latent has no effect
     sound = network.standard.to_samples(torch.from_numpy(np.delete(frame, zeros, 1))).numpy()

@@ -60,7 +60,7 @@ COMMANDS: dict[str, str | None] = {
     "study grain --corpus absent -o grain": "train",
     "study gan --corpus absent --classifier run -o gan": "train",
     "study recovery --corpus absent --classifier run -o recovery": "train",
-    "study sequence --corpus absent -o sequence": "train",
+    "study sequence --corpus loop=absent -o sequence": "train",
 }
 SLOW: dict[str, str | None] = {
     "demo": "picture",
