@@ -126,7 +126,7 @@ def floors(
     """Return the floors and references of each measure, beside the row's figure of ``decoded`` sounds.
 
     Args:
-        numbers: of a code.
+        numbers: of a code; without any, there are no principal components.
         decoded: the row's answers to the test sounds, [sounds, ...]; without them, `beside` adds its figure.
         silence, noise: answers, [sounds, ...], where zeros and Gaussian noise of the level of training sounds are none.
     """
@@ -174,7 +174,8 @@ def _of_scale(
         if not scale.compares_sets:
             if (indices := nearest(features, targets, training.clips, test.clips)) is not None:
                 references["nearest"] = figure(features[indices])
-            references["components"] = figure(projected(features, targets, numbers))
+            if numbers:
+                references["components"] = figure(projected(features, targets, numbers))
     if scale.chance is not None:
         floor_figures["chance"] = scale.chance
     if takes is not None:
@@ -199,17 +200,26 @@ def _of_scale(
 def beside(floored: Figures, value: float, value_deviation: float | None) -> Figures:
     """Return a measure's floors with a row's figure, its deviation, and the floor that it is not better than, if any.
 
-    A row is better than a floor if it is better than the best one by more than its deviation.
+    A row is better than a floor if it is better than the best one by more than its deviation, and than the floor's own
+    over draws, if ``floored`` has ``deviations``.
     """
     sign = 1 if floored["rises"] else -1
-    best = max(floored["floors"], key=lambda name: sign * floored["floors"][name])
-    is_better = sign * (value - floored["floors"][best]) > (value_deviation or 0.0)
+    best = best_floor(floored)
+    least_lead = max(value_deviation or 0.0, floored.get("deviations", {}).get(best, 0.0))
+    is_better = sign * (value - floored["floors"][best]) > least_lead
     return {
         **floored,
         "value": value,
         "deviation": value_deviation,
         "not_better_than": None if is_better else best,
     }
+
+
+def best_floor(floored: Figures) -> str:
+    """Return the name of a measure's best floor."""
+    sign = 1 if floored["rises"] else -1
+    floor_figures: dict[str, float] = floored["floors"]
+    return max(floor_figures, key=lambda name: sign * floor_figures[name])
 
 
 def deviation(value: Callable[[Rows], float], terms: Rows, clips: Integers) -> float | None:

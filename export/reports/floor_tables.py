@@ -16,6 +16,8 @@ FLOORS = {
     "class_mean": "the mean of the pitch class",
     "noise": "white noise",
     "another": "another sound of the set",
+    "repeated": "its first frame repeated",
+    "shifted": "the recording shifted",
     "chance": "chance",
 }
 REFERENCES = {
@@ -44,20 +46,24 @@ def floors_table(rows: Mapping[str, Figures]) -> Markup:
     for name, row in rows.items():
         sounds = {key: [figures["floors"], figures["references"]] for key, figures in row.items()}
         groups.setdefault(json.dumps(sounds), {})[name] = row
-    tables = [_table(group) for group in groups.values()]
+    tables = [_table(group, next(iter(group.values()))) for group in groups.values()]
     return joined([*tables, faint(NOTE)]) if tables else Markup()
 
 
-def _table(rows: Mapping[str, Figures]) -> Markup:
-    """Return one table of rows that share their floors."""
-    first = next(iter(rows.values()))
+def answers_table(floored: Figures, note: str) -> Markup:
+    """Return a table of floors and references by measure, below rows that have a table of their own."""
+    return joined([_table({}, floored), faint(note)])
+
+
+def _table(rows: Mapping[str, Figures], first: Figures) -> Markup:
+    """Return one table of rows that share their floors, those of ``first``."""
     table_rows = [
-        {"name": name} | {measure: _row_cell(figures) for measure, figures in row.items()} for name, row in rows.items()
+        {"name": name} | {measure: row_cell(figures) for measure, figures in row.items()} for name, row in rows.items()
     ]
     for part, names in (("floors", FLOORS), ("references", REFERENCES)):
         for key, name in names.items():
             if any(key in figures[part] for figures in first.values()):
-                cells = {measure: _formatted(figures, figures[part].get(key)) for measure, figures in first.items()}
+                cells = {measure: _answer_cell(figures, part, key) for measure, figures in first.items()}
                 table_rows.append({"name": _named(name, first, key)} | cells)
     columns = [Measure(figures["label"], operator.itemgetter(measure)) for measure, figures in first.items()]
     return measures_across([Measure("", "name"), *columns], table_rows, kind="narrow")
@@ -68,17 +74,23 @@ def _named(name: str, row: Figures, key: str) -> str:
     return f"{next(iter(row.values()))['numbers']} {name}" if key == "components" else name
 
 
-def _row_cell(figures: Figures) -> str:
+def row_cell(figures: Figures) -> str:
     """Return a row's figure with its deviation, and below it the floor that it is not better than."""
-    text = _formatted(figures, figures["value"])
-    if figures["deviation"] is not None:
-        text = f"{text} ± {_formatted(figures, figures['deviation'])}"
+    text = _formatted(figures, figures["value"], figures["deviation"])
     floor = figures["not_better_than"]
     return text if floor is None else noted(text, f"not better than {FLOORS[floor]}")
 
 
-def _formatted(figures: Figures, value: float | None) -> str:
-    return NONE if value is None else formatted(float(value), figures["form"])
+def _answer_cell(figures: Figures, part: str, key: str) -> str:
+    """Return a floor or a reference, with the deviation of a floor over draws if there is one."""
+    return _formatted(figures, figures[part].get(key), figures.get("deviations", {}).get(key))
+
+
+def _formatted(figures: Figures, value: float | None, value_deviation: float | None = None) -> str:
+    if value is None:
+        return NONE
+    text = formatted(float(value), figures["form"])
+    return text if value_deviation is None else f"{text} ± {formatted(float(value_deviation), figures['form'])}"
 
 
 def floors_text(row: Figures) -> str:

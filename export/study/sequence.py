@@ -27,10 +27,11 @@ from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.run import Run
 from ...train.sampling import evenly_spaced
 from ..families.sequence import recording
+from ..measures.floors import beside
 from ..reports import clip_figures
 from ..reports.report import FORMAT, Figures, Picture
 from .runs import Machines, StudyProgress, Training, save_pictures, train_first, write_json, write_sound, write_study
-from .sequence_measures import SHOWN, beside, floors, measure_run, spread
+from .sequence_measures import SHOWN, floors, measure_run, spread
 from .sequence_page import claims, page
 from .sequence_sounds import KICKS, LOOP, ROLES, VOWELS, study_corpora
 
@@ -282,7 +283,7 @@ def _network(jobs: Sequence[Job], role_floors: Mapping[str, Figures]) -> Figures
         for key in same_rows[0]:
             values = [same_row[key] for same_row in same_rows]
             if key in role_floors:
-                row[key] = beside(role_floors[key], spread(values))
+                row[key] = beside(role_floors[key], *spread(values))
             elif key not in row:
                 row[key] = None if None in values else spread(values)
         rows.append(row)

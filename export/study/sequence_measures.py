@@ -165,24 +165,13 @@ def floors(
             "rises": measure.rises,
             "floors": {floor: mean for floor, (mean, _) in spreads.items()},
             "deviations": {floor: deviation for floor, (_, deviation) in spreads.items()},
+            "references": {},
         }
     return floor_figures
 
 
 def rms(sound: Array) -> float:
     return float(np.sqrt(np.square(sound, dtype=np.float64).mean()))
-
-
-def beside(floored: Figures, value: Spread) -> Figures:
-    """Return a row's figure with the floor that it is not better than, if any: by more than one deviation of either."""
-    best = max(floored["floors"], key=floored["floors"].__getitem__)
-    lead, floor_deviation = value[0] - floored["floors"][best], floored["deviations"][best]
-    return {
-        "value": value[0],
-        "deviation": value[1],
-        "floor_deviation": floor_deviation,
-        "not_better_than": None if lead > max(value[1], floor_deviation) else best,
-    }
 
 
 def read_counts(memory: str, seed: int, count: int) -> Iterator[int]:

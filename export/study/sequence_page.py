@@ -1,23 +1,22 @@
 """The page of the sequence study: the post's claims with verdicts, and a table of each experiment beside its floors."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from markupsafe import Markup
 
 from ..families.sequence import LEARNED, RISES_DB
+from ..measures.floors import beside, best_floor
+from ..reports.floor_tables import FLOORS, answers_table, row_cell
 from ..reports.measure import NONE, Measure, formatted, measures_across
-from ..reports.page import document, figure, joined, noted, players, run_link
+from ..reports.page import document, figure, joined, players, run_link
 from ..reports.report import Figures
 from .sequence_measures import CONSTANT, FIRST, GROWN, HIGH_HZ, MEASURES, MEMORY_FRAMES, TRIMMED, TRIMMED_FRAMES
 from .sequence_sounds import FORMANTS_HZ, KICKS, LOOP, VOWELS
 
-FLOORS = {
-    "silence": "silence",
-    "noise": "white noise",
-    "repeated": "its first frame repeated",
-    "shifted": "the recording shifted",
-    "another": "another recording",
-}
+FLOORS_NOTE = (
+    "Floors know nothing of the recording. A row is better than its best floor if it is so by more than its deviation "
+    "over trainings and the floor's over draws; else it says so, and no verdict is drawn from it."
+)
 LOOP_ERROR = 0.05  # mean square error at which the post stopped for its loop; for its kicks `LEARNED.most`
 NOISY_DB = 3.0  # of high frequencies over the recording's: twice the energy
 HOLDS, FAILS = "holds", "does not hold"
@@ -98,17 +97,15 @@ def scaling_verdict(restored: Figures, unrestored: Figures) -> str:
     if floored := _floored(unrestored):
         return floored
     lead = unrestored["value"] - restored["value"]
-    deviation = max(restored["deviation"], unrestored["deviation"], restored["floor_deviation"])
+    floor_deviation = restored["deviations"][best_floor(restored)]
+    deviation = max(restored["deviation"], unrestored["deviation"], floor_deviation)
     return HOLDS if lead > deviation else FAILS
 
 
 def _error_claim(network: Figures, target: float) -> tuple[str, str, str, str]:
     mean, deviation = network["mean_square"]
-    floor = min(network["mean_square_floors"].values())
-    if mean > floor - deviation:
-        verdict = f"not better than {min(network['mean_square_floors'], key=network['mean_square_floors'].get)}"
-    else:
-        verdict = HOLDS if mean <= target else FAILS
+    floor = beside({"rises": False, "floors": network["mean_square_floors"]}, mean, deviation)["not_better_than"]
+    verdict = f"not better than {floor}" if floor else HOLDS if mean <= target else FAILS
     return "It learns to the post’s error", f"{target:g}", f"{mean:.2g}", verdict
 
 
@@ -135,7 +132,7 @@ def page(figures: Figures) -> str:
             [
                 _networks(experiment),
                 _rows(role, experiment),
-                _floors(experiment),
+                answers_table(experiment["floors"], FLOORS_NOTE),
                 pictures,
                 players(experiment["sounds"]),
             ]
@@ -188,7 +185,7 @@ def _rows(role: str, experiment: Figures) -> Markup:
         Measure("Scaling", lambda row: "put back" if row["restored"] else "not put back"),
         Measure("Read", "read_frames", ".1f", "frames that are read for a new one, without a state that is carried."),
         *(
-            Measure(measure.label, _row_cell(name, measure.form))
+            Measure(measure.label, _cell_of(name))
             if measure.rises
             else Measure(measure.label, _row_spread(name), f"±{measure.form}")
             for name, measure in MEASURES[role].items()
@@ -199,34 +196,9 @@ def _rows(role: str, experiment: Figures) -> Markup:
     return measures_across(measures, named_rows, memory_note)
 
 
-def _row_cell(name: str, form: str) -> Callable[[Figures], str]:
-    """Return a function from rows to a figure, and below it the floor that it is not better than."""
-
-    def cell(row: Figures) -> str:
-        figures = row[name]
-        text, floored = _plus_minus(figures["value"], figures["deviation"], form), _floored(figures)
-        return text if floored is None else noted(text, floored)
-
-    return cell
-
-
-def _floor_cell(floored: Figures) -> Callable[[str], str]:
-    return lambda name: _plus_minus(floored["floors"][name], floored["deviations"][name], floored["form"])
-
-
-def _plus_minus(value: float, deviation: float, form: str) -> str:
-    return f"{formatted(value, form)} ± {formatted(deviation, form.replace('+', ''))}"
+def _cell_of(name: str) -> Callable[[Figures], str]:
+    return lambda row: row_cell(row[name])
 
 
 def _row_spread(name: str) -> Callable[[Figures], tuple[float, float] | None]:
     return lambda row: None if row[name] is None else (row[name][0], row[name][1])
-
-
-def _floors(experiment: Figures) -> Markup:
-    floors = experiment["floors"]
-    names = list(next(iter(floors.values()))["floors"])
-    measures: Sequence[Measure] = [
-        Measure("Floor", lambda name: FLOORS[name]),
-        *(Measure(floored["label"], _floor_cell(floored)) for floored in floors.values()),
-    ]
-    return measures_across(measures, names)

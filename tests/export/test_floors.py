@@ -20,7 +20,14 @@ from timbrel.export.measures.floors import (
     squared_errors,
 )
 from timbrel.export.measures.frames import FrameSample, frame_floors, mean_spectra, reconstruction, spectrum_db
-from timbrel.export.reports.floor_tables import FLOORS, above_floor, floor_sentences, floors_table, floors_text
+from timbrel.export.reports.floor_tables import (
+    FLOORS,
+    above_floor,
+    answers_table,
+    floor_sentences,
+    floors_table,
+    floors_text,
+)
 from timbrel.export.reports.measure import Sentence
 from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.frames import FrameOrigin
@@ -207,6 +214,22 @@ def test_a_page_shows_rows_above_their_floors_and_says_which_is_not_better():
     assert html.count("not better than the mean training sound") == 1
     assert "No verdict" not in html
     assert "no verdict is drawn" in html
+
+
+def test_a_floors_own_deviation_over_draws_counts_and_is_shown():
+    floored = of({"silence": 5.0, "mean": 3.0}) | {"deviations": {"silence": 9.0, "mean": 0.7}}
+    assert beside(floored, 2.4, 0.1)["not_better_than"] == "mean"
+    assert beside(floored, 2.2, 0.1)["not_better_than"] is None
+    assert beside(floored, 2.2, 0.9)["not_better_than"] == "mean"
+    html = str(answers_table({"error": floored}, "Of draws."))
+    assert "3.0 ± 0.7" in html
+    assert html.count("Of draws.") == 1
+    assert "no verdict is drawn" not in html
+
+
+def test_a_network_without_codes_has_no_principal_components():
+    training, test = drawn(20, 3, 0), drawn(5, 3, 1, clips=100 + np.arange(5))
+    assert set(measured(training, test, numbers=0)["references"]) == {"nearest"}
 
 
 def test_rows_of_other_sounds_have_a_table_of_their_own():
