@@ -33,8 +33,9 @@ SMALL = [
 @pytest.fixture(scope="module")
 def judge(spoken, tmp_path_factory):
     recipe = load_recipe("digits-classifier", ["training.epochs=1", "network.width=4", f"frames.sample_rate={RATE}"])
-    start(recipe, spoken, tmp_path_factory.mktemp("judges") / "judge", RunOptions(accelerator="cpu"))
-    return tmp_path_factory.getbasetemp() / "judges0" / "judge"
+    folder = tmp_path_factory.mktemp("judges") / "judge"
+    start(recipe, spoken, folder, RunOptions(accelerator="cpu"))
+    return folder
 
 
 def make(given):

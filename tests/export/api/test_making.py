@@ -34,7 +34,15 @@ def test_make_hands_its_arguments_on_and_opens_the_instrument(tmp_path: Path, mo
     folder = tones(tmp_path / "tones")
     found = timbrel.make(folder, output=tmp_path / "made", minutes=2, family="clips", label="folder")
     del asked["display"]
-    options = {"minutes": 2, "more_minutes": None, "family": "clips", "label": "folder", "recordings": True}
+    options = {
+        "minutes": 2,
+        "more_minutes": None,
+        "family": "clips",
+        "label": "folder",
+        "recordings": True,
+        "license": None,
+        "credits": None,
+    }
     assert asked == {"sounds": [folder]} | options
     assert (found.name, found.kind) == ("made", "clip")
 
