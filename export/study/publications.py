@@ -44,7 +44,7 @@ PUBLICATIONS = (
         "sequence",
         "Deep Learning and Sound ~ 02 (2015), after GRUV (2015)",
         "0.3",
-        "--corpus loop=loop --corpus kicks=kicks -o study",
+        "--corpus loop=loop --corpus kicks=kicks808 --corpus kicks=fluidr3 --corpus kicks=hydrogen -o study",
         "sequences.md",
     ),
 )
