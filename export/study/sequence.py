@@ -56,7 +56,7 @@ POST, POST_FFT = "sequence-post", "sequence-post-fft"
 ROWS = {
     "loop-256": Row(LOOP, POST, (*NARROW, "training.steps=450"), 0.006),
     "loop-256-fft": Row(LOOP, POST_FFT, (*NARROW, "training.steps=450"), 0.006),
-    # Stopped about where the post stopped for its loop.
+    # Stopped early, before the loop is learned.
     "loop-256-early": Row(LOOP, POST, (*NARROW, "training.steps=80"), 0.003),
     "loop-256-early-fft": Row(LOOP, POST_FFT, (*NARROW, "training.steps=80"), 0.003),
     "kicks-256": Row(KICKS, POST, (*NARROW, "training.steps=300"), 0.012),

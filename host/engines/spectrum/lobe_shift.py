@@ -19,11 +19,13 @@ def shift_lobes(frames: Array, ratios: Doubles) -> tuple[Array, Array]:
 
     Returns:
         Frames with the energy of `shift_spectra`'s, and bins' distance in bins to the center of their lobe or NaN,
-            [rows, bins] both. Rows of ratio 1 are as given, without distances.
+            [rows, bins] both. Frames of ratio 1 are as given.
     """
-    result, places = frames.copy(), np.full(frames.shape, np.nan, np.float32)
-    for row in np.flatnonzero(ratios != 1.0):
-        result[row], places[row] = _shifted(frames[row].astype(np.float64), float(ratios[row]))
+    result, places = frames.copy(), np.empty(frames.shape, np.float32)
+    for row, ratio in enumerate(ratios.tolist()):
+        moved, places[row] = _shifted(frames[row].astype(np.float64), ratio)
+        if ratio != 1.0:
+            result[row] = moved
     return result, places
 
 

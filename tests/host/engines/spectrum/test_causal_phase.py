@@ -9,6 +9,7 @@ from timbrel.host.engines.spectrum.frames import VoicingSettings
 from timbrel.host.engines.spectrum.phase_retrieval import CausalPhase, _fill_basins, find_basins
 from timbrel.host.errors import UserError
 from timbrel.host.signal import stft
+from timbrel.host.units import midi_to_hz
 
 from .coherent import FRAME as FRAME_LENGTH
 from .coherent import LEVEL, PUBLISHED, Given, harmonics_of, lobes, sound_of
@@ -134,7 +135,7 @@ def test_a_held_key_has_the_decoded_magnitudes_and_stands_still(tiny):
         levels = np.sqrt(np.square(sound[: len(sound) // 1024 * 1024].reshape(-1, 1024)).mean(1))
         rounds[phase] = error, 20 * np.log10(levels.max() / levels.min()), scale
     assert rounds["causal"][0] < -25 < -10 < rounds["noise"][0]
-    assert rounds["causal"][1] < 0.2 < 2 < rounds["noise"][1]
+    assert rounds["causal"][1] < 0.3 < 2 < rounds["noise"][1]
     # Partials are 1.4 dB softer than in the frame, as those of the stored phase are.
     assert rounds["causal"][2] == pytest.approx(LEVEL * FRAME_LENGTH / 4, rel=0.02)
 
@@ -143,3 +144,20 @@ def test_frames_that_do_not_overlap_by_half_are_refused_with_the_phase_to_set(ti
     for shape in ({"frame_length": 1003, "hop_length": 250}, {"frame_length": 1024, "hop_length": 600}):
         with pytest.raises(UserError, match=re.escape("set phase = 'noise'")):
             SpectrumEngine(tiny(**shape), 512, VoicingSettings(phase="causal"))
+
+
+@pytest.mark.parametrize("key", [48, 53, 67, 74])
+def test_harmonics_of_a_moved_key_are_in_tune(tiny, key):
+    model = Given(
+        tiny(**PUBLISHED).card, lambda latent, pitch_class: lobes(*harmonics_of(pitch_class, [1.0, 0.5, 0.3]))
+    )
+    sound = sound_of(model, [key], 66_000, phase="causal")[0][0][FRAME_LENGTH:]
+    size = 1 << 18
+    spectrum = np.log(np.abs(np.fft.rfft(sound * np.hanning(len(sound)), size)) + 1e-12)
+    for harmonic in (1, 2, 3):
+        expected_hz = harmonic * midi_to_hz(key)
+        near = round(expected_hz * size / PUBLISHED["sample_rate"])
+        peak = near - 60 + int(spectrum[near - 60 : near + 61].argmax())
+        low, top, high = spectrum[peak - 1 : peak + 2]
+        found_hz = (peak + (low - high) / (2 * (low - 2 * top + high))) * PUBLISHED["sample_rate"] / size
+        assert 1200 * np.log2(found_hz / expected_hz) == pytest.approx(0, abs=0.1)
