@@ -208,7 +208,8 @@ def evaluate(
             progress=display.update,
         )
     _tell_notes(figures)
-    print(floors_text(figures["floors"]))
+    if "floors" in figures:  # a family may have none
+        print(floors_text(figures["floors"]))
     if figures.get("knobs"):
         print(knobs_text(figures["knobs"]))
     print(f"{run / 'report' / 'index.html'}")

@@ -311,14 +311,14 @@ def spoken(tmp_path_factory):
 def test_a_model_that_is_there_has_its_tables_and_our_search_finds_its_codes(spoken, words, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "EVALUATIONS", 60)
     model = Model(shipped_models()["digits-spoken"])
-    asked = RecoveryStudyOptions(spoken, tmp_path / "study", model, [words / "judge"], [], seeds=1, clips=2)
+    asked = RecoveryStudyOptions(spoken, tmp_path / "study", model, [words / "judge"], [], seeds=1, clips=6)
     with Display() as display:
         assert study(asked, display)
     made = json.loads((asked.folder / "study.json").read_text())
     for rows in made["tables"].values():
         assert list(rows) == list(ROWS)
         assert rows["least-squares"]["spectrogram_mse"][0] < rows["network"]["spectrogram_mse"][0]
-    assert made["tables"]["generated"]["least-squares"]["found_again"][0] >= 0.75
+    assert made["tables"]["generated"]["least-squares"]["found_again"][0] >= 0.5
     assert made["steps"] == {}
     assert "nothing was trained for it" in (asked.folder / "index.html").read_text()
 
