@@ -4,6 +4,10 @@
 as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a second each,
 with chords over them. A gap is whole periods of zeros outside periods that JACK lost, where the preset, rendered
 offline, is not silent itself, as a kit is between its notes. Pairs in which FluidSynth gaps are repeated once.
+
+An onset is the moment at which a chord is three times as loud as the sound before, and so includes the preset's attack.
+Chords that slow or masked attacks hide are unseen. "later than offline" is the live onset over held notes less that of
+the same chord rendered offline, in samples: the median, and the latest. FluidSynth has no such rendering.
 """
 
 import argparse
@@ -35,6 +39,7 @@ MOST_HELD = len(HELD)
 KNOBS = range(70, 78)
 STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
 SETTLING_SECONDS = 4.0
+LONGEST = 6000  # samples in which a chord's onset is looked for
 LATEST = RATE // 20  # samples that live sound comes later than offline, at most
 OWN_SILENCE = 0.9  # the share of a gap in which a preset may be silent by itself
 ON, OFF, CONTROL, CHANGE = 0x90, 0x80, 0xB0, 0xC0
@@ -138,7 +143,7 @@ def played(synth, options, seed):
 
 
 def rendered(preset, performance, length):
-    """What `timbrel render` makes of it on the left, [length]."""
+    """Return the left side of `timbrel render`, [length]."""
     events = [channel_event(frame, *message.ljust(3, b"\0")) for frame, message in performance.events]
     rack = Rack({0: open_patch(preset)}, RATE, omni=True)
     made = blocks(rack, files.Performance(events, length, [0], []), 1.0, RATE)
@@ -153,19 +158,23 @@ def is_silent_itself(offline, begin, end):
     return np.max(counts[end - lags] - counts[begin - lags]) >= OWN_SILENCE * (end - begin)
 
 
+def onsets_of(sound, chords):
+    """Samples from each chord's events to three times the level before, [chords]; NaN where it does not get there."""
+    high, onsets = sosfilt(butter(4, 900, "high", fs=RATE, output="sos"), sound), []
+    for frame, over_held in chords:
+        level = np.abs(high if over_held else sound)
+        loud = np.flatnonzero(level[frame : frame + LONGEST] > max(3 * level[max(0, frame - 400) : frame].max(), 2e-4))
+        onsets.append(loud[0] if len(loud) else np.nan)
+    return np.array(onsets)
+
+
 def measured(rig, performance, period, offline=None):
     """``offline``: the same without a card; None if the synth holds all keys that it is given."""
     sound, lost = rig.sound, np.zeros(len(rig.sound), bool)
     for begin, end in rig.lost:
         lost[begin:end] = True
-    high = sosfilt(butter(4, 900, "high", fs=RATE, output="sos"), sound)
-    onsets = {False: [], True: []}
-    for frame, over_held in performance.chords:
-        if lost[max(0, frame - 300) : frame + 1500].any():
-            continue
-        heard = np.abs(high if over_held else sound)
-        loud = np.flatnonzero(heard[frame : frame + 6000] > max(3 * heard[max(0, frame - 400) : frame].max(), 2e-4))
-        onsets[over_held].append(loud[0] if len(loud) else 6000)
+    chords = [chord for chord in performance.chords if not lost[max(0, chord[0] - 300) : chord[0] + 1500].any()]
+    onsets, is_over = onsets_of(sound, chords), np.array([over_held for _, over_held in chords], bool)
     part = slice(performance.held.start, performance.held.stop)
     silent = np.concatenate([[False], (sound[part] == 0) & ~lost[part], [False]])
     edges = np.flatnonzero(np.diff(silent.astype(int)))
@@ -176,15 +185,25 @@ def measured(rig, performance, period, offline=None):
         for start, end in zip(starts, ends, strict=True)
         if start % period == 0 and end % period == 0 and (offline is None or not is_silent_itself(offline, start, end))
     ]
-    alone, over = onsets[False] or [np.nan], onsets[True] or [np.nan]  # JACK may lose periods at all of few chords
+    over = _seen(onsets[is_over])
+    late = np.zeros(1) if offline is None else _seen((onsets - onsets_of(offline, chords))[is_over])
     return {
         "gaps": float(len(gaps)),
         "gap_ms": sum(gaps) * 1000 / RATE,
-        "alone": statistics.median(alone),
-        "over": statistics.median(over),
-        "spread": max(over) - statistics.median(over),
+        "alone": float(np.median(_seen(onsets[~is_over]))),
+        "over": float(np.median(over)),
+        "spread": float(over.max() - np.median(over)),
+        "unseen": float(np.isnan(onsets).sum()),
+        "late": float(np.median(late)),
+        "latest": float(late.max()),
         "lost": float(len(rig.lost)),
     }
+
+
+def _seen(onsets):
+    """Onsets that were found, at least one: JACK may lose periods at all of few chords."""
+    found = onsets[~np.isnan(onsets)]
+    return found if len(found) else np.array([np.nan])
 
 
 def played_in_turn(options, seed):
@@ -207,6 +226,9 @@ COLUMNS = {
     "alone": "onset, alone",
     "over": "over held",
     "spread": "spread",
+    "unseen": "unseen",
+    "late": "later than offline",
+    "latest": "latest",
     "processor": "processor s / min",
     "memory": "PSS MB",
     "lost": "lost by JACK",
