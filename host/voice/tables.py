@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
+from ..engines.spectrum.chord_voicing import ChordVoicing
 from ..engines.spectrum.coherent_voicing import (
     APART,
     FORMANT_DB,
     FRAME_SECONDS,
     GOLDEN,
     TOP_BINS,
-    ChordVoicing,
     CoherentVoicing,
 )
 from ..engines.spectrum.frames import VoicingSettings

@@ -19,7 +19,8 @@ from ...units import MIDDLE_C
 from ...velocity import LOUDEST
 from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Residual, image_target
 from .beginnings import FirstRows
-from .coherent_voicing import ChordVoicing, CoherentVoicing
+from .chord_voicing import ChordVoicing
+from .coherent_voicing import CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, VoicingSettings
 from .magnitude_voicing import CausalVoicing, NoiseVoicing
 from .phase_retrieval import GriffinLimVoicing

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.engines.spectrum.coherent_voicing import ChordVoicing
+from timbrel.host.engines.spectrum.chord_voicing import ChordVoicing
 from timbrel.host.engines.spectrum.frames import VoicingSettings
 from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.partials import spectra, spread
