@@ -197,7 +197,7 @@ def _sounds(inputs: _ReportInputs, clip: Clip) -> list[ReportSound]:
     transposition_text = " and moved back to its pitch" if inputs.folded else ""
     captions = (
         f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
-        f"What the model made of it: encoded, decoded{transposition_text}, with the source’s levels and phases.",
+        f"The model’s reconstruction: encoded, decoded{transposition_text}, with the source’s levels and phases.",
     )
     return [
         ReportSound(name, caption, sound, frame_settings.sample_rate)

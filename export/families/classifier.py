@@ -134,7 +134,7 @@ class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
             request,
             figures,
             pictures,
-            {"What is taken for what": [_confusion_table(figures), floors_table({"This network": floor_figures})]},
+            {"Confusions": [_confusion_table(figures), floors_table({"This network": floor_figures})]},
             {"Training": ["loss"]},
         )
         return Report(figures, pictures, [], page)

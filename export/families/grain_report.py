@@ -255,7 +255,7 @@ def _report_sounds(inputs: _ReportInputs, generated: Array) -> list[ReportSound]
     captioned_sounds = {
         "source": ("The source.", source_sound),
         "remade": (
-            "What the model made of it: each grain encoded and decoded.",
+            "The model’s reconstruction: each grain encoded and decoded.",
             overlapped(decoded_grains, hop, "hann", is_noise),
         ),
         "random": (

@@ -33,8 +33,8 @@ RECONSTRUCTION = (
         "The same against the sound’s energy, dB",
         "sample_error_db",
         ".1f",
-        "0 is what silence has. Fresh noise of the right level has +3: of a network that decodes a filter for noise, "
-        "both say nothing.",
+        "Silence has 0, fresh noise of the right level +3: neither error measures a network that decodes a filter for "
+        "noise.",
     ),
     Measure(
         "Spectral convergence, dB",
@@ -46,8 +46,7 @@ RECONSTRUCTION = (
         "Log-spectral distance, dB",
         "log_spectral_distance_db",
         ".1f",
-        "How far levels of 40 mel bands are off on average: what counts for textures. Fresh noise of the right "
-        "spectrum has 2 to 4.",
+        "Mean error of levels in 40 mel bands: the measure for textures. Fresh noise of the right spectrum has 2 to 4.",
     ),
 )
 PARTS = {
@@ -73,7 +72,7 @@ def errors_table(figures: Figures) -> Markup:
 
 
 def level_text(level_db: float) -> str:
-    """Format a level; those that are not distinguished are the same."""
+    """Format a level; all levels below `LEAST_DB` read the same."""
     return "≤ −40" if level_db <= LEAST_DB else minus(f"{level_db:+.1f}")
 
 
@@ -207,7 +206,7 @@ def phases_text(phase_figures: Figures) -> Markup:
     )
     text = (
         f"After unwrapping, {source_percent} of neighbouring phases of the sounds are more than π/2 apart, and "
-        f"{reconstruction_percent} of those that come out. The post wants none; multiples of 2π can only bring "
+        f"{reconstruction_percent} of the reconstruction’s. The post wants none; multiples of 2π can only bring "
         "neighbours within π, and those of noise lie anywhere."
     )
     return paragraphs([text])

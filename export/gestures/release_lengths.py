@@ -1,4 +1,4 @@
-"""How long releases last by velocity: one curve of an instrument whose corpus says when notes were released."""
+"""Release lengths by velocity: one curve of an instrument whose corpus has the moments of its note-offs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Floors of clips: of those that come back from their codes, and of those of random codes."""
+"""Floors of clips: of reconstructions, and of clips of random codes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -126,7 +126,7 @@ class Job(Training):
 
     @property
     def is_measured(self) -> bool:
-        """Whether the run has its figures, with floors."""
+        """The run has its figures, with floors."""
         figures = self.read("figures.json")
         return figures is not None and "floors" in figures
 

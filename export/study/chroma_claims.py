@@ -148,7 +148,7 @@ def _of_posterior(statistic: Callable[[list[Figures]], float | None]) -> Callabl
 
 
 def _used(name: str, statistic: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
-    """Return a function from latents to a statistic of a figure, over those that did not collapse."""
+    """Return a function from latents to a statistic of a figure, over the latents in use."""
 
     def figure(latents: list[Figures]) -> float | None:
         used_figures = [latent[name] for latent in latents if not latent["collapsed"]]

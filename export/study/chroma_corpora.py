@@ -1,4 +1,4 @@
-"""Corpora of the chroma study: one velocity of those that are copies of a waveform; how chroma agrees with pitch."""
+"""Corpora of the chroma study: selects one of equal velocities, and compares chroma with the pitch track."""
 
 from collections import defaultdict
 from pathlib import Path

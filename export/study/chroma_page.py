@@ -336,7 +336,7 @@ def _sweep(rows: Sequence[Figures], runs: Runs) -> Markup:
             change_range,
             "",
             "of training codes, how many change their strongest pitch class as one latent in use goes through its "
-            "span: of the latent that changes fewest, and of that which changes most.",
+            "span: the share of the least effective latent, and of the most effective one.",
         ),
         *(Measure(label, verdict_on(claim_figure)) for claim_figure, label in SWEEP_CLAIMS.items()),
     )

@@ -266,7 +266,7 @@ class RecoveryBench:
         return classes
 
     def _asked_words(self, targets: RecoveryTargets) -> npt.NDArray[np.str_]:
-        """Return the words of targets by each judge, [judges, sounds]: their own, or those that the judge hears."""
+        """Return the labels of targets by each judge, [judges, sounds]: their own, or the judge's."""
         asked_words: npt.NDArray[np.str_] = np.where(
             targets.words == "", self._classes(self._posteriors(targets.sounds)), targets.words
         )
@@ -423,7 +423,7 @@ class RecoveryBench:
         return RecoveryTargets(sounds, label_indices, np.array(self._labels or [""])[label_indices], codes)
 
     def _recorded(self, seed: int, count: int) -> RecoveryTargets:
-        """Return a seed's recordings, of which no other seed has any."""
+        """Return a seed's recordings; no two seeds share one."""
         return self._clips_of(self._test_places, self._recorded_indices(seed, count))
 
     def _recorded_indices(self, seed: int, count: int) -> Integers:

@@ -302,7 +302,7 @@ def _network(jobs: Sequence[Job], role_floors: Mapping[str, Figures]) -> Figures
 
 
 def _pictures(role: str, recorded: Array, sounds: Mapping[str, Mapping[str, Array]], rate: int) -> list[Picture]:
-    """Draw the first recording above what follows from its first frame, with and without the tail."""
+    """Draw the first recording above continuations of its first frame, with and without the tail."""
     continued = {
         f"{name}\n{scaling}": sound for name, row_sounds in sounds.items() for scaling, sound in row_sounds.items()
     }

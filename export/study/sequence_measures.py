@@ -1,4 +1,4 @@
-"""Measures of the sequence study: what a network plays with each memory, and the floors of these figures."""
+"""Measures of the sequence study: a network's continuations with each memory, and their floors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple

@@ -24,7 +24,7 @@ LOOP, KICKS, VOWELS = ROLES = ("loop", "kicks", "vowels")
 LOOP_FRAMES = 60  # of one loop: the post's
 KICK_FRAMES = 32  # 1.5 s: the post pads its kicks to a common length, which it does not state
 VOWEL_FRAMES = 15  # four vowels last as long as the loop
-COPY_DB = -40.0  # what is left of a kick after a copy of it is subtracted, shifted and scaled: inaudible beside it
+COPY_DB = -40.0  # residual of a kick after its shifted and scaled copy is subtracted: inaudible beside it
 
 PITCH_HZ = 110.0
 # Formants of men: Peterson and Barney, JASA 24:175, 1952, table II.

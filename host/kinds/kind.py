@@ -98,7 +98,7 @@ class Kind:
         return tuned_pitches
 
     def no_image(self, play: Any, card: CardFields) -> str:
-        """Why both sides of its sounds are alike, whatever ``play.image`` is; empty: they are not."""
+        """Return the reason why ``play.image`` has no effect, with the next step; empty if it has one."""
         has_image = IMAGE in self.played and bool(play.image_bands or card.image)
         return "" if has_image else f"model {card.name!r} has no stereo image; remove it"
 

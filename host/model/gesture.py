@@ -187,8 +187,8 @@ class InstrumentNotes(MetadataPart):
     of one key and velocity, in steps of half a decibel, flat [pairs, 1 + bands]: level, then mean residual.
     ``transposed``: keys without notes transpose the nearest key's, since inharmonic partials keep their ratios but
     cross the model's bands. ``velocity_levels``: how loud they are by velocity, if known, for a first preset.
-    ``release_lengths``: how long releases last by velocity, of those of the loudest; empty if alike or unknown. A
-    note of another velocity than the recorded one is let go so much faster or slower.
+    ``release_lengths``: by velocity, relative to the loudest one's; empty if equal or unknown. A note of another
+    velocity than the recorded one has its release stretched by the ratio of both lengths.
     """
 
     label: str
@@ -203,7 +203,7 @@ class InstrumentNotes(MetadataPart):
     notes: Annotated[list[NoteWay], Field(min_length=1)]
 
     def release_length(self, velocity: float) -> float:
-        """Return how long a release lasts at a velocity, of one at the loudest velocity: on lines between pairs."""
+        """Return a release's length at a velocity, relative to the loudest one's: linear between pairs."""
         if not self.release_lengths:
             return 1.0
         velocities, lengths = zip(*self.release_lengths, strict=True)

@@ -1,4 +1,4 @@
-"""Floors and references of a recipe on a corpus: what silence, means, noise and other sounds get, without a training.
+"""Floors and references of a recipe on a corpus: figures of silence, means, noise and other sounds; trains nothing.
 
 `floors.py RECIPE CORPUS` prints them in the measures of the recipe's report, and for recipes of the chroma study how
 often the strongest chroma bin of a pitched frame has the pitch class of the pitch track. For sequences, it also prints

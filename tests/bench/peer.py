@@ -143,7 +143,7 @@ def played(synth, options, seed):
 
 
 def rendered(preset, performance, length):
-    """Return the left side of `timbrel render`, [length]."""
+    """Render a performance as `timbrel render` does; return its left side, [length]."""
     events = [channel_event(frame, *message.ljust(3, b"\0")) for frame, message in performance.events]
     rack = Rack({0: open_patch(preset)}, RATE, omni=True)
     made = blocks(rack, files.Performance(events, length, [0], []), 1.0, RATE)

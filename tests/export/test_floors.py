@@ -1,4 +1,4 @@
-"""Floors are answers that need no training; what they get is worked out here by other means."""
+"""Floors are answers that need no training; these tests compute their figures by other means."""
 
 import numpy as np
 import pytest

@@ -122,7 +122,7 @@ def test_a_third_partial_is_no_note_of_its_own():
     ids=["noise", "membrane", "too short", "silence", "two notes"],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_what_has_no_partials_of_one_pitch_has_none(sound):
+def test_sounds_without_partials_of_one_pitch_have_none(sound):
     assert pitch_near(sound, RATE, 60) is None
 
 

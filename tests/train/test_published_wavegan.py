@@ -114,7 +114,7 @@ def test_a_run_goes_on_from_the_published_weights(variables, begin, tmp_path):
 
 
 class Reader:
-    """What TensorFlow's reader of checkpoints answers."""
+    """Stands for TensorFlow's reader of checkpoints: the same methods, over arrays."""
 
     def __init__(self, variables):
         self.variables = variables

@@ -205,7 +205,7 @@ class ClipEngine(Engine[ClipStream]):
         parameter_values = {name: ramp.value(time) for name, ramp in self.targets.items()}
         loops = self._playing.settings.loop
         segment = ClipSegment.from_values(audible_length, parameter_values, loops, self._rate, self._fade_samples)
-        if segment.is_whole(audible_length):  # with room for what the decoder adds behind a recording
+        if segment.is_whole(audible_length):  # with room for the decoder's tail behind a recording
             length = self._lengths[slot]
             return ClipSegment.from_values(length, parameter_values, loops, self._rate, self._fade_samples)
         return segment

@@ -1,4 +1,4 @@
-"""How long releases last by velocity: the part of the loudest velocity's, over keys that have both."""
+"""Release lengths by velocity are relative to the loudest velocity's, over keys that have both."""
 
 import numpy as np
 import pytest

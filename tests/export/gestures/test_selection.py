@@ -59,7 +59,7 @@ def of(label, key, velocity):
 
 
 def test_all_keys_stay_where_all_notes_fit_their_instruments_share(tmp_path, monkeypatch):
-    """Six notes of five keys, of which one has two: not room for two of each key, but for all that there are."""
+    """Six notes of five keys, two of one key: there is no room for two of each key, but for all six."""
     monkeypatch.setattr(selection, "MOST_NOTES_OF_SEVERAL", 14)
     clips = [of(label, key, 100) for label in "ab" for key in range(60, 66)] + [of("a", 60, 50)]
     assert len(selected(tmp_path / "c", clips)) == len(clips)

@@ -71,7 +71,7 @@ def asked(words, judges, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judges(words, tmp_path_factory):
-    """The runs of two classifiers, the second of which has learned nothing."""
+    """The runs of two classifiers; the second one is untrained."""
     other = tmp_path_factory.mktemp("judges") / "other"
     recipe = load_recipe("digits-classifier", [*JUDGE, f"frames.sample_rate={RATE}", "training.seed=5"])
     start(recipe, words / "corpus", other, CPU)
@@ -232,7 +232,7 @@ def test_more_seeds_than_recordings_are_refused(plain, words):
 
 
 def told(labels, network, hybrid, chance=0.1):
-    """Figures of which the verdict is made: shares by each judge, beside their floor."""
+    """Figures for a verdict: shares by each judge, with their floor."""
     rows = {
         name: {f"{prefix}accuracy": [share, 0.0] for prefix, share in zip(JUDGES, shares, strict=False)}
         for name, shares in (("network", network), ("hybrid", hybrid))

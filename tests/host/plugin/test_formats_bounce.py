@@ -154,7 +154,7 @@ def test_pedalboard_bounces_what_render_makes_in_any_blocks_one_after_the_other(
 
 # Its host writes an automated parameter at the beginning of each block: a controller that turns it, too, gives way.
 @pytest.mark.parametrize("ends", [{0: 0.25, 1: 1.0}, {1: 1.0}], ids=["over-a-controller", "beside-a-controller"])
-def test_dawdreamer_bounces_what_render_makes(vst3, tmp_path, ends):
+def test_dawdreamer_bounces_the_sound_of_render(vst3, tmp_path, ends):
     block = 128
     dawdreamer = pytest.importorskip("dawdreamer", reason="no dawdreamer (PyPI)")
     events = by_the_block(PLAYED, block)

@@ -112,7 +112,7 @@ def test_a_macro_is_not_moved_by_what_a_host_found_there_before_a_project_was_lo
     assert middle(asked) == ["set 576 0 0.75", f"set 640 0 {UNSET:.9g}"]
 
 
-def test_a_macro_is_not_moved_by_what_a_host_found_in_another_instance_whose_state_it_has_loaded(vst3, tmp_path):
+def test_a_macro_ignores_values_that_a_host_read_from_another_instance_after_loading_its_state(vst3, tmp_path):
     (tmp_path / "state").write_bytes(b"fake rack=0 at=0.5 late=0 standing=0 saved=0.75")
     found = f"{np.float32(0.75 - UNSET):.9g}"
     _, asked, _ = vst3(

@@ -145,7 +145,7 @@ def largest_bend(sides):
 
 
 def test_a_ramp_of_the_image_clicks_no_more_than_one_of_the_gain(make_patch, stereo):
-    """A low note without noise, beside itself at values on the way, of which some bend more than both ends."""
+    """A low note without noise, compared with itself at values between; some bend more than both ends."""
     patch, note = make_patch(stereo, play={"noise": 0.0}, gesture={"amount": 0.0}), NoteOn(0, 0, 36, 100)
     ratios = {}
     for target, before, after in [

@@ -63,7 +63,7 @@ def test_one_label_each_scores_as_many_as_there_are_labels():
 
 
 def test_ten_things_of_ten_labels_score_ten():
-    """In ten parts of one thing each they would score 1."""
+    """They would score 1 in ten parts of one thing each."""
     assert inception_score(np.eye(10, dtype=np.float32)) == pytest.approx(10, abs=1e-5)
 
 

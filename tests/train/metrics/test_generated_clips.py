@@ -45,7 +45,7 @@ def test_recordings_of_the_same_kind_are_as_like_as_training_clips(recordings):
 
 
 def test_a_score_is_of_one_part_and_beside_it_is_that_of_as_many_recordings(recordings):
-    """Of four clips of four pitches, parts of one clip each would score 1."""
+    """Four clips of four pitches would score 1 in parts of one clip each."""
     few = recordings.figures(tones(NOTES, 2)).told
     assert (few.score, few.scored) == (pytest.approx(NOTES, abs=1e-5), NOTES)
     assert few.real_score < NOTES  # four clips of 320 are not of four pitches

@@ -77,7 +77,7 @@ class Shortening(nn.Conv1d):
 class Lengthening(nn.ConvTranspose1d):
     """[batch, in_channels, samples] → [batch, out_channels, samples × stride]: `Shortening` transposed.
 
-    ``padding``: samples cut off before the first; by default half of those that the kernel adds, rounded up.
+    ``padding``: samples cut off before the first; by default half of the kernel's extra samples, rounded up.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def test_energy_is_that_of_the_stretched_spectrum():
         assert np.square(moved).sum() == pytest.approx(np.square(stretched).sum(), rel=1e-4)
 
 
-def test_an_unmoved_row_is_as_given_and_rows_are_what_they_are_alone():
+def test_an_unmoved_row_keeps_its_values_and_each_row_is_as_alone():
     rows = np.stack([spectrum(PLACES), spectrum(PLACES + 7, noise=1e-3), np.zeros(FRAME // 2 + 1, np.float32)])
     ratios = np.array([1.0, 1.7, 0.5])
     frames, distances = shift_lobes(rows, ratios)
