@@ -126,8 +126,14 @@ class Reader:
         return self.variables[name]
 
 
+class OpError(Exception):
+    """Stands for the base class of TensorFlow's errors."""
+
+
 def _install(load_checkpoint, monkeypatch):
-    module = SimpleNamespace(train=SimpleNamespace(load_checkpoint=load_checkpoint))
+    module = SimpleNamespace(
+        train=SimpleNamespace(load_checkpoint=load_checkpoint), errors=SimpleNamespace(OpError=OpError)
+    )
     monkeypatch.setitem(sys.modules, "tensorflow", module)
 
 
@@ -145,9 +151,7 @@ def tensorflow(variables, monkeypatch):
         opened.append(path)
         return Reader(variables | also)
 
-    monkeypatch.setitem(
-        sys.modules, "tensorflow", SimpleNamespace(train=SimpleNamespace(load_checkpoint=load_checkpoint))
-    )
+    _install(load_checkpoint, monkeypatch)
     return opened
 
 
@@ -172,13 +176,12 @@ def test_a_checkpoint_without_tensorflow_is_refused_with_the_next_step(begin, tm
     assert not folder.exists()
 
 
-def test_a_checkpoint_that_tensorflow_cannot_read_is_refused(begin, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error_class", [OpError, ValueError, RuntimeError])
+def test_a_checkpoint_that_tensorflow_cannot_read_is_refused(begin, tmp_path, monkeypatch, error_class):
     def load_checkpoint(path):
-        raise ValueError("corrupted table\nof many lines")
+        raise error_class("corrupted table\nof many lines")
 
-    monkeypatch.setitem(
-        sys.modules, "tensorflow", SimpleNamespace(train=SimpleNamespace(load_checkpoint=load_checkpoint))
-    )
+    _install(load_checkpoint, monkeypatch)
     (tmp_path / "model.index").touch()
     ended, _ = begin(tmp_path / "model")
     assert (ended.status, len(ended.err.splitlines())) == (2, 1)

@@ -133,7 +133,7 @@ def _read_checkpoint(path: Path) -> dict[str, Array]:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         names = [name for name in reader.get_variable_to_shape_map() if name.startswith("G/")]
         return {name: np.atleast_1d(np.asarray(reader.get_tensor(name), np.float32)) for name in names}
-    except Exception as error:  # TensorFlow raises many classes for damaged files
+    except (tensorflow.errors.OpError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:80]
         raise UserError(f"--pretrained {path} cannot be read by TensorFlow ({reason})") from None
 
