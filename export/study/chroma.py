@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...host.errors import UserError, nearest
+from ...host.errors import UserError
 from ...host.files import check_new_folder, replacing, replacing_folder
 from ...host.model.model import Model
 from ...host.progress import Display
@@ -36,7 +36,7 @@ from .chroma_claims import OCTAVE, OCTAVES, PERFORMERS, VAES, VIOLIN, RunKey, ve
 from .chroma_corpora import chroma_agreement, has_copies, write_loudest
 from .chroma_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
 from .chroma_page import LatentPanel, accounting, embeddings, page
-from .runs import Machines, StudyProgress, Training, check_folder, train_first, write_json
+from .runs import Machines, StudyProgress, Training, check_folder, parse_folders, parse_names, train_first, write_json
 
 CORPORA = (OCTAVE, OCTAVES, VIOLIN, *PERFORMERS)
 SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of latents: section V-A
@@ -141,17 +141,7 @@ def parse_corpora(texts: Sequence[str]) -> dict[str, Path]:
     Raises:
         UserError: wrong syntax, an unknown role, or a role given twice.
     """
-    corpora: dict[str, Path] = {}
-    for text in texts:
-        name, equals, folder = text.partition("=")
-        if not equals or not folder or name not in CORPORA:
-            raise UserError(
-                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(CORPORA)}{nearest(name, CORPORA)}"
-            )
-        if name in corpora:
-            raise UserError(f"--corpus {name} is given twice, as {corpora[name]} and {folder}; give it once")
-        corpora[name] = Path(folder)
-    return corpora
+    return {role: folders[0] for role, folders in parse_folders(texts, CORPORA).items()}
 
 
 def parse_tables(text: str) -> list[str]:
@@ -160,13 +150,7 @@ def parse_tables(text: str) -> list[str]:
     Raises:
         UserError: a table is unknown or named twice.
     """
-    names = [part.strip() for part in text.split(",")]
-    for table_index, name in enumerate(names):
-        if name not in TABLES:
-            raise UserError(f"--tables {text!r}: no table is named {name!r}; choose from {','.join(TABLES)}")
-        if name in names[:table_index]:
-            raise UserError(f"--tables {text!r} names {name} twice; name it once")
-    return names
+    return parse_names("table", text, TABLES)
 
 
 def parse_mesh(text: str) -> dict[int, int]:

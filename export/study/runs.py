@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -283,6 +283,40 @@ def _split_changes(changes: Sequence[str], recipe_names: Sequence[str]) -> tuple
                 f"--set {change}: no recipe of this study is named {recipe_name!r}{nearest(recipe_name, recipe_names)}"
             )
     return changes_by_recipe, general_changes
+
+
+def parse_folders(texts: Sequence[str], roles: Sequence[str], repeatable: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """Parse the ``--corpus`` options of a study, ``"ROLE=FOLDER"`` each, into folders by role.
+
+    Raises:
+        UserError: wrong syntax, an unknown role, or a second folder of a role that is not ``repeatable``.
+    """
+    folders: dict[str, list[Path]] = {}
+    for text in texts:
+        role, equals, folder = text.partition("=")
+        if not equals or not folder or role not in roles:
+            raise UserError(
+                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{nearest(role, roles)}"
+            )
+        if role in folders and role not in repeatable:
+            raise UserError(f"--corpus {role} is given twice, as {folders[role][0]} and {folder}; give it once")
+        folders.setdefault(role, []).append(Path(folder))
+    return folders
+
+
+def parse_names(noun: str, text: str, known_names: Collection[str]) -> list[str]:
+    """Parse the names of an option, separated by commas; the option is ``--NOUNs``.
+
+    Raises:
+        UserError: a name is unknown or given twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name_index, name in enumerate(names):
+        if name not in known_names:
+            raise UserError(f"--{noun}s {text!r}: no {noun} is named {name!r}; choose from {','.join(known_names)}")
+        if name in names[:name_index]:
+            raise UserError(f"--{noun}s {text!r} names {name} twice; name it once")
+    return names
 
 
 def check_folder(folder: Path, trainings: Sequence[Training], *, further: bool = False) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...host.arrays import Array
-from ...host.errors import UserError, nearest
+from ...host.errors import UserError
 from ...host.files import check_new_folder, replacing
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
@@ -30,7 +30,18 @@ from ..families.sequence import recording
 from ..measures.floors import beside
 from ..reports import clip_figures
 from ..reports.report import FORMAT, Figures, Picture
-from .runs import Machines, StudyProgress, Training, save_pictures, train_first, write_json, write_sound, write_study
+from .runs import (
+    Machines,
+    StudyProgress,
+    Training,
+    parse_folders,
+    parse_names,
+    save_pictures,
+    train_first,
+    write_json,
+    write_sound,
+    write_study,
+)
 from .sequence_measures import SHOWN, floors, measure_run, spread
 from .sequence_page import claims, page
 from .sequence_sounds import KICKS, LOOP, ROLES, VOWELS, study_corpora
@@ -123,18 +134,7 @@ def parse_corpora(texts: Sequence[str]) -> dict[str, list[Path]]:
     Raises:
         UserError: wrong syntax, an unknown role, or a second loop.
     """
-    corpora: dict[str, list[Path]] = {}
-    roles = (LOOP, KICKS)
-    for text in texts:
-        role, equals, folder = text.partition("=")
-        if not equals or not folder or role not in roles:
-            raise UserError(
-                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{nearest(role, roles)}"
-            )
-        if role == LOOP and role in corpora:
-            raise UserError(f"--corpus {role} is given twice, as {corpora[role][0]} and {folder}; give it once")
-        corpora.setdefault(role, []).append(Path(folder))
-    return corpora
+    return parse_folders(texts, (LOOP, KICKS), repeatable=(KICKS,))
 
 
 def parse_rows(text: str) -> list[str]:
@@ -143,13 +143,7 @@ def parse_rows(text: str) -> list[str]:
     Raises:
         UserError: a row is unknown or named twice.
     """
-    names = [part.strip() for part in text.split(",")]
-    for row_index, name in enumerate(names):
-        if name not in ROWS:
-            raise UserError(f"--rows {text!r}: no row is named {name!r}; choose from {','.join(ROWS)}")
-        if name in names[:row_index]:
-            raise UserError(f"--rows {text!r} names {name} twice; name it once")
-    return names
+    return parse_names("row", text, ROWS)
 
 
 def study(options: SequenceStudyOptions, display: Display) -> bool:
