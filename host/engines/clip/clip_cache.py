@@ -42,7 +42,7 @@ class Between(NamedTuple):
 Label = int | Between  # a label number, 0 if the model has none
 
 
-class Joined(NamedTuple):
+class RecordingMorph(NamedTuple):
     """A morph of two recordings, ``share`` of the way from the first to the second."""
 
     first: int
@@ -50,7 +50,7 @@ class Joined(NamedTuple):
     share: float
 
 
-Recorded = int | Joined | None  # the number of the recording that a code bends; None: the decoder's own sound
+Recorded = int | RecordingMorph | None  # the number of the recording that a code bends; None: the decoder's own sound
 
 
 class Name(NamedTuple):
@@ -104,8 +104,8 @@ class SingleClipDecoder:
         """Channels and samples of a recording's clips; None: of decoded ones."""
         if recording is None or self._recorded is None:
             return 1, self.model.card.frame_length
-        if isinstance(recording, Joined):
-            return self._recorded.joined_shape(recording.first, recording.second)
+        if isinstance(recording, RecordingMorph):
+            return self._recorded.morph_shape(recording.first, recording.second)
         return self._recorded.shape(recording)
 
     def audible_length(self, recording: int | None) -> int:
@@ -121,9 +121,9 @@ class SingleClipDecoder:
         """
         if recording is None or self._recorded is None:
             return ResampledClip(self._sound(self._frame(label, code)[np.newaxis])[0])
-        if isinstance(recording, Joined):
+        if isinstance(recording, RecordingMorph):
             first, second = (self._decoder_of(index) for index in (recording.first, recording.second))
-            sides = self._recorded.joined(*recording, code, (first, second))
+            sides = self._recorded.morph(*recording, code, (first, second))
         else:
             sides = self._recorded.bent(recording, code, functools.partial(self._frame, label))
         return ResampledClip(sides[0], ResampledClip(sides[1]) if len(sides) > 1 else None)

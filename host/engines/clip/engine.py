@@ -21,11 +21,11 @@ from .clip_cache import (
     BlockingClipCache,
     ClipDecodeWorker,
     ClipRequest,
-    Joined,
     Label,
     Name,
     PrefetchClipCache,
     Recorded,
+    RecordingMorph,
     SingleClipDecoder,
     label_between,
 )
@@ -43,7 +43,7 @@ CHUNK_SAMPLES = 2048  # samples of a voice: their taps fit the CPU cache
 PLAYING_CLIPS = 16  # clips still playing after newer ones replaced them
 KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 TAKES = 1 << 8  # slots of a key's hits are this many apart, from the key on
-JOINED_STEPS = 127  # between two recordings: a controller's
+MORPH_STEPS = 127  # between two recordings: a controller's
 
 
 class ClipPlaySettings(NamedTuple):
@@ -298,7 +298,7 @@ class ClipEngine(Engine[ClipStream]):
             stream.clip, stream.name = self._clip_for(stream, code, motion, first_sample)
             first_length, last_length = self._audible_lengths[stream.slot]
             if last_length != first_length:  # start, length and reverse count within the morph's own length
-                share = _joined_share(motion.morph(first_sample))
+                share = _rounded_share(motion.morph(first_sample))
                 audible_length = round((1 - share) * first_length + share * last_length)
                 stream.part = self._segment(stream.slot, audible_length, first_sample)
         if stream.clip is None:  # nothing was ready
@@ -492,11 +492,11 @@ class ClipEngine(Engine[ClipStream]):
 
     def _codes(self, latent_code: Array, position: float) -> Array:
         """Codes of all slots, [slots, n_latents], at the latents' code and a position of the morph."""
-        cache_key = latent_code.tobytes(), _joined_share(position)
+        cache_key = latent_code.tobytes(), _rounded_share(position)
         if cache_key != self._cached_codes[0]:
             rest_codes = self._slot_codes.copy()
             for row, end_code in self._end_codes.items():
-                rest_codes[row] = code_between(self._slot_codes[row], end_code, _joined_share(position))
+                rest_codes[row] = code_between(self._slot_codes[row], end_code, _rounded_share(position))
             codes = np.minimum(np.maximum(rest_codes + (latent_code - self._rest_code), self._low), self._high)
             codes[self._bare_rows] = latent_code
             self._cached_codes = cache_key, codes
@@ -515,15 +515,15 @@ class ClipEngine(Engine[ClipStream]):
         return label_between(label_index, end_label, motion.morph(time))
 
 
-def _joined_share(position: float) -> float:
-    return round(position * JOINED_STEPS) / JOINED_STEPS
+def _rounded_share(position: float) -> float:
+    return round(position * MORPH_STEPS) / MORPH_STEPS
 
 
 def _recorded(hit: Hit, position: float) -> Recorded:
     """A hit's recording at a position of the morph."""
     if hit.recording is None or hit.end is None or hit.end.recording is None:
         return hit.recording
-    return Joined(hit.recording, hit.end.recording, _joined_share(position))
+    return RecordingMorph(hit.recording, hit.end.recording, _rounded_share(position))
 
 
 def _knobs(latent_code: Array, position: float) -> bytes:

@@ -16,7 +16,7 @@ from ...arrays import Array, Doubles
 from ...model.card import in_deviations
 from ...model.model import Model
 from ...signal import uniforms
-from .joined import FADE_SECONDS, PACES, even_shares, joined_length, joined_sides, onset_samples
+from .morph import FADE_SECONDS, PACE_SECTIONS, even_shares, morph_length, morph_sides, onset_samples
 from .synthesis import POOLED, SpectraSound
 
 NEAR, FAR = 2.0, 3.0  # deviations from the nearest recording: up to the first it sounds alone, beyond the second not
@@ -59,10 +59,10 @@ class RecordedClips:
             self._shapes[index] = channel_count, max(self._frame_length, math.ceil(length / self._hop) * self._hop)
         return self._shapes[index]
 
-    def joined_shape(self, first: int, second: int) -> tuple[int, int]:
+    def morph_shape(self, first: int, second: int) -> tuple[int, int]:
         """Channels and samples of all morphs of two recordings."""
         (first_channels, first_length), (second_channels, second_length) = self.shape(first), self.shape(second)
-        length = joined_length((first_length, second_length), (self._onset(first), self._onset(second)))
+        length = morph_length((first_length, second_length), (self._onset(first), self._onset(second)))
         return max(first_channels, second_channels), math.ceil(length / self._hop) * self._hop
 
     def _onset(self, index: int) -> int:
@@ -95,28 +95,28 @@ class RecordedClips:
         angle = decoded_share * math.pi / 2
         return np.float32(math.cos(angle)) * sound + np.float32(math.sin(angle)) * decoded
 
-    def joined(self, first: int, second: int, share: float, code: Array, decoders: tuple[Decode, Decode]) -> Array:
+    def morph(self, first: int, second: int, share: float, code: Array, decoders: tuple[Decode, Decode]) -> Array:
         """A morph of two recordings, both moved as far as a ``code`` lies from the one between theirs: [channels,
-        samples], of their `joined_shape`.
+        samples], of their `morph_shape`.
 
         ``decoders``: as ``decode`` of `bent`, under each recording's label.
         """
-        way = code - code_between(self._codes[first], self._codes[second], share)
+        offset = code - code_between(self._codes[first], self._codes[second], share)
         first_sides, second_sides = (
-            self.bent(index, self._codes[index] + way, decode)
+            self.bent(index, self._codes[index] + offset, decode)
             for index, decode in zip((first, second), decoders, strict=True)
         )
         if share not in (0, 1):
             share = self._even_share(first, second, share)
-        return self._joined_sides(first, second, share, (first_sides, second_sides))
+        return self._morph_sides(first, second, share, (first_sides, second_sides))
 
-    def _joined_sides(self, first: int, second: int, share: float, recordings: tuple[Array, Array]) -> Array:
-        return joined_sides(
+    def _morph_sides(self, first: int, second: int, share: float, recordings: tuple[Array, Array]) -> Array:
+        return morph_sides(
             self._synthesis,
             recordings,
             (self._onset(first), self._onset(second)),
             share,
-            self.joined_shape(first, second),
+            self.morph_shape(first, second),
             round(FADE_SECONDS * self._sample_rate),
         )
 
@@ -125,10 +125,10 @@ class RecordedClips:
         if (first, second) not in self._even_shares:
             recordings = self._sounds.get(first, self._padded), self._sounds.get(second, self._padded)
             self._even_shares[first, second] = even_shares(
-                lambda share: self._joined_sides(first, second, share, recordings), self._sample_rate
+                lambda share: self._morph_sides(first, second, share, recordings), self._sample_rate
             )
         positions = self._even_shares[first, second]
-        return float(np.interp(position, positions, np.linspace(0, 1, PACES + 1)))
+        return float(np.interp(position, positions, np.linspace(0, 1, PACE_SECTIONS + 1)))
 
     def _decoded_share(self, code: Array) -> float:
         """Share of the decoder's own sound at a code, 0 to 1."""
@@ -164,7 +164,7 @@ def recordings_off(model: Model) -> list[str]:
     names = []
     for index, recording in enumerate(card.recordings):
         own_code, sides = np.array(recording.latent, np.float32), model.recordings.sides(index)
-        ways = 2 * uniforms(PATH_SEED, index, 0, PATH_CODES, len(card.latents)) - 1
+        directions = 2 * uniforms(PATH_SEED, index, 0, PATH_CODES, len(card.latents)) - 1
         condition = np.array([card.labels.index(recording.label) if recording.label in card.labels else 0], np.intp)
 
         def decode(code: Array, condition: npt.NDArray[np.intp] = condition) -> Array:
@@ -172,8 +172,9 @@ def recordings_off(model: Model) -> list[str]:
             return frame
 
         is_recorded = np.array_equal(clips.bent(index, own_code, decode)[:, : sides.shape[1]], sides)
-        moved = [clips.bent(index, own_code + way, decode) for way in (deviations * ways).astype(np.float32)]
-        if not (is_recorded and all(np.isfinite(sound).all() and sound.any() for sound in moved)):
+        path_codes = own_code + (deviations * directions).astype(np.float32)
+        path_sounds = [clips.bent(index, code, decode) for code in path_codes]
+        if not (is_recorded and all(np.isfinite(sound).all() and sound.any() for sound in path_sounds)):
             names.append(recording.name)
     return names
 

@@ -1,6 +1,6 @@
 """Measures morphs of two recordings of a kit in 21 steps: the largest step beside the median, for three ways.
 
-python tests/bench/joined.py INSTRUMENT [--pairs N]
+python tests/bench/recording_morph.py INSTRUMENT [--pairs N]
 """
 
 import argparse
@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 from timbrel.export.fidelity.dynamics import performed_sides
-from timbrel.host.engines.clip.clip_cache import Joined, SingleClipDecoder
-from timbrel.host.engines.clip.joined import _moved
+from timbrel.host.engines.clip.clip_cache import RecordingMorph, SingleClipDecoder
+from timbrel.host.engines.clip.morph import delay_recording
 from timbrel.host.engines.clip.recorded import code_between
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.clip import KeySettings
@@ -30,15 +30,15 @@ BELOW_LIMITER_DB = -12.0
 def crossfade(decoder, pair, share, sides):
     """Two sounds, with their onsets together."""
     recorded = decoder._recorded
-    onsets, shape = [recorded._onset(index) for index in pair], recorded.joined_shape(*pair)
+    onsets, shape = [recorded._onset(index) for index in pair], recorded.morph_shape(*pair)
     shape = shape[0], max(shape[1], *(side.shape[1] + abs(onsets[1] - onsets[0]) for side in sides))
     onset = round((1 - share) * onsets[0] + share * onsets[1])
-    first, second = (_moved(side, onset - own, shape, 0) for side, own in zip(sides, onsets, strict=True))
+    first, second = (delay_recording(side, onset - own, shape, 0) for side, own in zip(sides, onsets, strict=True))
     return math.cos(share * math.pi / 2) * first + math.sin(share * math.pi / 2) * second
 
 
 def by_recordings(decoder, pair, share, codes):
-    sides = decoder.clip(0, code_between(*codes, share), Joined(*pair, share)).sides
+    sides = decoder.clip(0, code_between(*codes, share), RecordingMorph(*pair, share)).sides
     return np.stack([side.samples for side in sides])
 
 

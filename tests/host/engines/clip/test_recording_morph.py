@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, Joined, SingleClipDecoder
-from timbrel.host.engines.clip.engine import FADE_SECONDS, JOINED_STEPS
-from timbrel.host.engines.clip.joined import PACES, even_shares, joined_length, joined_sides, onset_samples
+from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, RecordingMorph, SingleClipDecoder
+from timbrel.host.engines.clip.engine import FADE_SECONDS, MORPH_STEPS
+from timbrel.host.engines.clip.morph import PACE_SECTIONS, even_shares, morph_length, morph_sides, onset_samples
 from timbrel.host.engines.clip.recorded import code_between
 from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
@@ -88,9 +88,9 @@ def synthesis(points=POINTS):
 def morphed(first, second, share, points=POINTS):
     """The morph of two recordings, in whole hops."""
     onsets = onset_samples(first, RATE), onset_samples(second, RATE)
-    length = -(-joined_length((first.shape[1], second.shape[1]), onsets) // HOP) * HOP
+    length = -(-morph_length((first.shape[1], second.shape[1]), onsets) // HOP) * HOP
     shape = max(len(first), len(second)), length
-    return joined_sides(synthesis(points), (first, second), onsets, share, shape, FADE)
+    return morph_sides(synthesis(points), (first, second), onsets, share, shape, FADE)
 
 
 # ---- sounds
@@ -176,7 +176,7 @@ def test_no_step_of_21_is_over_twice_the_median_step(name, tmp_path):
     ends = np.array(CODES[:2], np.float32)
     shares = [step / 20 for step in range(21)]
     steps = step_distances(
-        [decoder.clip(0, code_between(*ends, share), Joined(0, 1, share)).samples for share in shares]
+        [decoder.clip(0, code_between(*ends, share), RecordingMorph(0, 1, share)).samples for share in shares]
     )
     assert np.median(steps) > 0.1
     assert steps.max() < 2 * np.median(steps)
@@ -187,8 +187,8 @@ def test_even_shares_are_the_inverse_of_the_distance():
     """A sound whose level in decibels moves with the square of the share, beside a steady one."""
     low, high = tone(500, 9.0, 8000), tone(3000, 9.0, 8000)
     positions = even_shares(lambda share: low + high * np.float32(10 ** (-1.5 * share**2)), RATE)
-    assert positions == pytest.approx(np.linspace(0, 1, PACES + 1) ** 2, abs=0.01)
-    assert even_shares(lambda share: low, RATE) == pytest.approx(np.linspace(0, 1, PACES + 1))
+    assert positions == pytest.approx(np.linspace(0, 1, PACE_SECTIONS + 1) ** 2, abs=0.01)
+    assert even_shares(lambda share: low, RATE) == pytest.approx(np.linspace(0, 1, PACE_SECTIONS + 1))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.98])
@@ -208,9 +208,9 @@ def test_a_beginning_that_is_cut_fades_in():
     steady = np.full((1, 4000), 0.001, np.float32)
     steady[:, 2000:] = 0.5
     early = np.full((1, 4000), 0.5, np.float32)
-    found = joined_sides(synthesis(0), (steady, early), (2000, 0), 1 - 1e-9, (1, 4096), FADE)
+    found = morph_sides(synthesis(0), (steady, early), (2000, 0), 1 - 1e-9, (1, 4096), FADE)
     assert near(found[0, :4000], early[0], 1e-3)
-    cut = joined_sides(synthesis(0), (np.zeros_like(early), steady), (0, 2000), 0, (1, 4096), FADE)
+    cut = morph_sides(synthesis(0), (np.zeros_like(early), steady), (0, 2000), 0, (1, 4096), FADE)
     assert not cut.any()
 
 
@@ -238,7 +238,7 @@ def test_a_wheel_leads_from_one_recording_to_the_other(sides, model):
     for value, share in ((0, 0.0), (64, 64 / 127), (127, 1.0)):
         found = sides([ControlChange(0, 0, 1, value), on(4000)], 9000, **keys)[:, 4000:]
         code = code_between(*np.array(CODES[:2], np.float32), share)
-        clip = SingleClipDecoder(model).clip(0, code, Joined(0, 1, share))
+        clip = SingleClipDecoder(model).clip(0, code, RecordingMorph(0, 1, share))
         expected = np.stack([side.samples for side in clip.sides])
         assert near(found[:, : expected.shape[1]], expected[:, : found.shape[1]])
 
@@ -264,10 +264,10 @@ def test_a_knob_bends_both_recordings(sides, position):
 def test_a_morph_without_a_turned_knob_decodes_nothing(model, monkeypatch):
     decoder = SingleClipDecoder(model)
     monkeypatch.setattr(model, "decode", lambda *_: pytest.fail("decoded"))
-    for share in (0.0, 3 / JOINED_STEPS, 0.5, 1.0):
+    for share in (0.0, 3 / MORPH_STEPS, 0.5, 1.0):
         for first, second in ((0, 1), (2, 3)):
             code = code_between(np.array(CODES[first], np.float32), np.array(CODES[second], np.float32), share)
-            decoder.clip(0, code, Joined(first, second, share))
+            decoder.clip(0, code, RecordingMorph(first, second, share))
 
 
 def test_each_recording_has_its_own_label(tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_each_recording_has_its_own_label(tmp_path, monkeypatch):
     decoder, heard = SingleClipDecoder(labelled), []
     frame = np.ones(labelled.card.frame_width, np.float32)
     monkeypatch.setattr(decoder, "_frame", lambda label, code: heard.append((label, code.tolist())) or frame)
-    decoder.clip(0, np.array([0.0, 0.0], np.float32), Joined(0, 1, 0.5))
+    decoder.clip(0, np.array([0.0, 0.0], np.float32), RecordingMorph(0, 1, 0.5))
     ways = np.array([0.0, 0.0]) - code_between(*np.array(CODES[:2], np.float32), 0.5)
     for label, own in ((1, CODES[0]), (0, CODES[1])):
         codes = [code for found, code in heard if found == label]
@@ -285,7 +285,7 @@ def test_each_recording_has_its_own_label(tmp_path, monkeypatch):
 
 def test_start_length_and_direction_count_within_the_morph(sides):
     """A third of the way, the end lies a third of the way between both ends."""
-    length = round(3000 + (9001 - 3000) * round(JOINED_STEPS / 3) / JOINED_STEPS)
+    length = round(3000 + (9001 - 3000) * round(MORPH_STEPS / 3) / MORPH_STEPS)
     whole = sides([on()], 12000, **joined("stereo", "long", 1 / 3))
     reverse = sides([on()], 12000, **joined("stereo", "long", 1 / 3, clip={"reverse": True}))
     assert near(reverse[:, : length - FADE], whole[:, FADE:length][:, ::-1])
@@ -344,7 +344,7 @@ def test_live_is_as_rendered_to_the_bit(sides):
 
 def test_beside_the_playing_a_morph_has_rooms_of_its_own_length(model):
     decoder = SingleClipDecoder(model)
-    recording = Joined(0, 1, 0.5)
+    recording = RecordingMorph(0, 1, 0.5)
     channel_count, length = decoder.shape(recording)
     assert (channel_count, length % HOP) == (2, 0)
     worker = ClipDecodeWorker(decoder, length, 2)

@@ -3,8 +3,7 @@
 Each recording's spectra are multiplied by the ratio of both magnitudes, so that its magnitudes move in decibels toward
 the other's; phases stay. The two results, whose magnitudes are alike, are crossfaded, and the loudness of ten
 milliseconds moves in decibels as well. Both ends are the recordings to the bit, and equal steps of the position are
-equal distances. ``tests/bench/joined.py`` compares it with a network's ratios in place of the recordings' own, and with
-a plain crossfade.
+equal distances. ``tests/bench/recording_morph.py`` compares it with the ratios of a network, and with a crossfade.
 """
 
 import math
@@ -18,15 +17,15 @@ from .synthesis import POOLED, SpectraSound
 
 FLOOR = np.float32(1e-4)  # of the largest magnitude or level, -80 dB, added to both: silence has no ratio
 TINY = np.float32(1e-20)  # keeps logarithms finite, also of silence
-ONSET_SECONDS = 0.003  # of loudness: a half period of most kicks, shorter than attacks that are heard as late
+ONSET_SECONDS = 0.003  # of loudness: a half period of most kicks, shorter than an audible delay
 ONSET_DB = -24.0  # below the loudest moment
 FADE_SECONDS = 0.005  # at most, of the beginning of a recording that is cut before its onset
-PACES = 10  # distances that are measured on the way from one recording to another
+PACE_SECTIONS = 10  # of a morph, between sounds whose distances are measured
 RANGE_DB = -40.0  # below the loudest cell: softer ones are masked, and do not count
 
 
 def onset_samples(sides: Array, sample_rate: int) -> int:
-    """First sample of a recording, [channels, samples], where its loudness is within 24 dB of its loudest moment."""
+    """Return the first sample of a recording, [channels, samples], within `ONSET_DB` of its loudest moment."""
     window_length = max(1, round(ONSET_SECONDS * sample_rate))
     power = np.square(sides, dtype=np.float64).sum(0)
     sums = np.cumsum(np.pad(power, (window_length, 0)))
@@ -34,13 +33,13 @@ def onset_samples(sides: Array, sample_rate: int) -> int:
     return int((window_powers >= window_powers.max() * 10 ** (ONSET_DB / 10)).argmax())
 
 
-def joined_length(lengths: tuple[int, int], onsets: tuple[int, int]) -> int:
-    """Samples that hold two recordings, whichever onset is common."""
+def morph_length(lengths: tuple[int, int], onsets: tuple[int, int]) -> int:
+    """Return the samples that hold both recordings at every common onset between theirs."""
     (first_length, second_length), delay = lengths, onsets[1] - onsets[0]
     return max(first_length + max(0, delay), second_length + max(0, -delay))
 
 
-def joined_sides(
+def morph_sides(
     synthesis: SpectraSound,
     recordings: tuple[Array, Array],
     onsets: tuple[int, int],
@@ -54,57 +53,57 @@ def joined_sides(
         synthesis: has spectra of its hops; ``shape`` has whole ones.
         onsets: in samples; the morph's lies between them.
         share: 0, the first recording, to 1, the second.
-        fade_length: samples, at most, in which a beginning fades in that is cut.
+        fade_length: samples, at most, of the fade-in of a recording that is cut.
     """
     onset = round((1 - share) * onsets[0] + share * onsets[1])
     first, second = (
-        _moved(recorded, onset - own_onset, shape, fade_length)
-        for recorded, own_onset in zip(recordings, onsets, strict=True)
+        delay_recording(recorded, onset - recorded_onset, shape, fade_length)
+        for recorded, recorded_onset in zip(recordings, onsets, strict=True)
     )
     if share in (0, 1):
         return second if share else first
     first_spectra, second_spectra = (
         np.stack([synthesis.transformed(side) for side in recorded]) for recorded in (first, second)
     )
-    log_ratios = _log(_magnitudes(second_spectra)) - _log(_magnitudes(first_spectra))
-    first_moved = synthesis.added(first_spectra * np.exp(np.float32(share) * log_ratios))
-    second_moved = synthesis.added(second_spectra * np.exp(np.float32(share - 1) * log_ratios))
+    log_ratios = _floored_log(_magnitudes(second_spectra)) - _floored_log(_magnitudes(first_spectra))
+    first_filtered = synthesis.added(first_spectra * np.exp(np.float32(share) * log_ratios))
+    second_filtered = synthesis.added(second_spectra * np.exp(np.float32(share - 1) * log_ratios))
     angle = share * math.pi / 2
-    sound = np.float32(math.cos(angle)) * first_moved + np.float32(math.sin(angle)) * second_moved
+    sound = np.float32(math.cos(angle)) * first_filtered + np.float32(math.sin(angle)) * second_filtered
     if not synthesis.has_levels:
         return sound
-    first_levels, second_levels = (_log(synthesis.levels(recorded)) for recorded in (first, second))
+    first_levels, second_levels = (_floored_log(synthesis.levels(recorded)) for recorded in (first, second))
     levels = np.exp(np.float32(1 - share) * first_levels + np.float32(share) * second_levels)
     return synthesis.levelled(sound, levels, POOLED)
 
 
 def even_shares(morph: Callable[[float], Array], sample_rate: int) -> Doubles:
-    """Positions at which a ``morph`` by share, [channels, samples], has even shares, [PACES + 1], from 0 to 1.
+    """Positions at which a ``morph`` by share, [channels, samples], has even shares, [PACE_SECTIONS + 1], from 0 to 1.
 
     Between two of them lies the part of all log-mel distances that lies between their sounds.
     """
-    sounds = np.stack([morph(share)[0] for share in np.linspace(0, 1, PACES + 1).tolist()])
+    sounds = np.stack([morph(share)[0] for share in np.linspace(0, 1, PACE_SECTIONS + 1).tolist()])
     levels = log_mel(sounds, sample_rate)
     is_audible = (levels[1:] > RANGE_DB) | (levels[:-1] > RANGE_DB)
     squares = np.square(np.diff(levels, axis=0), where=is_audible, out=np.zeros(is_audible.shape))
     distances = np.sqrt(squares.sum((1, 2)) / np.maximum(is_audible.sum((1, 2)), 1))
     positions = np.cumsum(np.pad(distances, (1, 0)))
     if positions[-1] == 0:  # equal recordings
-        return np.linspace(0, 1, PACES + 1)
+        return np.linspace(0, 1, PACE_SECTIONS + 1)
     rounded: Doubles = np.round(positions / positions[-1], 3)  # equal in all processes, however sums are rounded
     return rounded
 
 
-def _moved(recorded: Array, delay: int, shape: tuple[int, int], fade_length: int) -> Array:
-    """A recording later, or earlier and cut, on as many channels as asked."""
-    moved = np.zeros(shape, np.float32)
+def delay_recording(recorded: Array, delay: int, shape: tuple[int, int], fade_length: int) -> Array:
+    """Return a recording ``delay`` samples later, or earlier and cut, as an array of this ``shape``."""
+    delayed = np.zeros(shape, np.float32)
     if delay >= 0:
-        moved[:, delay : delay + recorded.shape[1]] = recorded
-        return moved
-    moved[:, : recorded.shape[1] + delay] = recorded[:, -delay:]
+        delayed[:, delay : delay + recorded.shape[1]] = recorded
+        return delayed
+    delayed[:, : recorded.shape[1] + delay] = recorded[:, -delay:]
     fade_length = min(fade_length, -delay)
-    moved[:, :fade_length] *= np.arange(fade_length, dtype=np.float32) / np.float32(fade_length)
-    return moved
+    delayed[:, :fade_length] *= np.arange(fade_length, dtype=np.float32) / np.float32(fade_length)
+    return delayed
 
 
 def _magnitudes(spectra: Spectrum) -> Array:
@@ -113,7 +112,7 @@ def _magnitudes(spectra: Spectrum) -> Array:
     return magnitudes
 
 
-def _log(values: Array) -> Array:
+def _floored_log(values: Array) -> Array:
     """Logarithms of magnitudes or levels, whose floor is `FLOOR` of the largest."""
     logarithms: Array = np.log(values + max(FLOOR * values.max(), TINY))
     return logarithms
