@@ -26,7 +26,7 @@ from ..reports.measure import Measure, Verdict, measures_across, measures_down, 
 from ..reports.page import report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds
 from .family import ExportFamily
-from .sequence_floors import prediction_floors, rhythm_floors, rhythms_beside
+from .sequence_floors import compare_rhythms, prediction_floors, rhythm_floors
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence
@@ -378,7 +378,7 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         recorded_sounds = [recording(corpus, piece, recipe) for piece in continued_pieces]
         floor_figures = {
             **prediction_floors(network, recipe, corpus, predicted_pieces, frame_errors),
-            **rhythms_beside(
+            **compare_rhythms(
                 rhythm_floors(corpus, training_pieces, continued_pieces, recorded_sounds, recipe.frames.sample_rate),
                 [row_figures for row_figures in continuation_figures if row_figures["seed"] == 1],
             ),

@@ -13,8 +13,8 @@ from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.metrics.rhythm import envelope_correlation
 from ...train.sampling import evenly_spaced
 from ..measures.clips import median
-from ..measures.continuations import MOST_OTHERS, PairMeasure, continuation_floors
-from ..measures.floors import Scale, SoundSet, beside, deviation, floors, mean_error, squared_errors
+from ..measures.continuations import MOST_OTHER_SOUNDS, PairMeasure, continuation_floors
+from ..measures.floors import Scale, SoundSet, compare_row, floors, jackknife_deviation, mean_error, squared_errors
 from ..measures.sounds import onset_measure
 from ..reports.report import SEED, Figures
 
@@ -53,7 +53,11 @@ def prediction_floors(
         noise=noise_frames,
     ).values()
     frame_errors = np.concatenate(errors)
-    return {"mean_square": beside(floored, mean_error(frame_errors), deviation(mean_error, frame_errors, clips))}
+    return {
+        "mean_square": compare_row(
+            floored, mean_error(frame_errors), jackknife_deviation(mean_error, frame_errors, clips)
+        )
+    }
 
 
 def rhythm_floors(
@@ -68,22 +72,22 @@ def rhythm_floors(
         "correlation": PairMeasure("Envelope", ".3f", lambda sound, target: envelope_correlation(target, sound, rate)),
         "onsets": PairMeasure("Onsets, F", ".2f", lambda sound, target: onset_measure(target, sound, rate)),
     }
-    others = [training_pieces[index] for index in evenly_spaced(len(training_pieces), MOST_OTHERS)]
+    other_pieces = [training_pieces[index] for index in evenly_spaced(len(training_pieces), MOST_OTHER_SOUNDS)]
     return continuation_floors(
         recordings,
         np.array([piece.clip.row for piece in continued_pieces]),
-        [np.array(corpus.samples(piece.clip)) for piece in others],
-        np.array([piece.clip.row for piece in others]),
+        [np.array(corpus.samples(piece.clip)) for piece in other_pieces],
+        np.array([piece.clip.row for piece in other_pieces]),
         None,
         measures,
     )
 
 
-def rhythms_beside(floored: Figures, rows: Sequence[Figures]) -> Figures:
+def compare_rhythms(floored: Figures, rows: Sequence[Figures]) -> Figures:
     """Return the floors of `rhythm_floors` beside medians of continuations' rows, as `compared` returns them."""
     figures_by_measure = {}
     for measure, floors_of_measure in floored.items():
         values = np.array([row[measure] for row in rows])
-        row_deviation = deviation(median, values, np.arange(len(values)))
-        figures_by_measure[measure] = beside(floors_of_measure, median(values), row_deviation)
+        row_deviation = jackknife_deviation(median, values, np.arange(len(values)))
+        figures_by_measure[measure] = compare_row(floors_of_measure, median(values), row_deviation)
     return figures_by_measure

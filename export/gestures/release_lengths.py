@@ -10,7 +10,7 @@ from ..fidelity.notes import RecordedNote, SingleNote
 
 FALLEN_DB = 20.0  # below the level at the note-off: audible, and above the noise of most notes
 FEWEST_KEYS = 3  # with a velocity and the loudest one
-LIKE = 0.1  # of a release's length: less is no difference
+LEAST_DIFFERENCE = 0.1  # of a release's length: less is no difference
 
 
 class Release(NamedTuple):
@@ -48,4 +48,4 @@ def release_lengths(releases: Sequence[Release]) -> list[tuple[int, float]]:
         ]
         if len(shares) >= FEWEST_KEYS:
             lengths.append((velocity, round(float(np.clip(np.median(shares), 0.01, 100.0)), 3)))
-    return lengths if any(abs(length - 1) > LIKE for _, length in lengths) else []
+    return lengths if any(abs(length - 1) > LEAST_DIFFERENCE for _, length in lengths) else []

@@ -10,7 +10,7 @@ from ...train.sampling import evenly_spaced
 from .clips import median
 from .floors import Scale, SoundSet, floors, mean_error
 
-MOST_OTHERS = 64  # recordings as other sounds
+MOST_OTHER_SOUNDS = 64  # of a set, evenly spaced
 
 
 class PairMeasure(NamedTuple):
@@ -25,7 +25,7 @@ class PairMeasure(NamedTuple):
 def continuation_floors(
     recordings: Sequence[Array],
     clips: Integers,
-    others: Sequence[Array],
+    other_sounds: Sequence[Array],
     other_clips: Integers,
     continued: Sequence[Array] | None,
     measures: Mapping[str, PairMeasure],
@@ -36,13 +36,13 @@ def continuation_floors(
 
     Args:
         recordings, clips: of the continuations, with their numbers, [recordings].
-        others, other_clips: sounds of the set, with their numbers; shorter ones are repeated.
+        other_sounds, other_clips: recordings of the set, with their numbers; shorter ones are repeated.
     """
     lengths = [
         (len(sound), len(recording)) for sound, recording in zip(continued or recordings, recordings, strict=True)
     ]
     longest = max(max(pair) for pair in lengths)
-    indices = evenly_spaced(len(others), MOST_OTHERS)
+    indices = evenly_spaced(len(other_sounds), MOST_OTHER_SOUNDS)
 
     def terms(measure: PairMeasure) -> Callable[[Array, Array], Array]:
         return lambda targets, answers: np.array(
@@ -64,7 +64,7 @@ def continuation_floors(
         )
         for name, measure in measures.items()
     }
-    other_set = SoundSet(_equal_lengths([others[index] for index in indices], longest), other_clips[indices])
+    other_set = SoundSet(_equal_lengths([other_sounds[index] for index in indices], longest), other_clips[indices])
     recorded_set = SoundSet(_equal_lengths(recordings, longest), clips)
     decoded = None if continued is None else _equal_lengths(continued, longest)
     return floors(scales, other_set, recorded_set, 0, decoded)

@@ -1,7 +1,7 @@
 """Floors and references of a row: figures of answers that need no training, in the row's own measure and on its sounds.
 
 Floors are answers that know nothing of the sound: silence, the mean of the training sounds, white noise, another sound,
-chance. References say how near others come, and are no condition: the nearest training sound, as many principal
+chance. References are comparisons, not conditions: the nearest training sound, as many principal
 components as the code has numbers, a second take.
 """
 
@@ -17,7 +17,7 @@ from ...host.arrays import Array, Doubles, Integers
 from ...train.corpus.clip_table import Clip
 from ...train.metrics.clips import frechet
 
-GROUPS = 10  # of clips, left out one at a time: a deviation to a quarter of itself
+GROUPS = 10  # of clips, left out one at a time: the relative error of a deviation is a quarter
 RANDOM_ANSWERS = 16  # at least, of white noise and of other sounds: of few test sounds, several draws are averaged
 ROWS = 1024  # of distances at a time: 64 MB beside 16384 training sounds
 SEED = 2020
@@ -127,7 +127,7 @@ def floors(
 
     Args:
         numbers: of a code; without any, there are no principal components.
-        decoded: the row's answers to the test sounds, [sounds, ...]; without them, `beside` adds its figure.
+        decoded: the row's answers to the test sounds, [sounds, ...]; without them, `compare_row` adds its figure.
         silence, noise: answers, [sounds, ...], where zeros and Gaussian noise of the level of training sounds are none.
     """
     rng = np.random.default_rng(SEED)
@@ -138,14 +138,16 @@ def floors(
         if noise is None
         else [noise],
     }
-    others = [indices for _ in range(draw_count) if (indices := _others(training, test, rng)) is not None]
-    if others:
-        answers["another"] = [training.sounds[indices] for indices in others]
+    index_draws = [indices for _ in range(draw_count) if (indices := _random_indices(training, test, rng)) is not None]
+    if index_draws:
+        answers["another"] = [training.sounds[indices] for indices in index_draws]
     takes = _takes(training, test, rng)
-    return {name: _of_scale(scale, training, test, numbers, decoded, answers, takes) for name, scale in scales.items()}
+    return {
+        name: _scale_figures(scale, training, test, numbers, decoded, answers, takes) for name, scale in scales.items()
+    }
 
 
-def _of_scale(
+def _scale_figures(
     scale: Scale,
     training: SoundSet,
     test: SoundSet,
@@ -172,10 +174,10 @@ def _of_scale(
         if training.classes is not None and test.classes is not None:
             floor_figures["class_mean"] = figure(_class_means(features, training.classes, test.classes))
         if not scale.compares_sets:
-            if (indices := nearest(features, targets, training.clips, test.clips)) is not None:
+            if (indices := nearest_rows(features, targets, training.clips, test.clips)) is not None:
                 references["nearest"] = figure(features[indices])
             if numbers:
-                references["components"] = figure(projected(features, targets, numbers))
+                references["components"] = figure(project_onto_components(features, targets, numbers))
     if scale.chance is not None:
         floor_figures["chance"] = scale.chance
     if takes is not None:
@@ -194,10 +196,10 @@ def _of_scale(
     if decoded is None:
         return floored
     terms = scale.terms(targets, scale.features(decoded))
-    return beside(floored, scale.value(terms), deviation(scale.value, terms, test.clips))
+    return compare_row(floored, scale.value(terms), jackknife_deviation(scale.value, terms, test.clips))
 
 
-def beside(floored: Figures, value: float, value_deviation: float | None) -> Figures:
+def compare_row(floored: Figures, value: float, value_deviation: float | None) -> Figures:
     """Return a measure's floors with a row's figure, its deviation, and the floor that it is not better than, if any.
 
     A row is better than a floor if it is better than the best one by more than its deviation, and than the floor's own
@@ -222,7 +224,7 @@ def best_floor(floored: Figures) -> str:
     return max(floor_figures, key=lambda name: sign * floor_figures[name])
 
 
-def deviation(value: Callable[[Rows], float], terms: Rows, clips: Integers) -> float | None:
+def jackknife_deviation(value: Callable[[Rows], float], terms: Rows, clips: Integers) -> float | None:
     """Return the deviation of a figure over sounds, from those of all but one of ten groups of clips each.
 
     None of a single clip.
@@ -243,7 +245,7 @@ def white_noise(sounds: Array, shape: tuple[int, ...], rng: np.random.Generator)
     return noise
 
 
-def nearest(training: Rows, targets: Rows, training_clips: Integers, target_clips: Integers) -> Integers | None:
+def nearest_rows(training: Rows, targets: Rows, training_clips: Integers, target_clips: Integers) -> Integers | None:
     """Return the index of each target's nearest row of training of another clip, by the sum of squares, [targets].
 
     None if a target has no such row.
@@ -262,22 +264,22 @@ def nearest(training: Rows, targets: Rows, training_clips: Integers, target_clip
     return np.concatenate(indices).astype(np.int64)
 
 
-def projected(training: Rows, targets: Rows, numbers: int) -> Rows:
+def project_onto_components(training: Rows, targets: Rows, numbers: int) -> Rows:
     """Return targets as the mean and the first principal components of training describe them, [targets, ...]."""
     rows, target_rows = training.reshape(len(training), -1), targets.reshape(len(targets), -1)
     centre = rows.mean(0, dtype=np.float64)
     rows = (rows - centre).astype(np.float32)
     numbers = min(numbers, *rows.shape)
     if rows.shape[1] <= rows.shape[0]:
-        axes = _largest(rows.T @ rows, numbers)
+        axes = _leading_eigenvectors(rows.T @ rows, numbers)
     else:  # few sounds of many values: their products have the same components
-        axes = rows.T @ _largest(rows @ rows.T, numbers)
+        axes = rows.T @ _leading_eigenvectors(rows @ rows.T, numbers)
         axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
     answers: Array = (centre + (target_rows - centre) @ axes @ axes.T).astype(np.float32)
     return answers.reshape(targets.shape)
 
 
-def _largest(products: Rows, count: int) -> Doubles:
+def _leading_eigenvectors(products: Rows, count: int) -> Doubles:
     """Return the eigenvectors of the largest eigenvalues, [rows, count]."""
     size = len(products)
     vectors: Doubles = scipy.linalg.eigh(products.astype(np.float64), subset_by_index=(size - count, size - 1))[1]
@@ -292,13 +294,13 @@ def _class_means(features: Rows, training_classes: Integers, test_classes: Integ
     return means[test_classes]
 
 
-def _others(training: SoundSet, test: SoundSet, rng: np.random.Generator) -> Integers | None:
+def _random_indices(training: SoundSet, test: SoundSet, rng: np.random.Generator) -> Integers | None:
     """Return the index of a random training sound of another clip for each test sound: of its class, where it can be.
 
-    None if a test sound has no such one.
+    None if a test sound has none.
     """
-    others = np.zeros(len(test.sounds), np.int64)
-    classes = np.zeros(len(others), np.int64) if test.classes is None else test.classes
+    training_indices = np.zeros(len(test.sounds), np.int64)
+    classes = np.zeros(len(test.sounds), np.int64) if test.classes is None else test.classes
     for clip, number in dict.fromkeys(zip(test.clips.tolist(), classes.tolist(), strict=True)):
         candidates = training.clips != clip
         if training.classes is not None and (candidates & (training.classes == number)).any():
@@ -306,12 +308,12 @@ def _others(training: SoundSet, test: SoundSet, rng: np.random.Generator) -> Int
         if not candidates.any():
             return None
         indices = np.flatnonzero((test.clips == clip) & (classes == number))
-        others[indices] = rng.choice(np.flatnonzero(candidates), len(indices))
-    return others
+        training_indices[indices] = rng.choice(np.flatnonzero(candidates), len(indices))
+    return training_indices
 
 
 def _takes(training: SoundSet, test: SoundSet, rng: np.random.Generator) -> tuple[Integers, Array] | None:
-    """Return the indices of test sounds of which another clip has a take, and a take of each, random among several.
+    """Return the indices of test sounds that have a take in another clip, and a random take of each.
 
     Takes of training and test sounds count, those at the nearest position in their recordings.
     """
@@ -322,14 +324,14 @@ def _takes(training: SoundSet, test: SoundSet, rng: np.random.Generator) -> tupl
                 candidates.setdefault(take, []).append((sound_set, index))
     taken_indices, take_sounds = [], []
     for index, take in enumerate(test.takes):
-        others = [
-            (abs(_position(sound_set, other) - _position(test, index)), rng.random(), sound_set.sounds[other])
-            for sound_set, other in candidates.get(take, [])
-            if sound_set.clips[other] != test.clips[index]
+        other_takes = [
+            (abs(_position(sound_set, place) - _position(test, index)), rng.random(), sound_set.sounds[place])
+            for sound_set, place in candidates.get(take, [])
+            if sound_set.clips[place] != test.clips[index]
         ]
-        if others:
+        if other_takes:
             taken_indices.append(index)
-            take_sounds.append(min(others, key=lambda candidate: candidate[:2])[2])
+            take_sounds.append(min(other_takes, key=lambda candidate: candidate[:2])[2])
     return (np.array(taken_indices, np.int64), np.stack(take_sounds)) if taken_indices else None
 
 

@@ -38,7 +38,7 @@ NOTE = (
 
 
 def floors_table(rows: Mapping[str, Figures]) -> Markup:
-    """Return tables of rows' figures by measure, as `beside` returns them, above their floors and references.
+    """Return tables of rows' figures by measure, as `compare_row` returns them, above their floors and references.
 
     Rows with the same floors share a table. ``rows`` are by name; nothing without any.
     """

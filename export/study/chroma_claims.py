@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..measures.floors import beside
+from ..measures.floors import compare_row
 from ..reports.report import Figures
 from .chroma_measures import ACCURACY, MEAN_SQUARE, SCALE
 
@@ -136,7 +136,7 @@ def floors_over_seeds(runs: Sequence[Figures], measure: str) -> Figures | None:
         return None
     floored = runs[0]["floors"][measure]
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else floored.get("deviation")
-    return beside(floored, float(np.mean(values)), deviation)
+    return compare_row(floored, float(np.mean(values)), deviation)
 
 
 def _of_mesh(name: str) -> Callable[[Figures], float | None]:

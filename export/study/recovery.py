@@ -31,7 +31,7 @@ from ...train.families.recipes import load_recipe
 from ...train.run import Run, trained
 from ..export import export
 from ..families import FAMILIES as EXPORTED
-from ..measures.floors import beside, deviation, mean_error
+from ..measures.floors import compare_row, jackknife_deviation, mean_error
 from ..reports.clip_figures import spectrograms, waveforms
 from ..reports.floor_tables import floor_sentences, floors_table
 from ..reports.measure import Measure, measures_across
@@ -440,19 +440,19 @@ def beside_floors(
     floors_by_count = {count: bench.floors(table, count) for count in set(counts.values())}
     return {
         row_name: {
-            measure: _beside(floors, [VALUES[measure](seed_rows[row_name]) for seed_rows in rows_by_seed])
+            measure: _compare_seeds(floors, [VALUES[measure](seed_rows[row_name]) for seed_rows in rows_by_seed])
             for measure, floors in floors_by_count[count].items()
         }
         for row_name, count in counts.items()
     }
 
 
-def _beside(floors: Figures, seed_values: Sequence[Array]) -> Figures:
+def _compare_seeds(floors: Figures, seed_values: Sequence[Array]) -> Figures:
     """Return floors beside a row's values, [sounds] of each seed; a single seed's deviation is over sounds."""
     means = [float(values.mean()) for values in seed_values]
     sounds = np.arange(len(seed_values[0]))
-    row_deviation = float(np.std(means)) if len(means) > 1 else deviation(mean_error, seed_values[0], sounds)
-    return beside(floors, float(np.mean(means)), row_deviation)
+    row_deviation = float(np.std(means)) if len(means) > 1 else jackknife_deviation(mean_error, seed_values[0], sounds)
+    return compare_row(floors, float(np.mean(means)), row_deviation)
 
 
 # By measure with floors: the values of a row's sounds, [sounds].

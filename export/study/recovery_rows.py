@@ -218,7 +218,7 @@ class RecoveryBench:
             log_mel_db=np.array([distance.log_mel_db for distance in distances]),
             correlation=correlations,
             words=targets.words,
-            right=words == self._asked_words(targets),
+            right=words == self._target_words(targets),
             posteriors=posteriors,
             seconds=np.full(count, seconds_per_sound),
         )
@@ -265,12 +265,12 @@ class RecoveryBench:
         classes: npt.NDArray[np.str_] = np.array(self._judges[0].words)[posteriors.argmax(2)]
         return classes
 
-    def _asked_words(self, targets: RecoveryTargets) -> npt.NDArray[np.str_]:
+    def _target_words(self, targets: RecoveryTargets) -> npt.NDArray[np.str_]:
         """Return the labels of targets by each judge, [judges, sounds]: their own, or the judge's."""
-        asked_words: npt.NDArray[np.str_] = np.where(
+        target_words: npt.NDArray[np.str_] = np.where(
             targets.words == "", self._classes(self._posteriors(targets.sounds)), targets.words
         )
-        return asked_words
+        return target_words
 
     def _of_recordings(self, count: int) -> Array:
         """Return posteriors of recordings of the test and training splits, [judges, ``count`` at most, labels]."""
@@ -278,8 +278,8 @@ class RecoveryBench:
             split_clips = []
             for split in ("test", "train"):
                 pieces = places(self._corpus, split, self._frames, self._words)
-                chosen = scored_indices(len(pieces))
-                split_clips.append(pieces.take_clips(self._corpus, chosen, self._frames.normalised))
+                clip_indices = scored_indices(len(pieces))
+                split_clips.append(pieces.take_clips(self._corpus, clip_indices, self._frames.normalised))
             clips = np.concatenate(split_clips)
             self._recorded_posteriors = self._posteriors(clips[scored_indices(len(clips))])
         return self._recorded_posteriors[:, scored_indices(self._recorded_posteriors.shape[1], count)]
@@ -292,22 +292,25 @@ class RecoveryBench:
         seeds = range(self._size.seeds)
         targets = joined_targets([self.targets(table, seed).first(count) for seed in seeds])
         if table == "generated":
-            others = self._generated(len(seeds), OTHER_SOUNDS)
+            other_targets = self._generated(len(seeds), OTHER_SOUNDS)
             clips, other_clips = np.arange(len(targets.sounds)), len(targets.sounds) + np.arange(OTHER_SOUNDS)
         else:
             training_places = places(self._corpus, "train", self._frames, self._words)
             indices = random_indices(len(training_places), OTHER_SOUNDS, np.random.default_rng(0))
-            others, other_clips = self._clips_of(training_places, indices), training_places.recordings_of(indices)
+            other_targets, other_clips = (
+                self._clips_of(training_places, indices),
+                training_places.recordings_of(indices),
+            )
             test_indices = np.concatenate([self._recorded_indices(seed, count) for seed in seeds])
             clips = len(training_places.clips) + self._test_places.recordings_of(test_indices)
         training_set, test_set = (
             SoundSet(sounds.sounds, sound_clips, takes=[word or None for word in sounds.words.tolist()])
-            for sounds, sound_clips in ((others, other_clips), (targets, clips))
+            for sounds, sound_clips in ((other_targets, other_clips), (targets, clips))
         )
-        return floors(self._scales(targets, others), training_set, test_set, len(self._model.card.latents))
+        return floors(self._scales(targets, other_targets), training_set, test_set, len(self._model.card.latents))
 
-    def _scales(self, targets: RecoveryTargets, others: RecoveryTargets) -> dict[str, Scale]:
-        """Return the measures of `figures` that have floors; ``others`` are the set's sounds."""
+    def _scales(self, targets: RecoveryTargets, other_targets: RecoveryTargets) -> dict[str, Scale]:
+        """Return the measures of `figures` that have floors; ``other_targets`` are the set's sounds."""
 
         def compared(name: str) -> Callable[[Array, Array], Array]:
             return lambda targets, answers: np.array(
@@ -327,10 +330,12 @@ class RecoveryBench:
                 "Log-mel, dB", ".1f", lambda sounds: log_mel(sounds, self.rate), distance_db, mean_error
             ),
         }
-        known = {word: number for number, word in enumerate(self._judges[0].words)}
-        heard = zip(JUDGES, self._judges, self._asked_words(targets), self._asked_words(others), strict=False)
-        for prefix, judge, words, other_words in heard:
-            numbers = np.array([known.get(word, UNKNOWN_LABEL) for word in words])
+        class_numbers = {word: number for number, word in enumerate(self._judges[0].words)}
+        judge_words = zip(
+            JUDGES, self._judges, self._target_words(targets), self._target_words(other_targets), strict=False
+        )
+        for prefix, judge, words, other_words in judge_words:
+            numbers = np.array([class_numbers.get(word, UNKNOWN_LABEL) for word in words])
             word_numbers = np.unique(np.concatenate([other_words, words]), return_inverse=True)[1]
             chance = commonest_share(word_numbers[: len(other_words)], word_numbers[len(other_words) :])
             scale = accuracy_scale(judge.judge, self.rate, numbers, chance)

@@ -27,7 +27,7 @@ from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.run import Run
 from ...train.sampling import evenly_spaced
 from ..families.sequence import recording
-from ..measures.floors import beside
+from ..measures.floors import compare_row
 from ..reports import clip_figures
 from ..reports.report import FORMAT, Figures, Picture
 from .runs import (
@@ -277,7 +277,7 @@ def _network(jobs: Sequence[Job], role_floors: Mapping[str, Figures]) -> Figures
         for key in same_rows[0]:
             values = [same_row[key] for same_row in same_rows]
             if key in role_floors:
-                row[key] = beside(role_floors[key], *spread(values))
+                row[key] = compare_row(role_floors[key], *spread(values))
             elif key not in row:
                 row[key] = None if None in values else spread(values)
         rows.append(row)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from markupsafe import Markup
 
 from ..families.sequence import LEARNED, RISES_DB
-from ..measures.floors import beside, best_floor
+from ..measures.floors import best_floor, compare_row
 from ..reports.floor_tables import FLOORS, answers_table, row_cell
 from ..reports.measure import NONE, Measure, formatted, measures_across
 from ..reports.page import document, figure, joined, players, run_link
@@ -104,7 +104,7 @@ def scaling_verdict(restored: Figures, unrestored: Figures) -> str:
 
 def _error_claim(network: Figures, target: float) -> tuple[str, str, str, str]:
     mean, deviation = network["mean_square"]
-    floor = beside({"rises": False, "floors": network["mean_square_floors"]}, mean, deviation)["not_better_than"]
+    floor = compare_row({"rises": False, "floors": network["mean_square_floors"]}, mean, deviation)["not_better_than"]
     verdict = f"not better than {floor}" if floor else HOLDS if mean <= target else FAILS
     return "It learns to the post’s error", f"{target:g}", f"{mean:.2g}", verdict
 

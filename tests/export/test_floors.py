@@ -10,11 +10,11 @@ from timbrel.export.measures.continuations import PairMeasure, continuation_floo
 from timbrel.export.measures.floors import (
     Scale,
     SoundSet,
-    beside,
-    deviation,
+    compare_row,
     energies,
     energy_ratio_db,
     floors,
+    jackknife_deviation,
     mean_error,
     set_scale,
     squared_errors,
@@ -91,7 +91,7 @@ def test_a_class_has_its_own_mean_and_another_sound_is_of_it():
     overall = training.sounds.mean()  # class 2 has no training sound
     assert found["class_mean"] == pytest.approx(np.mean([0.25, 0.25, (7 - overall) ** 2]))
     assert found["mean"] == pytest.approx(np.mean((test.sounds - overall) ** 2))
-    others = floors_module._others(training, test, np.random.default_rng(0))
+    others = floors_module._random_indices(training, test, np.random.default_rng(0))
     assert classes[others[:2]].tolist() == [0, 1]
 
 
@@ -100,7 +100,7 @@ def test_a_sound_is_no_answer_to_itself_nor_to_its_clip():
     sounds = SoundSet(np.float32([[0.0], [1.0], [5.0]]), clips)
     found = measured(sounds, sounds)
     assert found["references"]["nearest"] == pytest.approx((5**2 + 4**2 + 4**2) / 3)
-    others = floors_module._others(sounds, sounds, np.random.default_rng(0))
+    others = floors_module._random_indices(sounds, sounds, np.random.default_rng(0))
     assert (clips[others] != clips).all()
     alone = SoundSet(sounds.sounds, np.zeros(3, np.int64))
     found = measured(alone, alone)
@@ -181,29 +181,29 @@ def of(floor_values, rises=False):
     ],
 )
 def test_a_row_within_its_deviation_of_the_best_floor_is_not_better(rises, value, spread, wanted):
-    row = beside(of({"silence": 5.0, "mean": 3.0}, rises), value, spread)
+    row = compare_row(of({"silence": 5.0, "mean": 3.0}, rises), value, spread)
     assert row["not_better_than"] == wanted
     assert (row["value"], row["deviation"]) == (value, spread)
 
 
 def test_the_deviation_over_clips_is_the_standard_error_of_their_mean():
     values = np.random.default_rng(0).standard_normal(9)
-    assert deviation(mean_error, values, np.arange(9)) == pytest.approx(values.std(ddof=1) / 3)
+    assert jackknife_deviation(mean_error, values, np.arange(9)) == pytest.approx(values.std(ddof=1) / 3)
     doubled = np.repeat(values, 2)  # two sounds of one clip say no more than one
-    assert deviation(mean_error, doubled, np.repeat(np.arange(9), 2)) == pytest.approx(values.std(ddof=1) / 3)
-    assert deviation(mean_error, values, np.zeros(9, int)) is None
+    assert jackknife_deviation(mean_error, doubled, np.repeat(np.arange(9), 2)) == pytest.approx(values.std(ddof=1) / 3)
+    assert jackknife_deviation(mean_error, values, np.zeros(9, int)) is None
 
 
 def test_the_deviation_of_many_clips_is_near_that_of_all_left_out_one_by_one():
     values = np.random.default_rng(1).standard_normal(2000)
-    assert deviation(mean_error, values, np.arange(2000)) == pytest.approx(2000**-0.5, rel=0.5)
+    assert jackknife_deviation(mean_error, values, np.arange(2000)) == pytest.approx(2000**-0.5, rel=0.5)
 
 
 # ---- tables and sentences
 
 
 def row_of(value, **floor_values):
-    return {"error": beside(of(floor_values), value, 0.25)}
+    return {"error": compare_row(of(floor_values), value, 0.25)}
 
 
 def test_a_page_shows_rows_above_their_floors_and_says_which_is_not_better():
@@ -218,9 +218,9 @@ def test_a_page_shows_rows_above_their_floors_and_says_which_is_not_better():
 
 def test_a_floors_own_deviation_over_draws_counts_and_is_shown():
     floored = of({"silence": 5.0, "mean": 3.0}) | {"deviations": {"silence": 9.0, "mean": 0.7}}
-    assert beside(floored, 2.4, 0.1)["not_better_than"] == "mean"
-    assert beside(floored, 2.2, 0.1)["not_better_than"] is None
-    assert beside(floored, 2.2, 0.9)["not_better_than"] == "mean"
+    assert compare_row(floored, 2.4, 0.1)["not_better_than"] == "mean"
+    assert compare_row(floored, 2.2, 0.1)["not_better_than"] is None
+    assert compare_row(floored, 2.2, 0.9)["not_better_than"] == "mean"
     html = str(answers_table({"error": floored}, "Of draws."))
     assert "3.0 ± 0.7" in html
     assert html.count("Of draws.") == 1

@@ -9,7 +9,7 @@ import scipy
 import soundfile
 import torch
 from timbrel.export.families.sequence import frames_after
-from timbrel.export.measures.floors import beside
+from timbrel.export.measures.floors import compare_row
 from timbrel.export.measures.sounds import onset_measure
 from timbrel.export.reports import report as picture
 from timbrel.export.study import sequence as studying
@@ -147,7 +147,7 @@ def test_a_study_has_each_row_with_each_memory_and_scaling_beside_floors(loop, k
                     value = spread([run_row[name] for run_row in run_rows])
                     floored = experiment["floors"].get(name)
                     assert (floored is None) != measure.rises
-                    assert row[name] == (beside(floored, *value) if floored else list(value))
+                    assert row[name] == (compare_row(floored, *value) if floored else list(value))
                 assert (row["rise_db"] is None) == (row["memory"] != GROWN)
     html = (folder / "index.html").read_text(encoding="utf-8")
     targets = {target for target in re.findall(r'(?:src|href|srcset)="([^"]+)"', html) if "/report/" not in target}
@@ -382,9 +382,9 @@ def test_noise_of_a_floor_is_as_loud_as_the_recording(monkeypatch):
 
 def test_a_row_is_better_than_its_best_floor_by_more_than_a_deviation():
     floored = {"rises": True, "floors": {"silence": 0.0, "noise": 0.65}, "deviations": {"silence": 0.0, "noise": 0.05}}
-    assert beside(floored, 0.69, 0.01)["not_better_than"] == "noise"
-    assert beside(floored, 0.71, 0.01) == {**floored, "value": 0.71, "deviation": 0.01, "not_better_than": None}
-    assert beside(floored, 0.71, 0.07)["not_better_than"] == "noise"
+    assert compare_row(floored, 0.69, 0.01)["not_better_than"] == "noise"
+    assert compare_row(floored, 0.71, 0.01) == {**floored, "value": 0.71, "deviation": 0.01, "not_better_than": None}
+    assert compare_row(floored, 0.71, 0.07)["not_better_than"] == "noise"
     assert spread([1.0, 3.0]) == pytest.approx((2, 2**0.5))
     assert spread([1.0]) == (1.0, 0.0)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from timbrel.export import export as exporting
-from timbrel.export.measures.floors import beside
+from timbrel.export.measures.floors import compare_row
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import CodeSearcher, SearchOptions, SearchStage
 from timbrel.export.study import recovery, recovery_rows
@@ -240,7 +240,7 @@ def told(labels, network, hybrid, chance=0.1):
     asked = {"inception_score": 4.123, "recorded_score": 9.5}
     floored = {
         name: {
-            measure: beside(
+            measure: compare_row(
                 {"label": measure, "rises": True, "floors": {"chance": chance}, "references": {}, "numbers": 2}, *value
             )
             for measure, value in row.items()
