@@ -31,8 +31,18 @@ from ...train.run import Run
 from ..export import export
 from ..reports.measure import two_digits
 from ..reports.report import Figures, Picture
-from .chroma_beta import DIVERGENCES, sweep, swept_run
-from .chroma_claims import OCTAVE, OCTAVES, PERFORMERS, VAES, VIOLIN, RunKey, verdicts
+from .chroma_claims import (
+    DIVERGENCES,
+    OCTAVE,
+    OCTAVES,
+    PERFORMERS,
+    VAES,
+    VIOLIN,
+    RunKey,
+    sweep,
+    swept_run,
+    verdicts,
+)
 from .chroma_corpora import chroma_agreement, has_copies, write_loudest
 from .chroma_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
 from .chroma_page import LatentPanel, accounting, embeddings, page

@@ -253,6 +253,9 @@ SKIPS = (("chroma-2-lrelu-noskip", "chroma-2-lrelu"), ("chroma-2-noskip", "chrom
 BOTTLENECKS = (("chroma-2-lrelu-noskip", "chroma-2-noskip"), ("chroma-2-lrelu", "chroma-2"))
 VAES = ((OCTAVE, "chroma-8-vae-noskip"), (OCTAVE, "chroma-8-vae"))
 VAE_LATENTS = 8
+# Weights of `loss.divergence`, as a recipe's change has them; the last is the recipes' own, where beta is 1. The paper
+# names no weight; where all latents collapse, nothing can be said about the others.
+DIVERGENCES = ("1e-8", "1e-7", "1e-6", "1e-5", "3e-5", "1e-4", "4.9e-4")
 
 
 def vae_claims(vaes: Sequence[RunKey]) -> list[Claim]:
@@ -349,3 +352,23 @@ CLAIMS: tuple[Claim, ...] = (
     *_mesh_claims(VIOLIN, "Violin", 5),
     *vae_claims(VAES),
 )
+
+
+def swept_run(vae: RunKey, divergence: str) -> RunKey:
+    """Return the row of a VAE at one of `DIVERGENCES`: its recipe's name, with the change of the weight."""
+    corpus, recipe_name = vae
+    return vae if divergence == DIVERGENCES[-1] else (corpus, f"{recipe_name} loss.divergence={divergence}")
+
+
+def sweep(runs: Mapping[RunKey, Sequence[Figures]]) -> list[Figures]:
+    """Return the verdicts on each trained row of the sweep, by the figure that the claim is about."""
+    rows = []
+    for divergence in DIVERGENCES:
+        for vae in VAES:
+            run_key = swept_run(vae, divergence)
+            if run_key in runs:
+                claims, _ = judge_claims(vae_claims([run_key]), runs)
+                rows.append(
+                    {"corpus": run_key[0], "recipe": run_key[1], "divergence": float(divergence), "claims": claims}
+                )
+    return rows

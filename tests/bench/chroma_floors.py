@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from timbrel.export.measures.frames import draw, frame_floors
 from timbrel.export.study.chroma import load_row, parse_corpora
-from timbrel.export.study.chroma_beta import sweep
-from timbrel.export.study.chroma_claims import floors_over_seeds, verdicts
+from timbrel.export.study.chroma_claims import floors_over_seeds, sweep, verdicts
 from timbrel.export.study.chroma_corpora import chroma_agreement
 from timbrel.export.study.chroma_measures import (
     ACCURACY,

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from timbrel.export.study import chroma, chroma_beta, chroma_claims, chroma_page
+from timbrel.export.study import chroma, chroma_claims, chroma_page
 from timbrel.export.study.chroma_claims import VAES, judge_claims, vae_claims
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run
@@ -23,7 +23,7 @@ def made(octave, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "study"
     with pytest.MonkeyPatch.context() as patch:
         undrawn(patch)
-        swept = tuple(chroma_beta.swept_run(vae, weight) for weight in ("1e-8", "4.9e-4") for vae in VAES)
+        swept = tuple(chroma_claims.swept_run(vae, weight) for weight in ("1e-8", "4.9e-4") for vae in VAES)
         patch.setitem(chroma.TABLES, "beta", swept)
         assert make(asked({"octave": octave}, folder, ["beta"]))
     return folder
@@ -82,13 +82,13 @@ def test_a_collapse_of_all_latents_is_not_the_papers_and_leaves_its_other_claims
 def test_each_weight_of_the_divergence_has_its_own_verdicts_of_each_vae_where_latents_are_in_use():
     plain, conditioned = VAES
     runs = {
-        chroma_beta.swept_run(plain, "1e-8"): [vae_run(0, mean=0.5, moved=0.2)],
-        chroma_beta.swept_run(conditioned, "1e-8"): [vae_run(0)],
-        chroma_beta.swept_run(plain, "1e-6"): [vae_run(3)],
+        chroma_claims.swept_run(plain, "1e-8"): [vae_run(0, mean=0.5, moved=0.2)],
+        chroma_claims.swept_run(conditioned, "1e-8"): [vae_run(0)],
+        chroma_claims.swept_run(plain, "1e-6"): [vae_run(3)],
         plain: [vae_run(8)],
         ("octave", "chroma-8"): [vae_run(0) | {"posterior": None}],
     }
-    rows = chroma_beta.sweep(runs)
+    rows = chroma_claims.sweep(runs)
     assert [(row["recipe"], row["divergence"]) for row in rows] == [
         ("chroma-8-vae-noskip loss.divergence=1e-8", 1e-8),
         ("chroma-8-vae loss.divergence=1e-8", 1e-8),
@@ -106,16 +106,16 @@ def test_each_weight_of_the_divergence_has_its_own_verdicts_of_each_vae_where_la
 def test_the_last_weight_of_the_sweep_is_the_recipes_own_and_beta_is_one_there():
     for _, recipe_name in VAES:
         recipe = load_recipe(recipe_name)
-        assert recipe.loss.divergence == float(chroma_beta.DIVERGENCES[-1])
+        assert recipe.loss.divergence == float(chroma_claims.DIVERGENCES[-1])
         assert recipe.network.latents == chroma_claims.VAE_LATENTS
         bins = recipe.frames.frame_length // 2 + 1
         assert recipe.loss.divergence * bins == pytest.approx(1, abs=0.01)
-    assert sorted(map(float, chroma_beta.DIVERGENCES)) == list(map(float, chroma_beta.DIVERGENCES))
+    assert sorted(map(float, chroma_claims.DIVERGENCES)) == list(map(float, chroma_claims.DIVERGENCES))
 
 
 def test_a_vae_that_is_not_better_than_a_floor_has_no_verdict():
     runs = {VAES[0]: [vae_run(3) | {"mean_square": 2e-3}]}
-    [row] = chroma_beta.sweep(runs)
+    [row] = chroma_claims.sweep(runs)
     assert {claim["verdict"] for claim in row["claims"]} == {"not better than a floor"}
 
 
@@ -123,7 +123,7 @@ def test_the_sweeps_page_has_beta_the_latents_in_use_and_the_notes_that_they_cha
     plain, conditioned = VAES
     runs = {plain: [vae_run(5, moved=0.25), vae_run(6, moved=0.35)], conditioned: [vae_run(8), vae_run(8)]}
     runs[plain][0]["moved"][-1] = 0.95
-    html = re.sub(r"<[^>]+>", " ", chroma_page._sweep(chroma_beta.sweep(runs), runs))
+    html = re.sub(r"<[^>]+>", " ", chroma_page._sweep(chroma_claims.sweep(runs), runs))
     rows = re.findall(r"not conditioned.*|VAE, chroma.*", re.sub(r"\s+", " ", html).replace("beta-", "\n"))
     assert "chroma-8-vae-noskip 1 2.5 ± 0.7 30 to 65 held held held" in rows[0]
     assert "chroma-8-vae 1 0.0 ± 0.0 – did not hold – – –" in rows[1]
