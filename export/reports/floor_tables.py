@@ -64,12 +64,12 @@ def _table(rows: Mapping[str, Figures], first: Figures) -> Markup:
         for key, name in names.items():
             if any(key in figures[part] for figures in first.values()):
                 cells = {measure: _answer_cell(figures, part, key) for measure, figures in first.items()}
-                table_rows.append({"name": _named(name, first, key)} | cells)
+                table_rows.append({"name": _answer_name(name, first, key)} | cells)
     columns = [Measure(figures["label"], operator.itemgetter(measure)) for measure, figures in first.items()]
     return measures_across([Measure("", "name"), *columns], table_rows, kind="narrow")
 
 
-def _named(name: str, row: Figures, key: str) -> str:
+def _answer_name(name: str, row: Figures, key: str) -> str:
     """Return a floor's or reference's name with the number of components."""
     return f"{next(iter(row.values()))['numbers']} {name}" if key == "components" else name
 

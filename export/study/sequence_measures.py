@@ -117,7 +117,7 @@ def floors(
 ) -> dict[str, Figures]:
     """Return the floors of each measure that rises, medians over continued recordings, and deviations over draws.
 
-    Floors, by name: ``silence``; white ``noise`` at the recording's level; its first frame for ever (``repeated``); the
+    Floors, by name: ``silence``; white ``noise`` at the recording's level; its first frame ``repeated``; the
     recording ``shifted`` in time, or, of several recordings, ``another`` one.
     """
     rng = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def floors(
         draws_by_floor["shifted"] = [[np.roll(recordings[0], int(share * len(recordings[0])))] for share in shares]
     else:
         # As many places on in the list, a different number in each draw.
-        places = [[other is recorded for other in recordings].index(True) for recorded in continued_recordings]
+        places = [[candidate is recorded for candidate in recordings].index(True) for recorded in continued_recordings]
         steps = np.unique(np.maximum(1, (shares * len(recordings)).astype(np.int64)))
         draws_by_floor["another"] = [
             [recordings[(place + step) % len(recordings)] for place in places] for step in steps.tolist()

@@ -141,8 +141,11 @@ def page(figures: Figures) -> str:
     for claim in figures["claims"]:
         if claim["verdict"] in verdict_counts:
             verdict_counts[claim["verdict"]] += 1
-    rest = len(figures["claims"]) - sum(verdict_counts.values())
-    verdict = f"{verdict_counts[HOLDS]} claims hold, {verdict_counts[FAILS]} do not, {rest} are no better than a floor."
+    floored_count = len(figures["claims"]) - sum(verdict_counts.values())
+    verdict = (
+        f"{verdict_counts[HOLDS]} claims hold, {verdict_counts[FAILS]} do not, "
+        f"{floored_count} are no better than a floor."
+    )
     basis = "Means and deviations over trainings; medians over recordings."
     return document("sequences", verdict, basis, sections, "study.json")
 

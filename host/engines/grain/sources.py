@@ -24,8 +24,8 @@ STEEP = 8  # twice the order of the Butterworth low-pass
 TRIED = 256  # padding lengths; the best one errs by less than 0.1 cents
 PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
 SIGN_HZ = 100.0  # bins this near turn the same way: the sound of a click stays within 10 ms
-APART = 0.5  # of the tables, between the noise that both sides have and the one that tells them apart
-IMAGES = 64  # for grains of one length and amount each, that are kept
+PLACE_OFFSET = 0.5  # of the tables, between the noise that both sides share and the one of their difference
+KEPT_IMAGES = 64  # each for grains of one length and amount
 
 
 class Cut(NamedTuple):
@@ -157,7 +157,7 @@ def _side_gains_of(curves: Curves, rate: int) -> Callable[[int, float], Spectrum
     """Complex gains of both sides, [2, bins], by bins and amount."""
     signs = np.where(white_noise(math.ceil(rate / 2 / SIGN_HZ) + 1) > 0, 1, -1)
 
-    @functools.lru_cache(maxsize=IMAGES)
+    @functools.lru_cache(maxsize=KEPT_IMAGES)
     def side_gains(bins: int, amount: float) -> Spectrum:
         image = curves(bins, amount)
         bin_signs = signs[(np.linspace(0, rate / 2, bins) / SIGN_HZ).astype(np.intp)]
@@ -223,7 +223,7 @@ class NoiseFrames(GrainSource):
                 if self._mixes is None or sides == 1:
                     spectrum[0] = noise
                     continue
-                other_noise = self._noise(_apart(places[row_index]), bin_count)
+                other_noise = self._noise(_independent_places(places[row_index]), bin_count)
                 other_noise *= magnitudes
                 mixes = self._mixes(bin_count, amounts[row_index])
                 for side, (own_gain, other_gain) in zip(spectrum, mixes, strict=True):
@@ -276,7 +276,7 @@ class NoiseFrames(GrainSource):
     ) -> bytes:
         """A `CoreGrain`; its frame, mixes, spectrum and sound are addresses, mixes 0 for a mono one."""
         sums = grain.sums.ctypes.data
-        other_noise = self._addresses(_apart(grain.places), cut.bins) if mixes else (0, 0)
+        other_noise = self._addresses(_independent_places(grain.places), cut.bins) if mixes else (0, 0)
         return PACKED_GRAIN.pack(
             *(cut.address, frame, *self._addresses(grain.places, cut.bins), *other_noise, mixes, spectrum, sound),
             *(grain.window.ctypes.data, sums, sums + grain.sums.strides[0], highest_power),
@@ -311,20 +311,21 @@ class NoiseFrames(GrainSource):
         return sound * envelope
 
 
-def _apart(places: Sequence[float]) -> tuple[float, float]:
+def _independent_places(places: Sequence[float]) -> tuple[float, float]:
     """Places of a noise that is independent of that of ``places``."""
     noise_place, phasor_place = places
-    return (noise_place + APART) % 1.0, (phasor_place + APART) % 1.0
+    return (noise_place + PLACE_OFFSET) % 1.0, (phasor_place + PLACE_OFFSET) % 1.0
 
 
 def _noise_mixes_of(curves: Curves) -> Curves:
     """Gains of two noises on the left, then on the right, [2, 2, bins], by bins and amount."""
 
-    @functools.lru_cache(maxsize=IMAGES)
+    @functools.lru_cache(maxsize=KEPT_IMAGES)
     def mixes(bins: int, amount: float) -> Array:
         image = curves(bins, amount)
-        own, other = image[OWN], image[OTHER]
-        return np.stack([image[LEFT] * np.stack([own, other]), image[RIGHT] * np.stack([own, -other])])
+        sum_gains, difference_gains = image[OWN], image[OTHER]
+        left_gains = image[LEFT] * np.stack([sum_gains, difference_gains])
+        return np.stack([left_gains, image[RIGHT] * np.stack([sum_gains, -difference_gains])])
 
     return mixes
 
