@@ -221,7 +221,9 @@ def test_files_that_do_not_fit_their_manifest_are_refused(variables, begin, tmp_
         "of shape [5, 256.0] is no variable": {"shape": [5, 256.0]},
         "of shape [] is no variable": {"shape": []},
         "'../outside' of shape [5, 256] is no variable beside the manifest": {"filename": "../outside"},
-        "gone cannot be read: No such file or directory": {"filename": "gone"},
+        "gone cannot be read: No such file or directory; download it again": {"filename": "gone"},
+        "'a\\x00b' of shape [5, 256] is no variable beside the manifest; download it again": {"filename": "a\0b"},
+        "'\\ud800' of shape [5, 256] is no variable beside the manifest": {"filename": "\ud800"},
         "lists no filename and shape for each variable": {"shape": None},
     }.items():
         changed = manifest | {DENSE: manifest[DENSE] | entry}

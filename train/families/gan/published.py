@@ -84,7 +84,9 @@ def _read_dump(path: Path) -> dict[str, Array]:
         manifest = json.loads(read_regular(manifest_path, LARGEST_MANIFEST))
         entries = {name: (str(entry["filename"]), list(entry["shape"])) for name, entry in manifest.items()}
     except OSError as error:
-        raise UserError(f"--pretrained {manifest_path} cannot be read: {error.strerror or error}") from None
+        raise UserError(
+            f"--pretrained {manifest_path} cannot be read: {error.strerror or error}; download it again"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UserError(
             f"--pretrained {manifest_path} lists no filename and shape for each variable; give a dump of a WaveGAN"
@@ -100,12 +102,17 @@ def _read_variable(folder: Path, file_name: str, shape: list[Any]) -> Array:
     """Read a variable's file, [shape]."""
     variable_path = folder / file_name
     is_shape = bool(shape) and all(type(size) is int and size > 0 for size in shape)
-    if Path(file_name).name != file_name or not is_shape:
-        raise UserError(f"--pretrained {folder}: {file_name!r} of shape {shape} is no variable beside the manifest")
+    if Path(file_name).name != file_name or not file_name.isprintable() or not is_shape:
+        raise UserError(
+            f"--pretrained {folder}: {file_name!r} of shape {shape} is no variable beside the manifest; "
+            "download it again"
+        )
     try:
         data = read_regular(variable_path, LARGEST_VARIABLE)
     except OSError as error:
-        raise UserError(f"--pretrained {variable_path} cannot be read: {error.strerror or error}") from None
+        raise UserError(
+            f"--pretrained {variable_path} cannot be read: {error.strerror or error}; download it again"
+        ) from None
     if len(data) != 4 * math.prod(shape):
         raise UserError(
             f"--pretrained {variable_path} has {len(data)} bytes, shape {shape} needs {4 * math.prod(shape)}; "
@@ -135,7 +142,7 @@ def _read_checkpoint(path: Path) -> dict[str, Array]:
         return {name: np.atleast_1d(np.asarray(reader.get_tensor(name), np.float32)) for name in names}
     except (tensorflow.errors.OpError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:80]
-        raise UserError(f"--pretrained {path} cannot be read by TensorFlow ({reason})") from None
+        raise UserError(f"--pretrained {path} cannot be read by TensorFlow ({reason}); download it again") from None
 
 
 def _check_layers(path: Path, variables: Mapping[str, Array], layer_count: int) -> None:
