@@ -4,6 +4,8 @@
 as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a second each,
 with chords over them. A gap is whole periods of zeros outside periods that JACK lost, where the preset, rendered
 offline, is not silent itself, as a kit is between its notes. Pairs in which FluidSynth gaps are repeated once.
+A synth that computes in JACK's own thread loses a period where one with a ring plays a gap, if the machine stops it. So
+"broken" counts both, gaps and losses, in the same part.
 
 An onset is the moment at which a chord is three times as loud as the sound before, and so includes the preset's attack.
 Chords that slow or masked attacks hide are unseen. "later than offline" is the live onset over held notes less that of
@@ -185,11 +187,14 @@ def measured(rig, performance, period, offline=None):
         for start, end in zip(starts, ends, strict=True)
         if start % period == 0 and end % period == 0 and (offline is None or not is_silent_itself(offline, start, end))
     ]
+    losses = [end - begin for begin, end in rig.lost if part.start <= begin < part.stop]
     over = _seen(onsets[is_over])
     late = np.zeros(1) if offline is None else _seen((onsets - onsets_of(offline, chords))[is_over])
     return {
         "gaps": float(len(gaps)),
         "gap_ms": sum(gaps) * 1000 / RATE,
+        "broken": float(len(gaps) + len(losses)),
+        "broken_ms": (sum(gaps) + sum(losses)) * 1000 / RATE,
         "alone": float(np.median(_seen(onsets[~is_over]))),
         "over": float(np.median(over)),
         "spread": float(over.max() - np.median(over)),
@@ -222,6 +227,8 @@ def processor_ratio(rows):
 COLUMNS = {
     "gaps": "gaps",
     "gap_ms": "ms silent",
+    "broken": "broken",
+    "broken_ms": "ms broken",
     "shed": "shed",
     "alone": "onset, alone",
     "over": "over held",
