@@ -21,6 +21,7 @@ from ..model.model import Model
 from ..signal import window
 
 CHUNK_FRAMES = 1024  # codes compared at once: limits memory for long sounds
+MOST_NAMED = 3  # latents in a warning: names of ends are long
 
 
 def distances(codes: Doubles, marks: Doubles) -> Doubles:
@@ -37,13 +38,14 @@ def landmark_codes(card: Card) -> Doubles:
 
 
 def latents_outside(code: Doubles, card: Card) -> str:
-    """Names of latents out of range, separated by commas."""
+    """Names of latents out of range, separated by commas, at most `MOST_NAMED` of them; empty without."""
     latent_names = [
         latent.name
         for latent, latent_value in zip(card.latents, code.tolist(), strict=True)
         if not latent.low <= latent_value <= latent.high
     ]
-    return ", ".join(latent_names)
+    more_text = f" and {len(latent_names) - MOST_NAMED} more" if len(latent_names) > MOST_NAMED else ""
+    return ", ".join(latent_names[:MOST_NAMED]) + more_text
 
 
 class Span:

@@ -5,6 +5,7 @@ import json
 import shutil
 import tomllib
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -21,7 +22,7 @@ from timbrel.host.play.motions import Latents
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.shipped import shipped_models
-from timbrel.host.resynthesis.codes import SAME, follow, simplified
+from timbrel.host.resynthesis.codes import SAME, follow, latents_outside, simplified
 from timbrel.host.resynthesis.recover import recover
 from timbrel.host.signal import medoid
 
@@ -316,6 +317,13 @@ def test_a_path_leaves_out_what_flickers_for_less_than_a_tenth_of_a_second(pair,
     [path] = read_preset(tmp_path / "made.toml").motion
     assert np.array(path.path) == pytest.approx(0.2, abs=1e-3)
     assert len(path.times) == 2
+
+
+def test_a_warning_names_three_latents_outside_and_counts_the_others():
+    card = SimpleNamespace(latents=[SimpleNamespace(name=name, low=-1.0, high=1.0) for name in "abcde"])
+    assert latents_outside(np.array([2.0, 0.0, 2.0, -2.0, 0.0]), card) == "a, c, d"
+    assert latents_outside(np.array([2.0, 2.0, 2.0, 2.0, -2.0]), card) == "a, b, c and 2 more"
+    assert latents_outside(np.zeros(5), card) == ""
 
 
 def test_a_sound_whose_code_the_model_does_not_span_is_warned_of(make_pair, sound_of, tmp_path):
