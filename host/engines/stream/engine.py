@@ -101,7 +101,7 @@ class FirstFrameCache:
             del self._frames[next(iter(self._frames))]
 
 
-LOOK_SECONDS = 0.01  # interval of live requests for first frames
+LOOK_SECONDS = 0.03  # interval of live requests for first frames: each takes 7 ms from frames that are due
 LATE_SECONDS = 0.003  # fade-in of a late frame
 PREFETCHED_KEYS = 8  # last struck keys whose first frames are made ahead, live
 PULL = 0.25  # of a step: maximum correction of a frame's timing
