@@ -1,6 +1,7 @@
 """Interface of adversarial clip generators, and fast strided convolutions.
 
-Samples between strides become channels at stride 1.
+Samples between strides become channels at stride 1. On GPUs a convolution is one product of matrices, and so are its
+derivatives: cuDNN's are slow where a gradient penalty needs the second ones.
 """
 
 from abc import ABC, abstractmethod
@@ -66,6 +67,8 @@ class Shortening(nn.Conv1d):
 
     def forward(self, signal: Tensor) -> Tensor:
         stride = self._strided.stride
+        if signal.is_cuda:
+            return convolve_by_product(signal, self.weight, self.bias, stride, self._strided.padding)
         batch_size, channel_count, sample_count = signal.shape
         stride_phases = (
             signal.reshape(batch_size, channel_count, sample_count // stride, stride).transpose(2, 3).flatten(1, 2)
@@ -96,10 +99,26 @@ class Lengthening(nn.ConvTranspose1d):
     def forward(self, signal: Tensor, output_size: list[int] | None = None) -> Tensor:
         stride = self._strided.stride
         phase_weights = self._strided.split_taps(self.weight).flip(2).permute(1, 3, 0, 2).flatten(0, 1)
-        stride_phases = F.conv1d(signal, phase_weights, padding=self._strided.reach)
+        convolve = convolve_by_product if signal.is_cuda else F.conv1d
+        stride_phases = convolve(signal, phase_weights, padding=self._strided.reach)
         batch_size, channel_count, sample_count = stride_phases.shape
         assert self.bias is not None
         sound = (
             stride_phases.reshape(batch_size, channel_count // stride, stride, sample_count).transpose(2, 3).flatten(2)
         )
         return sound + self.bias[:, None]
+
+
+def convolve_by_product(
+    signal: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0
+) -> Tensor:
+    """Return `torch.nn.functional.conv1d` of ``signal`` [batch, in_channels, samples] as a product of matrices.
+
+    A row of the first matrix is the samples below the kernel at one place, a column of the second one output channel.
+    """
+    out_channels, _, kernel = weight.shape
+    windows = F.pad(signal, (padding, padding)).unfold(2, kernel, stride)  # views, [batch, in_channels, places, kernel]
+    batch_size, _, place_count, _ = windows.shape
+    rows = windows.transpose(1, 2).reshape(batch_size * place_count, -1)
+    products = F.linear(rows, weight.flatten(1), bias)
+    return products.reshape(batch_size, place_count, out_channels).transpose(1, 2)
