@@ -23,16 +23,25 @@ class Progress:
     best: float = float("inf")
 
 
-def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
-    """Write a checkpoint, whole or not at all; raise `Failure` if that fails."""
-    partial_path = path.with_suffix(".partial")
+def contents(model: nn.Module, optimizers: Optimizers, progress: Progress) -> dict[str, Any]:
+    """Return the contents of a checkpoint; tensors are those of the model and of its optimisers."""
     optimizer_states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-    content = {
+    return {
         "format": FORMAT,
         "model": model.state_dict(),
         "optimizer": optimizer_states if len(optimizer_states) > 1 else next(iter(optimizer_states.values())),
         "progress": asdict(progress),
     }
+
+
+def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
+    """Write a checkpoint, whole or not at all; raise `Failure` if that fails."""
+    write(path, contents(model, optimizers, progress))
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `contents`, as `save` does."""
+    partial_path = path.with_suffix(".partial")
     try:
         with partial_path.open("wb") as file:
             torch.save(content, file)

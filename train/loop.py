@@ -1,6 +1,7 @@
 """Training loop of all families: batches cut ahead, steps, validation, checkpoints, previews."""
 
 import contextlib
+import copy
 import itertools
 import math
 import multiprocessing
@@ -286,6 +287,8 @@ class _Loop:
         self.saved = self.previewed = time.monotonic()
         self.terms: dict[str, Tensor] = {}
         self.dead = False
+        self.is_best = False  # the weights are the best ones, since the last validation
+        self.best_contents: dict[str, Any] | None = None  # of a checkpoint that is to be written
         self.validation = progress.best
         self.writer = self._tensorboard_writer()
 
@@ -414,6 +417,7 @@ class _Loop:
     def _check(self, loss: float) -> None:
         """Raise `Diverged` for a loss that is not finite."""
         if not math.isfinite(loss):
+            self._save_best()
             hint = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
             raise Diverged(
                 f"the loss is {loss} at step {self.progress.step}: training has diverged; "
@@ -447,7 +451,7 @@ class _Loop:
         is_better = (not health_figures and self.plain.adversarial) or score < self.progress.best
         if may_be_best and is_better and not self.dead:
             self.progress.best = score
-            checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
+            self.is_best = True
         if checkpoint_count := self.recipe.training.keep:
             checkpoint.keep(
                 self.folder.kept_checkpoints, self.plain, self.plain_optimizers, self.progress, checkpoint_count
@@ -488,14 +492,28 @@ class _Loop:
         return {name: term_sum / example_count for name, term_sum in term_sums.items()}
 
     def _save(self, only_if_due: bool = False) -> None:
-        """Save the last checkpoint, unless a weight is not finite."""
+        """Save the best and the last checkpoint, the last one unless a weight is not finite."""
         now = time.monotonic()
-        if not self.fabric.is_global_zero or (only_if_due and now - self.saved < SAVE_SECONDS):
+        if not self.fabric.is_global_zero:
+            return
+        is_due = not only_if_due or now - self.saved >= SAVE_SECONDS
+        if self.is_best:
+            self.is_best = False
+            self.best_contents = checkpoint.contents(self.plain, self.plain_optimizers, self.progress)
+            if not is_due:  # a GPU validates several times a second
+                self.best_contents = copy.deepcopy(self.best_contents)
+        if not is_due:
             return
         self.saved = now
+        self._save_best()
         self.progress.seconds = now - self.began
         if all(bool(p.isfinite().all()) for p in self.plain.parameters()):
             checkpoint.save(self.folder.last, self.plain, self.plain_optimizers, self.progress)
+
+    def _save_best(self) -> None:
+        if self.best_contents is not None:
+            checkpoint.write(self.folder.best, self.best_contents)
+            self.best_contents = None
 
     def _tensorboard_writer(self) -> Any:
         if not self.options.tensorboard or not self.fabric.is_global_zero:

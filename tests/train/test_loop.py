@@ -109,6 +109,27 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(train, monkey
     assert checkpoint.progress_of(checkpoint.load(run.last)).step == 80
 
 
+def test_the_best_checkpoint_has_the_weights_of_its_step_also_when_it_is_written_later(train, monkeypatch):
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 8)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", math.inf)
+    original, weights, written = loop._Loop._validate, {}, []
+
+    def validate(self, **options):
+        original(self, **options)
+        weights[self.progress.step] = {name: value.clone() for name, value in self.plain.state_dict().items()}
+        written.append(self.folder.best.exists())
+
+    monkeypatch.setattr(loop._Loop, "_validate", validate)
+    monkeypatch.setattr(loop._Loop, "_validation_means", lambda self: {"total": 1.0 + abs(self.progress.step - 40)})
+    _, run = train("tuned-8", "training.steps=80", "training.batch_size=200")
+    assert not any(written)
+    best_step = min(weights, key=lambda step: abs(step - 40))
+    assert best_step < 80
+    content = checkpoint.load(run.best)
+    assert content["progress"]["step"] == best_step
+    torch.testing.assert_close(content["model"], weights[best_step], rtol=0, atol=0)
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(train):
     runs = [
         train("tuned-8", "training.steps=20", f"training.seed={seed}", folder=f"run{index}")[1]

@@ -48,6 +48,18 @@ def test_a_loss_that_is_no_number_stops_with_a_line_and_the_last_good_checkpoint
     assert all(math.isfinite(entry["total"]) for entry in run.logged())
 
 
+def test_the_best_weights_before_a_loss_that_is_no_number_are_kept(train, monkeypatch, tmp_path):
+    """Also those of a moment ago, which are still to be written."""
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 8)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", math.inf)
+    broken_total(monkeypatch, at=20, value=math.nan)
+    with pytest.raises(Failure, match="diverged"):
+        train("tuned-8", "training.steps=100000", "training.batch_size=200")
+    run = Run.open(tmp_path / "run")
+    assert not run.last.exists()
+    assert 0 < checkpoint.progress_of(checkpoint.load(run.best)).step <= 20
+
+
 def test_a_loss_that_is_no_number_from_the_start_points_to_no_checkpoint(train, monkeypatch):
     broken_total(monkeypatch, at=0, value=math.nan)
     with pytest.raises(Failure, match=r"diverged; train again with a lower training\.learning_rate than 0\.001$"):
