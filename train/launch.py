@@ -27,7 +27,11 @@ from .processes import is_first, launched, one_voice, processes, together
 from .recipe import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to, trained, trained_sources
 
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "tf32": "32-true",
+    "bfloat16": "bf16-mixed",
+}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
 
@@ -145,6 +149,11 @@ def check_fits(recipe: Recipe, corpus: Corpus) -> None:
     if recipe.training.precision == "bfloat16" and not FAMILIES[recipe.family].bfloat16:
         raise UserError(
             f"recipe {recipe.name} trains in float32, as bfloat16 is slower or worse; leave training.precision out"
+        )
+    if recipe.training.cuda_graphs and not FAMILIES[recipe.family].repeats_steps:
+        raise UserError(
+            f"recipe {recipe.name} has steps that differ in their operations, which no CUDA graph repeats; "
+            "leave training.cuda_graphs out"
         )
     FAMILIES[recipe.family].check(corpus, recipe)
 

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import thread_time
@@ -30,6 +30,7 @@ from .families import FAMILIES
 from .network import Network, Objective
 from .preview import write_preview
 from .processes import together
+from .repeated_step import Batch, RepeatedStep, replays
 from .run import Run, trained_sources
 from .shared_random import ExampleGenerator
 from .threads import Threads
@@ -80,10 +81,10 @@ Batches = list[tuple[Tensor, ...]]
 
 
 class BatchLoader:
-    """Batches by data, seed and step: ``batches`` a step, of ``batch`` examples."""
+    """Batches by data, seed and step: ``batches`` a step, of ``batch`` examples; ``pinned`` ones for a GPU."""
 
-    def __init__(self, data: Data[Any], seed: int, batch: int, batches: int) -> None:
-        self._data, self._seed, self._batches = data, seed, batches
+    def __init__(self, data: Data[Any], seed: int, batch: int, batches: int, pinned: bool = False) -> None:
+        self._data, self._seed, self._batches, self.pinned = data, seed, batches, pinned
         self.steps: int | None = None  # of the run, if they are known: none is cut ahead of the last
         self.step_examples = batch * batches
         self.epoch_steps = len(data) // self.step_examples
@@ -112,10 +113,11 @@ class BatchLoader:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, ExampleOrder(len(self._data), np.random.default_rng([self._seed, epoch, 1]))
         example_indices = self._order[1][epoch_step * self.step_examples : (epoch_step + 1) * self.step_examples]
-        return [
+        batches = [
             self._data.batch(batch_indices, np.random.default_rng(self.seeds(step, batch_index)))
             for batch_index, batch_indices in enumerate(example_indices.reshape(self._batches, -1))
         ]
+        return [tuple(tensor.pin_memory() for tensor in batch) for batch in batches] if self.pinned else batches
 
     def seeds(self, step: int, batch_index: int) -> list[int]:
         """Return the seeds of a step's batch."""
@@ -242,7 +244,8 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
             options.on_initialised(run, plain_network)
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
-        with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
+        uses_tf32 = recipe.training.precision == "tf32" and fabric.device.type == "cuda"
+        with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads, _tf32_products(uses_tf32):
             network_and_optimizers = (wrapped_network, dict(zip(optimizers, wrapped_optimizers, strict=True)))
             loop = _Loop(
                 fabric, run, options, (plain_network, optimizers), network_and_optimizers, progress, data, stop, threads
@@ -276,7 +279,8 @@ class _Loop:
         batch_size = (
             min(training_settings.batch_size, len(data) // batch_count) // fabric.world_size * fabric.world_size
         )
-        self.loader = BatchLoader(data, training_settings.seed, batch_size, batch_count)
+        is_pinned = fabric.device.type == "cuda"
+        self.loader = BatchLoader(data, training_settings.seed, batch_size, batch_count, is_pinned)
         self.epoch_steps = self.loader.epoch_steps
         self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
         self.last_step = training_settings.steps or (
@@ -291,6 +295,11 @@ class _Loop:
         self.best_contents: dict[str, Any] | None = None  # of a checkpoint that is to be written
         self.validation = progress.best
         self.writer = self._tensorboard_writer()
+        self.move_weights: Callable[[Sequence[Batch]], Tensor] = self._move_weights
+        if training_settings.cuda_graphs and replays(fabric):
+            self.move_weights = RepeatedStep(self._move_weights, self.optimizers.values(), fabric.device)
+        elif training_settings.cuda_graphs and options.on_message:
+            options.on_message("training.cuda_graphs is for training on one GPU, and has no effect here")
 
     def run(self) -> Outcome:
         loss = torch.zeros(())
@@ -339,22 +348,30 @@ class _Loop:
                 parameter_group["lr"] = self._learning_rate(
                     self.plain.optimisers[name].rate(self.recipe.training), budget_share
                 )
-        batches = map(self._process_examples, itertools.count(), self.loader.take(self.progress.step))
-        objectives = self.plain.objectives
-        shared_batches = [] if all(objective.batches for objective in objectives) else [next(batches)]
+        loss = self.move_weights(
+            [self._process_examples(*batch) for batch in enumerate(self.loader.take(self.progress.step))]
+        )
+        self.plain.follow_weights()
+        return loss
+
+    def _move_weights(self, batches: Sequence[Batch]) -> Tensor:
+        objectives, own_batches = self.plain.objectives, iter(batches)
+        shared_batches = [] if all(objective.batches for objective in objectives) else [next(own_batches)]
         losses = [
             self._move(objective, *batch)
             for objective in objectives
-            for batch in (itertools.islice(batches, objective.batches) if objective.batches else shared_batches)
+            for batch in (itertools.islice(own_batches, objective.batches) if objective.batches else shared_batches)
         ]
-        self.plain.follow_weights()
         return losses[0]
 
-    def _process_examples(self, batch_index: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
+    def _process_examples(self, batch_index: int, batch: tuple[Tensor, ...]) -> Batch:
         """Return this process's examples of a batch, on its device, and their generator."""
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
         seeds = self.loader.seeds(self.progress.step, batch_index)
-        examples = [batch_tensor[rank::world_size].to(self.fabric.device) for batch_tensor in batch]
+        examples = [
+            batch_tensor[rank::world_size].to(self.fabric.device, non_blocking=self.loader.pinned)
+            for batch_tensor in batch
+        ]
         generator = ExampleGenerator()
         generator.manual_seed(hash((*seeds, 0)) & 0x7FFFFFFFFFFFFFFF)
         generator.rank, generator.processes = rank, world_size
@@ -521,6 +538,20 @@ class _Loop:
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self.folder.folder / "tensorboard"))
+
+
+@contextlib.contextmanager
+def _tf32_products(enabled: bool) -> Iterator[None]:
+    """Let a GPU compute products of matrices in TensorFloat-32."""
+    if not enabled:
+        yield
+        return
+    earlier_precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(earlier_precision)
 
 
 @contextlib.contextmanager

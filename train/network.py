@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .data import Data
 from .recipe import TrainingSettings
-from .shared_random import ExampleGenerator, all_examples
+from .shared_random import ExampleGenerator, all_examples, rand, randn
 
 DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: a lower one carries no information
 SHARED = "shared"  # default optimiser of objectives
@@ -177,7 +177,7 @@ def level_distance(levels: Tensor, target_levels: Tensor) -> Tensor:
 def uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
     """Sliced Wasserstein distance to the uniform cube: every knob keeps its full range in use."""
     latents = all_examples(latents, generator)
-    directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
+    directions = randn(latents.shape[1], PROJECTIONS, generator=generator)
     directions = F.normalize(directions, dim=0).to(latents)
-    cube_points = torch.rand(latents.shape, generator=generator).to(latents)
+    cube_points = rand(*latents.shape, generator=generator).to(latents)
     return ((latents @ directions).sort(0).values - (cube_points @ directions).sort(0).values).square().mean()

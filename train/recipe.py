@@ -30,7 +30,9 @@ class TrainingSettings(RecipeSection):
     schedule: Literal["constant", "cosine"]
     l2: Annotated[float, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    precision: Literal["float32", "bfloat16"] = "float32"  # of products of matrices; weights stay float32
+    # Of products of matrices; weights stay float32. TensorFloat-32, of GPUs alone, rounds factors to eleven bits.
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    cuda_graphs: bool = False  # replays steps on a GPU, where all have the same shapes
     keep: Annotated[int, Field(ge=1, le=1000)] | None = None  # checkpoints of the last validations; None keeps none
 
     @model_validator(mode="after")

@@ -77,6 +77,22 @@ def test_the_next_step_is_cut_ahead(loaded):
     assert len(data.cut) == 8
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_batches_for_a_gpu_are_pinned_by_the_thread_that_cuts_them(loaded, monkeypatch, pinned):
+    threads = []
+
+    def pin(tensor):
+        threads.append(threading.current_thread().name)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    loader = loaded(Examples(), pinned=pinned)
+    loader.steps = 1
+    assert numbers(loader.take(0)) == numbers(loaded(Examples()).take(0))
+    assert len(threads) == (4 if pinned else 0)  # two tensors of two batches
+    assert all(name.startswith("batches") for name in threads)
+
+
 def test_an_error_comes_out_at_its_step(loaded):
     loader = loaded(Examples(fails_at=3))
     loader.take(0)

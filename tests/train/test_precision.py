@@ -3,7 +3,7 @@
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint
+from timbrel.train import checkpoint, loop
 from timbrel.train.families.grain.network import Whitening
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
@@ -28,6 +28,31 @@ def test_bfloat16_learns_as_much_as_float32(tone_corpus, tmp_path, fewer, name):
     assert all(value.dtype != torch.bfloat16 for value in weights[1].values())
     changed = [name for name, value in weights[0].items() if not value.equal(weights[1][name])]
     assert changed  # it was used
+
+
+def test_tf32_is_a_gpus_alone(tone_corpus, tmp_path, fewer):
+    weights = []
+    for precision in ("float32", "tf32"):
+        recipe = load_recipe("chroma-8", [*fewer, f"training.precision={precision}"])
+        start(recipe, tone_corpus, tmp_path / precision, CPU)
+        weights.append(checkpoint.load(Run.open(tmp_path / precision).last)["model"])
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_tf32_ends_with_the_training():
+    used = []
+
+    def stopped():
+        with loop._tf32_products(enabled=True):
+            used.append(torch.backends.cuda.matmul.fp32_precision)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    with loop._tf32_products(enabled=False):
+        used.append(torch.backends.cuda.matmul.fp32_precision)
+    assert used == ["tf32", "ieee"]
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_whitening_keeps_all_digits():

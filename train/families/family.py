@@ -32,6 +32,8 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         network: class of networks. An object receives a recipe, and the networks in ``reads`` by name. Objectives get
             a generator on the CPU.
         bfloat16: matrix products may be in bfloat16, which is faster.
+        repeats_steps: CUDA graphs can replay its steps, which have the same shapes, draw by `shared_random` alone, and
+            read no tensor back.
         measured: `initialise` measures parts that training does not adapt: after a trial, weights start anew.
         reads: names of other runs whose networks it uses.
         previewed: training writes sounds that its network makes.
@@ -40,6 +42,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
 
     network: type[NetworkT]
     bfloat16: ClassVar[bool] = False
+    repeats_steps: ClassVar[bool] = False
     measured: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
     previewed: ClassVar[bool] = True

@@ -190,6 +190,7 @@ def _side(store: FrameStore, frames: npt.NDArray[np.int64], views: npt.NDArray[n
 class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
     network = ChromaAutoencoder
     bfloat16 = True
+    repeats_steps = True
 
     def check(self, corpus: Corpus, recipe: ChromaRecipe) -> None:
         check_audible(corpus, recipe.frames, tonal=recipe.frames.octave is not None and is_tonal(corpus))

@@ -176,6 +176,7 @@ class PublishedFamily(GeneratorFamily[WaveGANRecipeT, WaveGANT]):
 
 class WaveGANFamily(PublishedFamily[WaveGANRecipe, WaveGAN]):
     network = WaveGAN
+    repeats_steps = True
 
 
 class LogisticGANFamily(PublishedFamily[LogisticGANRecipe, LogisticGAN]):

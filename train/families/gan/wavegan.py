@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...network import Adam, Objective, decibels, frozen, initialise_by_glorot
-from ...shared_random import rand_examples, randint_examples
+from ...shared_random import RepeatingGenerator, rand_examples, randint, randint_examples
 from .generator import ClipGenerator, Lengthening, Shortening
 from .recipe import FIRST, LENGTHS, GANRecipe, LogisticGANNetwork, LogisticGANRecipe, WaveGANNetwork
 
@@ -181,10 +181,16 @@ def scores_of_labels(scores: Tensor, features: Tensor, projection: nn.Linear | N
 
 def phase_shuffled(signal: Tensor, largest_shift: int, generator: torch.Generator) -> Tensor:
     """Shift [batch, channels, samples] at random by ±``largest_shift`` for all the batch, padding by reflection."""
-    shift = int(torch.randint(-largest_shift, largest_shift + 1, (), generator=generator)) if largest_shift else 0
-    if not shift:
+    if not largest_shift:
         return signal
     sample_count = signal.shape[2]
+    random_shift = randint(-largest_shift, largest_shift + 1, generator=generator)
+    if isinstance(generator, RepeatingGenerator):  # no step reads its numbers
+        source_indices = (torch.arange(sample_count, device=signal.device) - random_shift).abs()
+        return signal.index_select(2, sample_count - 1 - (sample_count - 1 - source_indices).abs())
+    shift = int(random_shift)
+    if not shift:
+        return signal
     padded_signal = F.pad(signal, (max(shift, 0), max(-shift, 0)), mode="reflect")
     return padded_signal[:, :, :sample_count] if shift > 0 else padded_signal[:, :, -sample_count:]
 

@@ -170,6 +170,7 @@ def _band_means(frames: PartialsFrames) -> Doubles:
 class PartialsFamily(Family[PartialsRecipe, PartialsAutoencoder]):
     network = PartialsAutoencoder
     bfloat16 = True
+    repeats_steps = True
     previewed = False
 
     def check(self, corpus: Corpus, recipe: PartialsRecipe) -> None:
