@@ -3,13 +3,18 @@
 WaveGAN (sizes 16, of 2.6 million weights, and 22; batch 16): five critic turns with batches of their own and slopes of
 slopes, and one of the generator. Both move the same networks by the same fused Adams on the same number of threads; the
 bare loop takes clips from a tensor in memory. The last row is the bare loop of torch's own strided convolutions.
+
+`--device cuda` measures on a GPU: size 32 and batches of 64 clips of 8,192 samples, also with steps replayed as a CUDA
+graph, and these in TensorFloat-32.
 """
 
+import argparse
 import contextlib
 import os
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +27,29 @@ from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 
-CLIPS, STEPS, ROUNDS = 256, 6, 5
-SIZES = (16, 22)
-SETTINGS = [f"training.steps={STEPS}", "training.batch_size=16"]
+CLIPS = 512  # more than a step takes
+GRAPHS = "training.cuda_graphs=true"
+
+
+@dataclass(frozen=True)
+class Plan:
+    sizes: tuple[int, ...]
+    steps: int
+    rounds: int
+    changes: tuple[str, ...]  # of the recipe
+    loops: dict[str, tuple[str, ...]]  # timbrel's, by name: further changes
+
+
+PLANS = {
+    "cpu": Plan((16, 22), 6, 5, ("training.batch_size=16",), {"timbrel's loop": ()}),
+    "cuda": Plan(
+        (32,),
+        100,
+        3,
+        ("training.batch_size=64", "frames.frame_length=8192", "frames.hop_length=8192"),
+        {"timbrel's loop": (), "as CUDA graphs": (GRAPHS,), "and in tf32": (GRAPHS, "training.precision=tf32")},
+    ),
+}
 
 
 class Convolution(torch.nn.Conv1d):
@@ -37,8 +62,8 @@ class Convolution(torch.nn.Conv1d):
 class Transposed(torch.nn.ConvTranspose1d):
     """Torch's own, as the paper's layers have it."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, stride: int) -> None:
-        padding = (kernel - stride + 1) // 2
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int, padding: int | None = None) -> None:
+        padding = (kernel - stride + 1) // 2 if padding is None else padding
         super().__init__(inside, outside, kernel, stride, padding, stride - kernel + 2 * padding)
 
 
@@ -55,11 +80,11 @@ def corpus(folder: Path, recipe: WaveGANRecipe) -> Path:
     return path
 
 
-def timbrel_speed(folder: Path, sounds: Path, recipe: WaveGANRecipe, name: str) -> float:
+def timbrel_speed(folder: Path, sounds: Path, recipe: WaveGANRecipe, name: str, device: str) -> float:
     """Examples a second, as the loop reports them, the median of its reports."""
     speeds: list[float] = []
     start(
-        recipe, sounds, folder / name, RunOptions("cpu", on_report=lambda now: speeds.append(now.examples_per_second))
+        recipe, sounds, folder / name, RunOptions(device, on_report=lambda now: speeds.append(now.examples_per_second))
     )
     return statistics.median(speeds[1:] or speeds)
 
@@ -67,12 +92,13 @@ def timbrel_speed(folder: Path, sounds: Path, recipe: WaveGANRecipe, name: str) 
 def bare_speed(recipe: WaveGANRecipe, clips: torch.Tensor) -> float:
     """Examples a second of the plainest loop of the same turns, the median of its steps but the first."""
     torch.set_flush_denormal(True)
-    network, batch = WaveGAN(recipe), recipe.training.batch_size
+    network, batch = WaveGAN(recipe).to(clips.device), recipe.training.batch_size
     modules = (network.critic, network.generator)
     critic, generator = (torch.optim.Adam(module.parameters(), 1e-4, BETAS, fused=True) for module in modules)
-    chance, labels = torch.Generator(), torch.zeros(batch, dtype=torch.long)
+    chance, labels = torch.Generator(), torch.zeros(batch, dtype=torch.long, device=clips.device)
     seconds = []
-    for _ in range(STEPS):
+    assert recipe.training.steps is not None
+    for _ in range(recipe.training.steps):
         began = time.perf_counter()
         for _ in range(CRITIC_BATCHES):
             terms = network.criticism(clips[torch.randint(len(clips), (batch,))], labels, chance)
@@ -83,6 +109,8 @@ def bare_speed(recipe: WaveGANRecipe, clips: torch.Tensor) -> float:
         network.zero_grad()
         loss.backward()
         generator.step()
+        if clips.is_cuda:
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
     return (CRITIC_BATCHES + 1) * batch / statistics.median(seconds[1:])
 
@@ -98,27 +126,43 @@ def with_torchs_layers(recipe: WaveGANRecipe, clips: torch.Tensor) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=PLANS, default="cpu")
+    device = parser.parse_args().device
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
-    for size in SIZES:
-        measure(size)
+    for size in PLANS[device].sizes:
+        measure(size, device)
 
 
-def measure(size: int) -> None:
-    recipe = load_recipe("clip-wavegan", [*SETTINGS, f"network.model_size={size}"])
+def measure(size: int, device: str) -> None:
+    plan = PLANS[device]
+    changes = [*plan.changes, f"training.steps={plan.steps}", f"network.model_size={size}"]
+    recipes = {name: load_recipe("clip-wavegan", [*changes, *more]) for name, more in plan.loops.items()}
+    recipe = next(iter(recipes.values()))
     assert isinstance(recipe, WaveGANRecipe)
-    clips = 0.1 * torch.randn(CLIPS, recipe.frames.frame_length)
+    clips = 0.1 * torch.randn(CLIPS, recipe.frames.frame_length, device=device)
     rows = []
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         sounds = corpus(Path(name), recipe)
-        for turn in range(ROUNDS):
-            ours = timbrel_speed(Path(name), sounds, recipe, f"run{turn}")
-            rows.append((ours, bare_speed(recipe, clips), with_torchs_layers(recipe, clips)))
-    ours, bare, plain = (statistics.median(column) for column in zip(*rows, strict=True))
-    batch = recipe.training.batch_size
-    print(f"clip-wavegan of size {size}, batch {batch}, {STEPS} steps of five and one turns, {ROUNDS} rounds in turn")
-    print(f"timbrel's loop         {ours:7.1f} examples/s   {(CRITIC_BATCHES + 1) * batch / ours:.2f} s a step")
-    print(f"bare torch loop        {bare:7.1f} examples/s   {statistics.median(a / b for a, b, _ in rows):.2f} of it")
-    print(f"of torch's own layers  {plain:7.1f} examples/s   {statistics.median(a / c for a, _, c in rows):.2f} of it")
+        for turn in range(plan.rounds):
+            row = {
+                loop: timbrel_speed(Path(name), sounds, each, f"run{turn}-{number}", device)
+                for number, (loop, each) in enumerate(recipes.items())
+            }
+            row["bare torch loop"] = bare_speed(recipe, clips)
+            row["of torch's own layers"] = with_torchs_layers(recipe, clips)
+            rows.append(row)
+    examples = (CRITIC_BATCHES + 1) * recipe.training.batch_size
+    print(
+        f"clip-wavegan of size {size}, {device}, batch {recipe.training.batch_size}, "
+        f"{plan.steps} steps of five and one turns, {plan.rounds} rounds in turn"
+    )
+    for loop in rows[0]:
+        speed = statistics.median(row[loop] for row in rows)
+        share = statistics.median(row["timbrel's loop"] / row[loop] for row in rows)
+        print(
+            f"{loop:<22} {speed:8.1f} examples/s  {speed / examples:7.2f} steps/s  timbrel's loop is {share:.2f} of it"
+        )
 
 
 if __name__ == "__main__":

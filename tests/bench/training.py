@@ -3,8 +3,11 @@
 The same networks (chroma-8: 5.6 million weights, batch 200; grain-adversarial: 5 million, batch 64, three turns),
 the same fused Adam, the same number of threads.
 Keras is no dependency: `pip install keras tensorflow` beforehand adds its row.
+
+`--device cuda` measures chroma-8 alone on a GPU, also with steps replayed as a CUDA graph.
 """
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -24,6 +27,7 @@ from timbrel.train.loop import RunOptions
 from timbrel.train.recipe import Recipe
 
 CLIPS, SECONDS, STEPS, ROUNDS = 24, 4.0, 120, 5
+GPU_STEPS, GPU_ROUNDS = 4000, 3
 
 
 def corpus(folder: Path) -> Path:
@@ -45,28 +49,32 @@ def corpus(folder: Path) -> Path:
     return path
 
 
-def timbrel_speed(folder: Path, sounds: Path, recipe: Recipe, name: str) -> float:
+def timbrel_speed(folder: Path, sounds: Path, recipe: Recipe, name: str, device: str = "cpu") -> float:
     """Examples a second, as the loop reports them, the median of its reports."""
     speeds: list[float] = []
-    start(recipe, sounds, folder / name, RunOptions(on_report=lambda report: speeds.append(report.examples_per_second)))
+    start(
+        recipe, sounds, folder / name, RunOptions(device, on_report=lambda now: speeds.append(now.examples_per_second))
+    )
     return statistics.median(speeds[1:] or speeds)
 
 
 def bare_speed(recipe: Recipe, frames: torch.Tensor, chroma: torch.Tensor) -> float:
     """Examples a second of the plainest loop, the median of pieces as long as the reports above."""
     torch.set_flush_denormal(True)
-    network = ChromaAutoencoder(recipe)
+    network = ChromaAutoencoder(recipe).to(frames.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-4, weight_decay=2e-7, fused=True)
     batch = recipe.training.batch_size
     speeds, began, since = [], time.perf_counter(), 0
-    for step in range(STEPS):
-        part = torch.randint(len(frames), (batch,))
+    assert recipe.training.steps is not None
+    for step in range(recipe.training.steps):
+        part = torch.randint(len(frames), (batch,), device=frames.device)
         x, c = frames[part], chroma[part]
         loss = (network.decode(network.encode(x, c), c) - x).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if time.perf_counter() - began > 0.5:
+            loss.item()  # a GPU is behind
             speeds.append((step + 1 - since) * batch / (time.perf_counter() - began))
             began, since = time.perf_counter(), step + 1
     return statistics.median(speeds[1:] or speeds)
@@ -127,11 +135,16 @@ def keras_speed(frames: np.ndarray, chroma: np.ndarray) -> float:
     return count / (time.perf_counter() - began)
 
 
-def main() -> None:
-    recipe = load_recipe("chroma-8", [f"training.steps={STEPS}"])
+def examples() -> tuple[np.ndarray, np.ndarray]:
+    """Spectra [6000, 2049] and chroma [6000, 12]."""
     rng = np.random.default_rng(0)
     frames = rng.random((6000, 2049), dtype=np.float32) ** 8
-    chroma = np.eye(12, dtype=np.float32)[rng.integers(12, size=len(frames))]
+    return frames, np.eye(12, dtype=np.float32)[rng.integers(12, size=len(frames))]
+
+
+def main() -> None:
+    recipe = load_recipe("chroma-8", [f"training.steps={STEPS}"])
+    frames, chroma = examples()
     with_keras = importlib.util.find_spec("keras") is not None
     rows: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
@@ -168,6 +181,27 @@ def adversarial() -> None:
     print(f"bare torch loop        {bare:7.0f} examples/s   {statistics.median(a / b for a, b in rows):.2f} of it")
 
 
+def on_gpu() -> None:
+    """Print the speeds of chroma-8 on a GPU, in rounds in turn."""
+    loops = {"timbrel's loop": (), "as CUDA graphs": ("training.cuda_graphs=true",)}
+    frames, chroma = (torch.from_numpy(table).cuda() for table in examples())
+    rows = []
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        sounds = corpus(Path(name))
+        for turn in range(GPU_ROUNDS):
+            row = {}
+            for number, (loop, changes) in enumerate(loops.items()):
+                recipe = load_recipe("chroma-8", [f"training.steps={GPU_STEPS}", *changes])
+                row[loop] = timbrel_speed(Path(name), sounds, recipe, f"run{turn}-{number}", "cuda")
+            row["bare torch loop"] = bare_speed(recipe, frames, chroma)
+            rows.append(row)
+    batch = recipe.training.batch_size
+    print(f"{torch.cuda.get_device_name()}, chroma-8, batch {batch}, {GPU_STEPS} steps a round, {GPU_ROUNDS} rounds")
+    for loop in rows[0]:
+        speed = statistics.median(row[loop] for row in rows)
+        print(f"{loop:<20} {speed:9.0f} examples/s   {1000 * batch / speed:.2f} ms a step")
+
+
 def precisions() -> None:
     """Print the speeds of both precisions, in rounds in turn."""
     print(f"float32 and bfloat16, {STEPS} steps a round, {ROUNDS} rounds in turn, examples/s")
@@ -189,5 +223,10 @@ def precisions() -> None:
 
 
 if __name__ == "__main__":
-    main()
-    precisions()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    if parser.parse_args().device == "cuda":
+        on_gpu()
+    else:
+        main()
+        precisions()
