@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.train import checkpoint
-from timbrel.train.families.gan.wavegan import LABEL_WIDTH, WaveGAN, penalty, phase_shuffled
+from timbrel.train.families.gan.wavegan import LABEL_WIDTH, LEAK, WaveGAN, leaky_relu, penalty, phase_shuffled
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.network import SHARED
 
@@ -294,3 +294,31 @@ def test_without_them_there_is_one_generator():
     network.follow_weights()
     assert network.averaged is None
     assert not any("averaged" in name for name in network.state_dict())
+
+
+def test_the_critics_activation_is_torchs_to_the_bit_and_sends_no_zeros_back():
+    weights = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    values = torch.cat([torch.randn(5, 3, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64)])
+    found = []
+    for activation in (leaky_relu, lambda features: torch.nn.functional.leaky_relu(features, LEAK)):
+        inputs = values.clone().requires_grad_()
+        outputs = activation(activation(inputs) @ weights)
+        (slopes,) = torch.autograd.grad(outputs.square().sum(), inputs, create_graph=True)
+        found.append([outputs, slopes, *torch.autograd.grad(slopes.square().sum(), [inputs, weights])])
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+    inputs = values.clone().requires_grad_()
+    cotangent = torch.ones(6, 3, dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(leaky_relu(inputs), inputs, cotangent, create_graph=True)
+    assert torch.autograd.grad(slopes.square().sum(), inputs, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_shuffled_phases_are_torchs_reflection_and_send_no_zeros_back(seed):
+    shift = int(torch.randint(-2, 3, (), generator=chance(seed)))
+    signal = torch.randn(2, 3, 9, requires_grad=True)
+    padded = torch.nn.functional.pad(signal, (max(shift, 0), max(-shift, 0)), mode="reflect")
+    shuffled = phase_shuffled(signal, 2, chance(seed))
+    assert torch.equal(shuffled, padded[:, :, :9] if shift > 0 else padded[:, :, -9:])
+    cotangent = torch.randn(2, 3, 9, requires_grad=True)
+    (slopes,) = torch.autograd.grad(shuffled, signal, cotangent, create_graph=True)
+    assert torch.autograd.grad(slopes.square().sum(), signal, allow_unused=True) == (None,)

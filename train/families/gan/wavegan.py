@@ -165,9 +165,31 @@ class Critic(nn.Module):
         for layer_index, layer in enumerate(self.layers):
             if layer_index and self.training:  # shuffled in training only
                 features = phase_shuffled(features, self.largest_shift, generator)
-            features = F.leaky_relu(layer(features), LEAK)
+            features = leaky_relu(layer(features))
         features = features.flatten(1)
         return scores_of_labels(self.judge(features)[:, 0], features, self.projection, label)
+
+
+class _LeakyReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        return F.leaky_relu(features, LEAK)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        slopes: Tensor = torch.ops.aten.leaky_relu_backward(gradient, features.detach(), LEAK, False)
+        return slopes
+
+
+def leaky_relu(features: Tensor) -> Tensor:
+    """Return `torch.nn.functional.leaky_relu`, whose slope has no derivative.
+
+    Torch's has one of zeros, which a gradient penalty sends back through all layers below.
+    """
+    activations: Tensor = _LeakyReLU.apply(features)  # type: ignore[no-untyped-call]
+    return activations
 
 
 def scores_of_labels(scores: Tensor, features: Tensor, projection: nn.Linear | None, label: Tensor | None) -> Tensor:
@@ -183,16 +205,17 @@ def phase_shuffled(signal: Tensor, largest_shift: int, generator: torch.Generato
     """Shift [batch, channels, samples] at random by ±``largest_shift`` for all the batch, padding by reflection."""
     if not largest_shift:
         return signal
-    sample_count = signal.shape[2]
     random_shift = randint(-largest_shift, largest_shift + 1, generator=generator)
     if isinstance(generator, RepeatingGenerator):  # no step reads its numbers
+        sample_count = signal.shape[2]
         source_indices = (torch.arange(sample_count, device=signal.device) - random_shift).abs()
         return signal.index_select(2, sample_count - 1 - (sample_count - 1 - source_indices).abs())
-    shift = int(random_shift)
-    if not shift:
-        return signal
-    padded_signal = F.pad(signal, (max(shift, 0), max(-shift, 0)), mode="reflect")
-    return padded_signal[:, :, :sample_count] if shift > 0 else padded_signal[:, :, -sample_count:]
+    shift = int(random_shift)  # torch's own padding sends zeros back, as its LeakyReLU does
+    if shift > 0:
+        return torch.cat([signal[:, :, 1 : shift + 1].flip(2), signal[:, :, :-shift]], 2)
+    if shift < 0:
+        return torch.cat([signal[:, :, -shift:], signal[:, :, shift - 1 : -1].flip(2)], 2)
+    return signal
 
 
 LOGISTIC_BETAS = (0.0, 0.99)  # of both Adams, as of StyleGAN2
