@@ -33,7 +33,8 @@ RecipeName = Annotated[str, typer.Argument(help="A shipped recipe's name (see 't
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
-OPTIONS = {"generator": "--generator", "judge": "--classifier"}  # options of the runs that recipes build on
+# Options of the runs that recipes build on.
+OPTIONS = {"generator": "--generator", "judge": "--classifier", "grains": "--grains"}
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -204,6 +205,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Train for this long, with a schedule made for it.")] = None,
     generator: Annotated[Path | None, typer.Option(help="invert: the run of a generator of clips.")] = None,
     classifier: Annotated[Path | None, typer.Option(help="invert: a classifier's run, which compares clips.")] = None,
+    grains: Annotated[Path | None, typer.Option(help="grain-path: a run of grains, whose codes it learns.")] = None,
     pretrained: Annotated[
         Path | None,
         typer.Option(help="clip-wavegan: a published WaveGAN, a checkpoint or a dump; nothing is trained."),
@@ -232,7 +234,12 @@ def train(
 
     loaded_recipe = load_recipe(recipe, changes)
     source_folders = _source_folders(
-        loaded_recipe.name, FAMILIES[loaded_recipe.family].reads, resume, generator=generator, judge=classifier
+        loaded_recipe.name,
+        FAMILIES[loaded_recipe.family].reads,
+        resume,
+        generator=generator,
+        judge=classifier,
+        grains=grains,
     )
     if pretrained is not None:
         if resume:

@@ -203,7 +203,9 @@ def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: 
     """Return unwindowed samples, [grains, frame_length]."""
 
     def samples(code_batch: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(grains(network.decode(code_batch).numpy(), recipe, rng))
+        return torch.from_numpy(
+            grains(network.decode(code_batch).numpy(), recipe.frames.frame_length, recipe.network.domain, rng)
+        )
 
     return in_batches(samples, ROWS, latents)
 

@@ -21,6 +21,7 @@ FOLDERS = {  # of each family, and the name from which the names of its classes 
     "clip": ("clip", "Clip"),
     "loops": ("loops", "Loop"),
     "sequence": ("sequence", "Sequence"),
+    "grain-path": ("path", "Path"),
 }
 
 

@@ -157,9 +157,8 @@ def _aligned(samples: Array, starts: Integers, length: int, begin: int, end: int
         starts = aligned_starts
 
 
-def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
+def grains(frames: Array, grain_length: int, domain: str, rng: np.random.Generator) -> Array:
     """Return unwindowed samples [frames, frame_length], with new noise."""
-    grain_length, domain = recipe.frames.frame_length, recipe.network.domain
     if domain == "samples":
         return frames
     bin_count = grain_length // 2 + 1
@@ -224,5 +223,8 @@ class GrainFamily(Family[GrainRecipe, GrainAutoencoder]):
         grain_count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
         frames = network.decode(network.encode(*batch)).cpu().numpy()
         return [
-            overlapped(grains(np.repeat(f[None], grain_count, 0), recipe, rng), length // 4, "blackman") for f in frames
+            overlapped(
+                grains(np.repeat(f[None], grain_count, 0), length, recipe.network.domain, rng), length // 4, "blackman"
+            )
+            for f in frames
         ]

@@ -1,0 +1,191 @@
+"""Paths of codes: steps equal sequences, likelihoods are those of the mixture, and the grains stay as they are."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from timbrel.host.errors import UserError
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.path.data import excerpt_length, excerpts
+from timbrel.train.families.path.network import PathStep
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.launch import start
+from timbrel.train.run import Run, trained
+
+from .loops import CPU
+
+RATE = 8000
+SMALL_GRAINS = (
+    *("frames.sample_rate=8000", "frames.frame_length=256", "frames.hop_length=64", "network.hidden=[16]"),
+    *("network.adjudicator=[8]", "network.latents=3", "network.bands=8", "network.envelope_points=4"),
+    *("training.batch_size=8", "training.steps=3"),
+)
+SMALL_PATHS = (
+    *("network.hidden=5", "network.components=3", "network.steps=20"),
+    *("training.batch_size=4", "training.steps=4"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A corpus of noise whose level swings, a run of grains, and one of paths."""
+    folder = tmp_path_factory.mktemp("paths")
+    (folder / "sounds").mkdir()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        seconds = np.arange(2 * RATE) / RATE
+        noise = 0.1 * rng.standard_normal(len(seconds)) * (1.2 + np.sin(2 * np.pi * (2 + seed) * seconds))
+        soundfile.write(folder / "sounds" / f"sea{seed}.wav", noise, RATE, subtype="FLOAT")
+    build([folder / "sounds"], folder / "corpus", rate=RATE, split="0.6/0.2/0.2")
+    start(load_recipe("grain-noise", list(SMALL_GRAINS)), folder / "corpus", folder / "grains", CPU)
+    recipe = load_recipe("grain-path", list(SMALL_PATHS))
+    start(recipe, folder / "corpus", folder / "path", CPU, {"grains": folder / "grains"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(folder):
+    return trained(Run.open(folder / "path"), "last")[0]
+
+
+def random_step(latents=4, hidden=7, components=3):
+    torch.manual_seed(0)
+    step = PathStep(latents, hidden, components)
+    with torch.no_grad():
+        for parameter in step.parameters():
+            parameter.copy_(0.4 * torch.randn_like(parameter))
+    step.mean.copy_(torch.randn(latents))
+    step.deviation.copy_(1 + torch.rand(latents))
+    return step.eval()
+
+
+@torch.no_grad()
+def test_steps_one_by_one_are_those_of_the_whole_sequence():
+    """Without noise in its last numbers, a step gives the mean of the component that the first number chooses."""
+    step, chances = random_step(), torch.tensor([[-2.5], [-0.4], [0.0], [0.7], [3.0]])
+    codes = torch.randn(5, 40, 4)
+    mixtures = step.mixtures(step.scale(codes))
+    state = torch.zeros(5, sum(step.sizes))
+    chosen_components = set()
+    for index in range(codes.shape[1]):
+        noise = torch.cat([chances, torch.zeros(5, 4)], 1)
+        following, state = step(codes[:, index], state, noise)
+        ends = mixtures.log_weights[:, index].exp().cumsum(1)
+        components = (torch.special.ndtr(chances) > ends).sum(1).clamp(max=2)
+        chosen_components |= set(components.tolist())
+        means = mixtures.means[torch.arange(5), index, components]
+        np.testing.assert_allclose(following, means * step.deviation + step.mean, atol=2e-5)
+    assert chosen_components == {0, 1, 2}
+
+
+@torch.no_grad()
+def test_likelihoods_are_those_of_a_mixture_of_gaussians():
+    step = random_step()
+    codes = torch.randn(2, 9, 4)
+    mixture = step.mixtures(codes[:, :-1])
+    factors = (torch.eye(4) + step.mixing.tril(-1)) * mixture.log_deviations.exp()[..., None, :]
+    independent = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=mixture.log_weights),
+        torch.distributions.MultivariateNormal(mixture.means, scale_tril=factors),
+    )
+    expected = independent.log_prob(codes[:, 1:])
+    np.testing.assert_allclose(step.log_likelihood(codes[:, 1:], mixture), expected, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_noise_draws_the_mixture():
+    step, count = random_step(), 200_000
+    code = torch.randn(1, 4)
+    mixture = step.mixtures(step.scale(code[:, None]))
+    generator = torch.Generator().manual_seed(1)
+    state = torch.zeros(1, sum(step.sizes)).expand(count, -1)
+    drawn = step(code.expand(count, -1), state, torch.randn(count, 5, generator=generator))[0]
+    scaled = step.scale(drawn)
+    weights, means = mixture.log_weights[0, 0].exp(), mixture.means[0, 0]
+    factors = (torch.eye(4) + step.mixing.tril(-1)) * mixture.log_deviations[0, 0].exp()[:, None, :]
+    mean = weights @ means
+    offsets = means - mean
+    covariance = (weights[:, None, None] * (factors @ factors.mT + offsets[:, :, None] * offsets[:, None])).sum(0)
+    scale = covariance.diagonal().sqrt()
+    np.testing.assert_allclose((scaled.mean(0) - mean) / scale, 0, atol=0.01)
+    np.testing.assert_allclose((torch.cov(scaled.T) - covariance) / torch.outer(scale, scale), 0, atol=0.02)
+
+
+def test_the_linear_prediction_before_training_is_the_autoregression_of_the_codes():
+    """Codes of x(t) = A x(t - 1) + c + noise: the best prediction from averages is A x(t - 1) + c."""
+    rng = np.random.default_rng(0)
+    matrix, constant = np.array([[0.8, 0.1], [-0.2, 0.6]]), np.array([0.5, -0.3])
+    codes = np.zeros((40, 400, 2))
+    for index in range(1, 400):
+        codes[:, index] = codes[:, index - 1] @ matrix.T + constant + 0.3 * rng.standard_normal((40, 2))
+    step = PathStep(2, 3, 2)
+    sequences = torch.from_numpy(codes[:, 100:].astype(np.float32))
+    step.measure(sequences)
+    np.testing.assert_allclose(step.mean, codes[:, 100:].mean((0, 1)), rtol=1e-4)
+    averages = step._features(step.scale(sequences))[0]
+    predicted = (step.linear(averages) * step.deviation + step.mean).detach().numpy()[:, 50:]
+    best = codes[:, 150:] @ matrix.T + constant
+    assert np.abs(predicted - best).mean() < 0.05 * np.abs(best - best.mean((0, 1))).mean()
+
+
+def test_training_leaves_the_grains_as_they_are(folder, network):
+    grains = trained(Run.open(folder / "grains"), "best")[0]
+    for (name, before), after in zip(grains.state_dict().items(), network.grains.state_dict().values(), strict=True):
+        assert torch.equal(before, after), name
+    network.train()
+    assert not network.grains.training
+    network.eval()
+
+
+def test_frames_are_those_of_the_grains_half_a_grain_apart(folder):
+    frames = Run.open(folder / "path").recipe.frames
+    assert (frames.sample_rate, frames.frame_length, frames.hop_length) == (RATE, 256, 128)
+
+
+def test_codes_are_those_of_windows_half_a_grain_apart(folder, network):
+    corpus = Corpus.open(folder / "corpus")
+    samples = corpus.samples(corpus.clips("train")[0])
+    excerpt = torch.from_numpy(np.array(samples[: 256 + 20 * 128]))
+    codes = network.encode(excerpt[None])
+    assert codes.shape == (1, 21, 3)
+    with torch.no_grad():
+        alone = network.grains.encode(excerpt[None, 7 * 128 : 7 * 128 + 256])
+    np.testing.assert_allclose(codes[0, 7], alone[0], atol=1e-4)
+
+
+def test_excerpts_of_training_begin_at_any_sample_and_stay_in_their_clips(folder):
+    corpus, recipe = Corpus.open(folder / "corpus"), Run.open(folder / "path").recipe
+    length = excerpt_length(recipe)
+    assert length == 256 + 20 * 128
+    data = FAMILIES["grain-path"].data(corpus, recipe, folder)
+    indices = np.arange(len(data))
+    (plain,), (moved,) = data.examples(data.train, indices, None), data.batch(indices, np.random.default_rng(0))
+    for row, moved_row, clip, first in zip(plain, moved, data.train.clip, data.train.starts, strict=True):
+        samples = corpus.samples(data.train.clips[int(clip)])
+        np.testing.assert_array_equal(row, samples[first : first + length])
+        begins = [
+            delay for delay in range(128) if np.array_equal(moved_row, samples[first + delay : first + delay + length])
+        ]
+        assert begins or first + length + 128 > len(samples)
+    assert not np.array_equal(plain, moved)
+    assert len(excerpts(corpus, "val", length, length)) >= 1
+
+
+def test_a_walk_goes_on_from_its_codes_and_depends_on_the_generator_alone(network):
+    codes = torch.randn(2, 6, 3)
+    walks = [network.walk(codes, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert walks[0].shape == (2, 9, 3)
+    assert torch.equal(walks[0], walks[1])
+    assert not torch.equal(walks[0], walks[2])
+
+
+def test_other_runs_and_short_recordings_are_refused(folder, tmp_path):
+    recipe = load_recipe("grain-path", [*SMALL_PATHS, "network.steps=200"])
+    with pytest.raises(UserError, match=r"no audible training clip of 25856 samples.*network\.steps 200"):
+        start(recipe, folder / "corpus", tmp_path / "run", CPU, {"grains": folder / "grains"})
+    with pytest.raises(UserError, match="--grains is a run of grain-path"):
+        start(load_recipe("grain-path"), folder / "corpus", tmp_path / "run", CPU, {"grains": folder / "path"})
+    with pytest.raises(UserError, match="built on grains, given is none"):
+        start(load_recipe("grain-path"), folder / "corpus", tmp_path / "run", CPU)

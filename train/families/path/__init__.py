@@ -1,0 +1,1 @@
+"""Networks that walk through the code space of grains."""
