@@ -27,10 +27,12 @@ from ..host.kinds.stream import PREVIOUS_FRAME
 from ..host.model.card import METADATA_KEY, Card
 from ..host.model.encoder import ENCODER_KEY, encoder_path
 from ..host.model.gesture import GESTURE_KEY
+from ..host.model.learned_path import path_file
 from ..host.model.map import MAP_KEY, NO_NOTE
 from ..host.model.map_layout import text_of
 from ..host.model.model import ONE_HOT, Model, open_session
 from ..host.model.recordings import RECORDINGS_KEY, recordings_text
+from ..host.preset.shipped import BESIDE
 from ..train.corpus.store import Corpus
 from ..train.network import Network
 from ..train.run import Run, trained
@@ -39,6 +41,7 @@ from .first_preset import PLAIN_LUFS, model_loudness_lufs
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
 from .knobs.ends import named_by_ends
 from .knobs.naming import explained
+from .learned_paths import name_in_card, write_path
 from .measures.codes import DEAD
 from .parity import STEPS, reference
 from .recordings import packed
@@ -83,7 +86,7 @@ def export(
     knob_names: bool = True,
     overwrite: bool = False,
 ) -> Card:
-    """Write ``path`` and the network's encoder, if any: both or neither.
+    """Write ``path``, and the network's encoder and learned path, if any: all or none.
 
     A model of clips holds its ``recordings``, unless they are left out. Without ``knob_names``, latents that training
     has not named stay so: the names of a hundred latents of clips take a hundred thousand decoded clips.
@@ -94,7 +97,7 @@ def export(
         UserError: no checkpoint, the corpus is missing, the output is not writable, or the network makes no sound.
         Failure: onnxruntime's results differ from torch's in float32 too, or the model is silent or not finite.
     """
-    if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
+    if path.suffix != ".onnx" or path.name.endswith(BESIDE):
         raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
     family = FAMILIES[run.recipe.family]
     if not family.exported:
@@ -104,6 +107,7 @@ def export(
         )
     check_output(path, overwrite)
     check_output(encoder_path(path), overwrite)
+    check_output(path_file(path), overwrite)
     network, _, training_step = trained(run, which)
     corpus = run.corpus()
     graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
@@ -139,7 +143,7 @@ class _Source:
 
 
 def _write(source: _Source, path: Path, labels: LabelInput, weights: Weights, overwrite: bool) -> Card:
-    """Write the decoder and the encoder, if any, as `export`."""
+    """Write the decoder, the encoder and the learned path, if any, as `export`."""
     run, graphs, corpus = source.run, source.graphs, source.corpus
     if not np.isfinite(graphs.codes.latents).all():
         raise Failure(f"run {run.folder}: its codes are not finite; {LOWER_RATE}")
@@ -158,6 +162,13 @@ def _write(source: _Source, path: Path, labels: LabelInput, weights: Weights, ov
         if graphs.encoder is not None:
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
             _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, path, Model(decoder_file))
+        if graphs.path is not None:
+            learned_file = stack.enter_context(replacing(path_file(path), overwrite))
+            layout = write_path(graphs.path, Model(decoder_file), learned_file, f"{path_file(path)}")
+            name_in_card(decoder_file, layout)
+            card = card.model_copy(update={"learned_path": layout})
+    if graphs.path is None:
+        path_file(path).unlink(missing_ok=True)  # of the previous model
     if graphs.encoder is None:
         encoder_path(path).unlink(missing_ok=True)  # of the previous model
     return card

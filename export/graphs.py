@@ -211,6 +211,19 @@ class NetworkDecoder(nn.Module):
 
 
 @dataclass(frozen=True)
+class PathGraph:
+    """A step of a learned path: reads code [voice, n], ``state`` and ``noise`` numbers; returns code and state.
+
+    Noise is normal. A step takes ``step_length`` samples.
+    """
+
+    step: nn.Module
+    step_length: int
+    state: int
+    noise: int
+
+
+@dataclass(frozen=True)
 class Graphs:
     """A model's graphs by the contract, and the family's fields of its ``card``.
 
@@ -224,6 +237,7 @@ class Graphs:
             bit.
         recordings: that the file may hold; its kit plays them.
         exact: matrices of at most so many elements stay in single precision.
+        path: a learned path through the codes.
     """
 
     decoder: nn.Module
@@ -234,6 +248,7 @@ class Graphs:
     encoder_chroma: bool = False
     strays: float = 0.0
     exact: int = 0
+    path: PathGraph | None = None
     encoder_labels: bool = False
     pitched: bool = False
     state: Sequence[RecurrentState] = ()

@@ -16,6 +16,7 @@ from ..host.errors import UserError
 from ..host.files import replacing
 from ..host.kinds.card_fields import UNKNOWN_LICENCE
 from ..host.model.encoder import encoder_path
+from ..host.model.learned_path import LearnedPath, path_file
 from ..host.model.pack import FORMAT, LARGEST, MANIFEST, PIECE_BYTES, SUFFIX, is_name
 from ..host.play.render import render_samples
 from ..host.preset.collected_files import collect
@@ -26,7 +27,10 @@ from .api.sound import spectrogram_png
 
 MODEL = "model.onnx"
 PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
-RESERVED = (MANIFEST, MADE, encoder_path(Path(MODEL)).name, PREVIEW, PICTURE, LICENCE)
+RESERVED = (
+    *(MANIFEST, MADE, encoder_path(Path(MODEL)).name, path_file(Path(MODEL)).name),
+    *(PREVIEW, PICTURE, LICENCE),
+)
 PREVIEW_RATE = 44_100
 PREVIEW_KEYS = (60, 64, 67, 72)
 PREVIEW_STEP_SECONDS = 0.6
@@ -58,6 +62,8 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
     contents_by_name = {MADE: collected.text.encode(), MODEL: patch.model.read_bytes(), **collected.files}
     if encoder_path(patch.model.path).exists():
         contents_by_name[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
+    if card.learned_path is not None and path_file(patch.model.path).exists():
+        contents_by_name[path_file(Path(MODEL)).name] = LearnedPath(patch.model).data
     licence_lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
     contents_by_name[LICENCE] = ("\n".join(licence_lines) + "\n").encode()
     contents_by_name |= _preview(patch)

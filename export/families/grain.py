@@ -10,7 +10,7 @@ from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus
 from ...train.families.grain.data import windows
 from ...train.families.grain.network import GrainAutoencoder
-from ...train.families.grain.recipe import GrainRecipe
+from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.sampling import random_indices
 from ..fidelity.images import mean_image
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
@@ -34,6 +34,36 @@ class GrainEncoder(nn.Module):
         return self.network.encode(audio)
 
 
+@torch.no_grad()
+def grain_graphs(network: GrainAutoencoder, frames: GrainFrames, corpus: Corpus) -> Graphs:
+    """Return decoder, encoder, codes of training windows and card fields of a network of grains."""
+    training_windows = windows(corpus, "train", frames)
+    window_indices = random_indices(len(training_windows), CODES, np.random.default_rng(SEED))
+    encoded_windows = torch.from_numpy(training_windows.take_grains(corpus, window_indices, frames.frame_length))
+    window_clips = [
+        training_windows.clips[clip_index] for clip_index in training_windows.places(window_indices).clip.tolist()
+    ]
+    is_adversarial = bool(network.settings.adjudicator)
+    return Graphs(
+        decoder=NetworkDecoder(network),
+        encoder=GrainEncoder(network),
+        codes=EncodedFrames(
+            network.encode(encoded_windows).numpy(), [clip.label or clip.name for clip in window_clips]
+        ),
+        card={
+            "kind": "grain",
+            "domain": DOMAINS[network.settings.domain],
+            "hop_length": frames.frame_length // HOPS,
+            "window": "blackman",
+            "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if is_adversarial else None,
+            "chroma": None,
+            "envelope_points": network.settings.envelope_points or 0,
+            "image": mean_image(corpus),
+        },
+        strays=UNWRAP_STRAYS if network.settings.domain == "magnitude_phase" else 0.0,
+    )
+
+
 class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     recipe = "texture-10"
     purpose = "a texture of grains, which keys move and knobs walk"
@@ -41,35 +71,8 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     completing = ("frames.held_out=0",)
     sided = True
 
-    @torch.no_grad()
     def graphs(self, network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-        training_windows = windows(corpus, "train", recipe.frames)
-        window_indices = random_indices(len(training_windows), CODES, np.random.default_rng(SEED))
-        encoded_windows = torch.from_numpy(
-            training_windows.take_grains(corpus, window_indices, recipe.frames.frame_length)
-        )
-        window_clips = [
-            training_windows.clips[clip_index] for clip_index in training_windows.places(window_indices).clip.tolist()
-        ]
-        is_adversarial = bool(network.settings.adjudicator)
-        return Graphs(
-            decoder=NetworkDecoder(network),
-            encoder=GrainEncoder(network),
-            codes=EncodedFrames(
-                network.encode(encoded_windows).numpy(), [clip.label or clip.name for clip in window_clips]
-            ),
-            card={
-                "kind": "grain",
-                "domain": DOMAINS[network.settings.domain],
-                "hop_length": recipe.frames.frame_length // HOPS,
-                "window": "blackman",
-                "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if is_adversarial else None,
-                "chroma": None,
-                "envelope_points": network.settings.envelope_points or 0,
-                "image": mean_image(corpus),
-            },
-            strays=UNWRAP_STRAYS if network.settings.domain == "magnitude_phase" else 0.0,
-        )
+        return grain_graphs(network, recipe.frames, corpus)
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         return "keys move its grains in pitch, knobs walk its sounds"

@@ -19,16 +19,21 @@ FLOORS = {
     "repeated": "its first frame repeated",
     "shifted": "the recording shifted",
     "chance": "chance",
+    "random_walk": "a random walk",
+    "autoregression": "a vector autoregression",
+    "shuffled": "shuffled codes",
 }
 REFERENCES = {
     "nearest": "the nearest training sound",
     "components": "principal components",
     "take": "a second take",
     "another": "other sounds of the set",
+    "own": "its own codes",
 }
 # Headings of the terminal's columns.
 SHORT = {"silence": "silence", "mean": "mean", "class_mean": "class", "noise": "noise", "another": "another"}
 SHORT |= {"chance": "chance", "nearest": "nearest", "components": "PCA", "take": "take"}
+SHORT |= {"random_walk": "walk", "autoregression": "VAR", "shuffled": "shuffled", "own": "own"}
 NOTE = (
     "Floors are answers that know nothing of a sound: silence, means of the training sounds, white noise of their "
     "level, a random one of them, guesses. A row that is not better than its best floor by more than its deviation "

@@ -74,9 +74,10 @@ def version(
 
 @commands.command()
 def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)]) -> None:
-    """Run a model's own reference, and play its recordings; exit status 1 if outputs differ or are not all covered."""
+    """Run a model's own references, and play its recordings; exit status 1 if outputs differ or are not all covered."""
     from ..engines.engine import recordings_off
     from ..errors import printable
+    from ..model.learned_path import LearnedPath
 
     loaded_model = opened_model(model)
     verdict, faulty_names = loaded_model.verify(), recordings_off(loaded_model)
@@ -95,7 +96,15 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=p
             )
         else:
             print(f"{model}: {recording_count} recordings play {played_text}")
-    if verdict_word != "passes" or faulty_names:
+    path_passes = True
+    if loaded_model.card.learned_path is not None:
+        path_verdict = LearnedPath(loaded_model).verify()
+        path_passes = path_verdict.passed
+        print(
+            f"{model}: its learned path {'passes' if path_passes else 'FAILS'}: off by {path_verdict.difference:.2e}, "
+            f"{path_verdict.tolerance:.0e} allowed, {path_verdict.points} numbers"
+        )
+    if verdict_word != "passes" or faulty_names or not path_passes:
         raise typer.Exit(1)
 
 

@@ -236,6 +236,18 @@ def pack_peaks(rows: bytes, values: bytes) -> str:
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
+class LearnedPathLayout(MetadataPart):
+    """The file of a learned path beside the model: a graph that takes steps of ``step_length`` samples.
+
+    It reads a code, ``state`` numbers and ``noise`` normal numbers. ``sha256``: of the file, in hex.
+    """
+
+    step_length: Annotated[int, Field(ge=16, le=1 << 20)]
+    state: Annotated[int, Field(ge=1, le=1 << 16)]
+    noise: Annotated[int, Field(ge=1, le=1 << 16)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 IMAGE_BANDS = 32
 ImageBand = tuple[Annotated[float, Field(ge=-64, le=64)], Annotated[float, Field(ge=-1, le=1)]]
 
@@ -273,6 +285,7 @@ class CardFields(MetadataPart):
     image: Annotated[list[ImageBand], Field(min_length=IMAGE_BANDS, max_length=IMAGE_BANDS)] | None = None
     directions: Annotated[list[Direction], Field(max_length=16)] = []
     recordings: Annotated[list[Recording], Field(max_length=MOST_RECORDINGS)] = []
+    learned_path: LearnedPathLayout | None = None
 
     @property
     def conditions(self) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..arrays import Array
 from ..errors import UserError, printable
 from ..files import stamp
-from ..kinds.card_fields import NormalPrior, UniformPrior
+from ..kinds.card_fields import LearnedPathLayout, NormalPrior, UniformPrior
 from ..kinds.table import kind_of
 from ..units import PITCH_CLASSES, note_name
 from .card import METADATA_KEY, Card, read_card, unknown_fields
@@ -420,6 +420,7 @@ def describe(
         ("landmarks", _landmarks_line(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
         *([("gestures", gestures.summary()), *_instrument_lines(gestures)] if gestures else []),
+        *([("path", _path_line(card, card.learned_path))] if card.learned_path else []),
         ("map", _map_line(card, plane)),
         *(
             [("recordings", f"{len(card.recordings)} in the file, {recordings.megabytes:.1f} MB of it")]
@@ -450,6 +451,10 @@ def _map_line(card: Card, plane: CodeMap | None) -> str:
     if plane is None:
         return "made of the landmarks when it is shown" if card.landmarks else "none"
     return plane.summary()
+
+
+def _path_line(card: Card, layout: LearnedPathLayout) -> str:
+    return f"learned, {card.sample_rate / layout.step_length:.1f} steps a second, in a file beside the model"
 
 
 def _landmarks_line(card: Card) -> str:

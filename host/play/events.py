@@ -60,7 +60,7 @@ class EventProcessor(EventDispatcher):
         mpe = mpe_channels_of(preset.mpe, card, play.bend_range_semitones, play.bend_range_semitones)
         note_paths = [motion for motion in preset.motion if motion.start == "note"]
         common = [motion for motion in preset.motion if motion.start == "play"]
-        self.codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
+        self.codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph, patch.path)
         note_path = NotePath(note_paths[0], card, engine.lookback) if note_paths else None
         rests = {**rests, **play.values(), **preset.envelope.values(), **preset.effect_values()}
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:

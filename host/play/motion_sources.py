@@ -1,17 +1,19 @@
 """Modulation sources as functions of time: LFOs, random walks, timed paths and the beat."""
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from ..arrays import Doubles
+from ..arrays import Array, Doubles
 from ..events import Clock
 from ..model.card import Card
-from ..preset.motions import MotionSettings, WalkSettings
+from ..model.learned_path import LearnedPath
+from ..preset.motions import LearnedPathSettings, MotionSettings, WalkSettings
 from ..ramps import RAMP_SECONDS, Ramp
 from ..signal import white_noise
 
@@ -149,16 +151,50 @@ class _Step(NamedTuple):
     code: list[float]
 
 
-class RandomWalk:
+class _HasCode(Protocol):
+    @property
+    def code(self) -> list[float]: ...
+
+
+StepT = TypeVar("StepT", bound=_HasCode)
+
+
+class _Steps(ABC, Generic[StepT]):
+    """A way of all latents in straight lines from step to step, each computed from the one before."""
+
+    target: str | None = None
+    in_beats = False
+
+    def __init__(self, first: StepT, samples: float) -> None:
+        """``samples``: from step to step."""
+        self._steps, self._last, self._samples = {0: first}, 0, samples
+
+    @abstractmethod
+    def _next(self, number: int, last: StepT) -> StepT:
+        """Step ``number`` + 1, from step ``number``."""
+
+    def at(self, place: float) -> list[float]:
+        marks = max(place, 0.0) / self._samples
+        step = math.floor(marks)
+        for number in range(self._last, step + 1):
+            self._steps[number + 1] = self._next(number, self._steps[number])
+            self._last = number + 1
+        return straight(self._steps[step].code, self._steps[step + 1].code, marks - step, ())
+
+    def forget(self, time: int) -> None:
+        self.at(time)  # a silent hour is not left for the note after it
+        first = math.floor(max(time, 0) / self._samples)
+        for number in [number for number in self._steps if number < first]:
+            del self._steps[number]
+
+
+class RandomWalk(_Steps[_Step]):
     """Straight steps of equal length in standard deviations, each turned slightly from the last.
 
     Each lies wholly within the bound of one training code. To stay there, or from a start beyond, it turns toward the
     nearest one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change
     it.
     """
-
-    target: str | None = None
-    in_beats = False
 
     def __init__(self, settings: WalkSettings, start: Code, card: Card) -> None:
         """``start``: code at sample 0; latents constant in training stay there."""
@@ -173,26 +209,12 @@ class RandomWalk:
         self._marks = np.clip(marks, self._low, self._high)
         self._bound = settings.bound
         self._length = min(settings.speed * STEP_SECONDS, settings.bound * STEP_OF_BOUND)
-        self._samples = self._length / settings.speed * card.sample_rate
         self._noise = white_noise(WALK_VALUES).astype(np.float64)
         self._seed = settings.seed
         self._rest = np.array(start, np.float64)
         place = np.clip(self._rest[self._axes] / self._deviations, self._low, self._high)
-        self._steps = {0: self._step(place, np.zeros(len(self._axes)))}
-        self._last = 0
-
-    def at(self, place: float) -> list[float]:
-        marks = max(place, 0.0) / self._samples
-        step = math.floor(marks)
-        for number in range(self._last, step + 1):
-            self._steps[number + 1] = self._next(number, self._steps[number])
-            self._last = number + 1
-        return straight(self._steps[step].code, self._steps[step + 1].code, marks - step, ())
-
-    def forget(self, time: int) -> None:
-        first = min(math.floor(max(time, 0) / self._samples), self._last)
-        for number in [number for number in self._steps if number < first]:
-            del self._steps[number]
+        first_step = self._step(place, np.zeros(len(self._axes)))
+        super().__init__(first_step, self._length / settings.speed * card.sample_rate)
 
     def _next(self, number: int, last: _Step) -> _Step:
         count = len(self._axes)
@@ -220,6 +242,25 @@ class RandomWalk:
         return distances
 
 
+class _LearnedStep(NamedTuple):
+    state: Array  # [1, state]
+    row: Array  # the code, [1, n_latents]
+    code: list[float]
+
+
+class LearnedWalk(_Steps[_LearnedStep]):
+    """Steps of a learned path, from the code at sample 0 on; each depends on its predecessor, seed and number only."""
+
+    def __init__(self, settings: LearnedPathSettings, start: Code, path: LearnedPath) -> None:
+        self._path, self._seed = path, settings.seed
+        first_step = _LearnedStep(path.at_rest(), np.array([start], np.float32), list(start))
+        super().__init__(first_step, path.layout.step_length / settings.speed)
+
+    def _next(self, number: int, last: _LearnedStep) -> _LearnedStep:
+        row, state = self._path.follow(last.row, last.state, self._seed, number)
+        return _LearnedStep(state, row, row[0].tolist())
+
+
 def _unit(vector: Doubles) -> Doubles:
     length = math.sqrt(float(vector @ vector))
     return vector / length if length > 0 else vector
@@ -242,7 +283,12 @@ class MotionSource(Protocol):
         """Drop data only needed before ``time``."""
 
 
-def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> MotionSource:
+def make_mover(
+    settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card, path: LearnedPath | None
+) -> MotionSource:
+    if settings.learned is not None:
+        assert path is not None
+        return LearnedWalk(settings.learned, rest, path)
     if settings.walk is not None:
         return RandomWalk(settings.walk, rest, card)
     if settings.times is not None:

@@ -10,6 +10,7 @@ from ..arrays import Array, Doubles, Times
 from ..engines.engine import Beginnings, Residual
 from ..events import Clock
 from ..model.card import Card
+from ..model.learned_path import LearnedPath
 from ..preset.motions import TEMPO_BPM, MorphTarget, MotionSettings
 from ..preset.preset import MORPH
 from ..ramps import RAMP_SECONDS, Ramp
@@ -91,8 +92,9 @@ class Latents:
         motion: Sequence[MotionSettings] = (),
         tempo_bpm: float = TEMPO_BPM,
         morph: MorphTarget | None = None,
+        path: LearnedPath | None = None,
     ) -> None:
-        """Start at the code ``rest``; ``tempo_bpm`` applies without a MIDI clock."""
+        """Start at the code ``rest``; ``tempo_bpm`` applies without a MIDI clock; ``path``: of a learned motion."""
         ramp = round(RAMP_SECONDS * card.sample_rate)
         self.knobs = [Ramp(value, ramp) for value in rest]
         self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # controllable targets
@@ -103,7 +105,7 @@ class Latents:
             self.targets[MORPH] = Ramp(morph.position, ramp)
             self._way = WAYS[morph.shape]
         self._spans = card.spans
-        movers = [make_mover(settings, number, rest, tempo_bpm, card) for number, settings in enumerate(motion)]
+        movers = [make_mover(settings, number, rest, tempo_bpm, card, path) for number, settings in enumerate(motion)]
         movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
         # After a beat restart, each mover's offset to its old value fades out.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ..audio.plugins import PLUGINS
 from ..errors import UserError
 from ..files import as_on_disk, read_regular
 from ..kinds.table import kind_of
+from ..model.learned_path import path_file
 from ..model.pack import BY_DIGEST
 from .library import Patch
 from .preset import Preset, files_of
@@ -38,6 +40,9 @@ def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = 
     model_name = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
     flat_names: dict[str, str] = {preset.model: model or _flat(model_name, ())}
     files: dict[str, bytes] = {}
+    if patch.path is not None:
+        files[path_file(Path(flat_names[preset.model])).name] = patch.path.data
+        reserved = [*reserved, *files]
     for name, file_bytes in _named_files(patch, preset, flat_names[preset.model]):
         flat_names.setdefault(name, _flat(name, [*flat_names.values(), *reserved]))
         files[flat_names[name]] = file_bytes

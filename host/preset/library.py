@@ -22,6 +22,7 @@ from ..events import RESERVED_CC
 from ..files import Stamp, as_on_disk, read_regular, read_start, stamp
 from ..kinds.table import kind_of
 from ..model.card import Card, first_complaint
+from ..model.learned_path import LearnedPath, path_file
 from ..model.model import Model
 from ..model.pack import BY_DIGEST, MANIFEST, SUFFIX, digest_of, mark_proved, proved_before, throw_away, unproved
 from ..settings import Fault
@@ -161,6 +162,20 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
     return MorphTarget(end_code, settings.shape, label, settings.position)
 
 
+def path_of(preset: Preset, model: Model, files: Files = NO_FILES) -> LearnedPath | None:
+    """The learned path of a preset's motion, from ``files`` or beside the model's file; None without such a motion.
+
+    Raises:
+        UserError: as `LearnedPath`, or ``files`` hold the model without it.
+    """
+    if not any(motion.learned is not None for motion in preset.motion):
+        return None
+    path_data = files.get(path_file(model.path).name)
+    if path_data is None and model.path.name in files:
+        raise UserError(f"{path_file(model.path).name}, the learned path of {model.path}, is missing; save it again")
+    return LearnedPath(model, path_data)
+
+
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
     """Code of ``process.to``: the medoid of a label's landmarks, or a preset's rest code.
 
@@ -231,7 +246,9 @@ def prove(file: Path) -> None:
             raise UserError(f"its preset names {outside_names[0]!r}, which it does not hold")
         if any(effect.plugin.endswith(PLUGINS) for effect in preset.effects):
             raise UserError("its preset runs a plugin by its path, which packs may not")
-        if not Model(model_file).verify().passed:
+        model = Model(model_file)
+        learned_path = path_of(preset, model)
+        if not (model.verify().passed and (learned_path is None or learned_path.verify().passed)):
             raise UserError(f"its model gives other outputs here than {MANIFEST} was made with; update timbrel")
     except TimbrelError as error:
         throw_away(file)
@@ -273,6 +290,7 @@ class Patch:
     morph: MorphTarget | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)  # target code of processed audio
     sound: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
+    path: LearnedPath | None = field(init=False, repr=False, default=None, compare=False)  # of a learned motion
 
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
@@ -280,6 +298,9 @@ class Patch:
             kind, tuned_pitches = kind_of(card), tuned_keys(preset.tuning, self.folder, self.draft_files)
             object.__setattr__(self, "tuning", kind.pitches(kind.select_section(preset), tuned_pitches))
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.draft_files))
+            object.__setattr__(self, "path", path_of(preset, self.model, self.draft_files))
+            if self.path is not None and self.path.stamp is not None:
+                object.__setattr__(self, "files", {**self.files, self.path.path: self.path.stamp})
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.draft_files))
             if (sound_name := kind.sound(kind.select_section(preset))) is not None:
                 self._read_sound(sound_name, kind.sound_samples(card))

@@ -74,8 +74,9 @@ def _motion_sources(motion: MotionSettings, spans: Sequence[Range]) -> Iterator[
         yield motion.target, f"{motion.shape} {pace_text}", "adds", motion.offsets
         return
     latent_ends: Iterable[Sequence[float]] = spans if motion.path is None else zip(*motion.path, strict=True)
+    source_name = "walk" if motion.walk is not None else "path" if motion.learned is None else "learned path"
     for index, ends in enumerate(latent_ends):
-        yield f"latent.{index}", "walk" if motion.path is None else "path", "sets", ends
+        yield f"latent.{index}", source_name, "sets", ends
 
 
 def _gesture_sources(patch: Patch) -> Iterator[_TargetSource]:

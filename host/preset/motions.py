@@ -61,17 +61,25 @@ class WalkSettings(SettingsSection):
         return fields
 
 
+class LearnedPathSettings(SettingsSection):
+    """A walk on the path that the model's file has learned, ``speed`` times as fast as the recordings."""
+
+    speed: Annotated[float, Field(ge=0.01, le=4)] = 1.0  # a faster one needs more steps than run live
+    seed: Annotated[int, Field(ge=0, le=9999)] = 0
+
+
 _OF_CYCLES = {"rate_hz", "beats", "phase"}
 _OF_MOTION = {  # allowed keys of each kind of motion
     "target": {"target", "shape", "depth", "low", "high"} | _OF_CYCLES,
     "path without times": {"path", "legs"} | _OF_CYCLES,
     "path with times": {"path", "legs", "times", "loop", "start"},
     "walk": {"walk"},
+    "learned path": {"learned"},
 }
 
 
 class MotionSettings(SettingsSection):
-    """A [[motion]] table: moves a latent or ``morph`` around its value, or all latents by a walk or ``path``.
+    """A [[motion]] table: moves a latent or ``morph`` around its value, or all latents by a walk or a path.
 
     A path is closed, or reaches each code at one of ``times``, in seconds; with ``loop``, one more time closes it. A
     cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes.
@@ -88,6 +96,7 @@ class MotionSettings(SettingsSection):
     loop: bool = False
     start: Literal["play", "note"] = "play"
     walk: WalkSettings | None = None
+    learned: LearnedPathSettings | None = None
     rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are sampled about 43 times a second
     beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
     phase: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -103,12 +112,17 @@ class MotionSettings(SettingsSection):
     def _check_fields(self) -> "MotionSettings":
         """Check that the fields that are set go together."""
         set_fields = {name for name, value in self if name in self.model_fields_set and value is not None}
-        set_kinds = set_fields & {"target", "path", "walk"}
+        set_kinds = set_fields & {"target", "path", "walk", "learned"}
         if len(set_kinds) != 1:
-            raise ValueError("give one of target (a latent), path (a list of codes) and walk (its speed and bound)")
+            raise ValueError(
+                "give one of target (a latent), path (a list of codes), walk (its speed and bound) and learned (its "
+                "speed)"
+            )
         (kind,) = set_kinds
         if kind == "path":
             kind += " with times" if "times" in set_fields else " without times"
+        elif kind == "learned":
+            kind = "learned path"
         if foreign_fields := sorted(set_fields - _OF_MOTION[kind]):
             raise ValueError(f"a {kind} has no {' and no '.join(foreign_fields)}; leave it out")
         if "rate_hz" in _OF_MOTION[kind] and len(set_fields & {"rate_hz", "beats"}) != 1:

@@ -44,6 +44,7 @@ SUCCESSORS = {  # of earlier presets, which stay for projects and program change
     "drum-kit": "stereo-kit",
     "digits-keys": "spoken-words",
 }
+BESIDE = (".encoder.onnx", ".path.onnx")  # ends of files beside models
 LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
 SLOTS = 8  # for snapshots in a preset
 MOST_LISTED = 1000  # presets
@@ -81,7 +82,7 @@ def earlier_presets() -> dict[str, str]:
 
 
 def shipped_models() -> dict[str, Path]:
-    return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
+    return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(BESIDE)}
 
 
 def shipped_tunes() -> dict[str, Path]:

@@ -344,6 +344,12 @@ def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator
             f"a walk stays near training codes, and the card of model {card.name!r} holds none (its landmarks and "
             "deviations); export it again, or give a path",
         )
+    if motion.learned is not None and card.learned_path is None:
+        yield (
+            ("learned",),
+            f"a learned path is a file beside its model, and the card of model {card.name!r} names none; take a model "
+            "of recipe grain-path, or give a walk",
+        )
     if motion.start == "note" and not kind_of(card).decodes_notes:
         yield (
             ("start",),

@@ -62,7 +62,7 @@ class CodeTransform:
         process_settings, rate = preset.process, card.sample_rate
         ramp_samples = round(RAMP_SECONDS * rate)
         rest_values = preset.latent_values(card)
-        self.knobs = Latents(rest_values, card, preset.motion, preset.tempo_bpm, patch.morph)
+        self.knobs = Latents(rest_values, card, preset.motion, preset.tempo_bpm, patch.morph, patch.path)
         self.ramps = {
             name: Ramp(value, ramp_samples) for name, value in process_settings.values().items() if name != WET
         }

@@ -14,11 +14,14 @@ import timbrel
 from timbrel.export import pack as packing
 from timbrel.export.pack import pack
 from timbrel.host.errors import UserError
+from timbrel.host.model.learned_path import path_file
 from timbrel.host.model.model import Model
 from timbrel.host.model.pack import MANIFEST, PROVED, read_manifest
 from timbrel.host.preset.library import find_model, open_patch
 from timbrel.host.preset.shipped import MODELS
 from timbrel.host.resynthesis.recover import recover
+
+from ...host.learned_paths import with_learned_path
 
 SCALE = "! equal.scl\nten\n 10\n!\n" + "".join(f" {120.0 * step}\n" for step in range(1, 11))
 PRESET = """
@@ -97,6 +100,28 @@ def test_a_pack_sounds_alike_without_the_files_that_it_was_made_of(reed: Path, t
     np.testing.assert_array_equal(sent.render(notes), before)
     assert sent.encode(before).shape[1] == 8
     assert "morph" in {knob.target for knob in sent.knobs.values()}
+
+
+def test_a_pack_carries_the_learned_path_of_its_model(tmp_path: Path) -> None:
+    learned_model = with_learned_path(MODELS / "lakeside-10.onnx", tmp_path / "sea.onnx")
+    (tmp_path / "sea.toml").write_text('format = 1\nmodel = "sea.onnx"\n[[motion]]\nlearned = { seed = 3 }\n')
+    (tmp_path / "still.toml").write_text('format = 1\nmodel = "sea.onnx"\n')
+    notes = [timbrel.Note(60, 0, 0.5)]
+    before = timbrel.open(tmp_path / "sea.toml").render(notes)
+    for name in ("sea", "still"):
+        pack(open_patch(str(tmp_path / f"{name}.toml")), tmp_path / f"{name}.timbrel")
+        assert "model.path.onnx" in read_manifest(tmp_path / f"{name}.timbrel").files
+    for file in (learned_model, path_file(learned_model), tmp_path / "sea.toml"):
+        file.unlink()
+    np.testing.assert_array_equal(timbrel.open(tmp_path / "sea.timbrel").render(notes), before)
+
+
+def test_a_pack_whose_learned_path_walks_elsewhere_here_is_removed(tmp_path: Path) -> None:
+    with_learned_path(MODELS / "lakeside-10.onnx", tmp_path / "sea.onnx", tolerance=-1.0)
+    (tmp_path / "sea.toml").write_text('format = 1\nmodel = "sea.onnx"\n[[motion]]\nlearned = {}\n')
+    pack(open_patch(str(tmp_path / "sea.toml")), tmp_path / "sea.timbrel")
+    with pytest.raises(UserError, match=r"the pack 'sea' cannot be used: its model gives other outputs here"):
+        open_patch(str(tmp_path / "sea.timbrel"))
 
 
 def test_a_pack_tells_of_itself_and_can_be_heard_and_seen(sent: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.model.learned_path import path_file
 from timbrel.host.plugin import project
 from timbrel.host.plugin.project import (
     BEGIN,
@@ -27,6 +28,8 @@ from timbrel.host.plugin.project import (
 )
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MODELS, PRESETS
+
+from ..learned_paths import with_learned_path
 
 LENGTH_SAMPLES = 20000
 PLAYED = [
@@ -152,6 +155,28 @@ def test_a_bare_model_is_kept_as_it_plays(tmp_path):
     assert after.model.sha256 == before.model.sha256
     assert after.preset.cc == before.preset.cc
     assert after.preset.macro == before.preset.macro
+
+
+def test_a_project_holds_the_learned_path_of_its_model(tmp_path):
+    """It plays where the files are gone; a state without the path, or with another, is refused in a line."""
+    learned_model = with_learned_path(MODELS / "lakeside-10.onnx", tmp_path / "sea.onnx")
+    text = 'format = 1\nmodel = "sea.onnx"\n[[motion]]\nlearned = { seed = 3 }\n'
+    (tmp_path / "sea.toml").write_text(text)
+    patch = open_patch(str(tmp_path / "sea.toml"))
+    data, path_data = saved(patch), path_file(learned_model).read_bytes()
+    for file in (learned_model, path_file(learned_model), tmp_path / "sea.toml"):
+        file.unlink()
+    preset = unpack(data).preset
+    assert preset.files["sea.path.onnx"] == path_data
+    again = open_project_preset(preset, print)
+    walks = [next(opened.path.walk(np.zeros(10, np.float32), 3)) for opened in (patch, again)]
+    np.testing.assert_array_equal(*walks)
+    without = preset._replace(files={"sea.onnx": preset.files["sea.onnx"]})
+    with pytest.raises(UserError, match=r"sea\.path\.onnx, the learned path of sea\.onnx, is missing; save it again"):
+        open_project_preset(without, print)
+    broken = preset._replace(files={**preset.files, "sea.path.onnx": path_data[:-1] + b"?"})
+    with pytest.raises(UserError, match="is not the learned path that the card"):
+        open_project_preset(broken, print)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.toml")))

@@ -224,14 +224,18 @@ class PathNetwork(Network):
         return {"likelihood": -self.path.log_likelihood(codes[:, 1:], mixture).mean() / codes.shape[2]}
 
     @torch.no_grad()
-    def walk(self, codes: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """Continue paths of ``codes``, [batch, steps, latents]: return ``steps`` codes more, unlimited."""
+    def walk(
+        self, codes: Tensor, steps: int, generator: torch.Generator, spans: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Continue paths of ``codes``, [batch, steps, latents]: return ``steps`` codes more, inside ``spans``."""
         state = codes.new_zeros(len(codes), sum(self.path.sizes))
         next_code, walked = codes[:, 0], []
         for step in range(codes.shape[1] + steps - 1):
             code = codes[:, step] if step < codes.shape[1] else next_code
             noise = torch.randn(len(codes), codes.shape[2] + 1, generator=generator).to(codes)
             next_code, state = self.path(code, state, noise)
+            if spans is not None:
+                next_code = next_code.clamp(*spans)
             if step >= codes.shape[1] - 1:
                 walked.append(next_code)
         return torch.stack(walked, 1)
