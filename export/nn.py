@@ -24,6 +24,7 @@ from ..host.files import check_output, replacing
 from ..host.kinds.card_fields import KEYS, PITCH_CLASSES
 from ..host.model.card import METADATA_KEY
 from ..host.model.encoder import encoder_path
+from ..host.model.learned_path import path_file
 from ..host.model.model import Model
 from ..train.run import Run
 from .export import LabelInput, export
@@ -370,6 +371,8 @@ def written(
                 yield f"{output}: {holding(card)}"
             if encoder_path(output).exists():
                 yield f"{encoder_path(output)}: its encoder"
+            if card.learned_path is not None:
+                yield f"{path_file(output)}: its learned path"
         if nn is not None:
             yield _for_nn(Model(onnx_path), nn, overwrite)
 

@@ -26,12 +26,11 @@ from ..measures.paths import (
     Walker,
     autoregression,
     autoregressive_walker,
-    distances,
+    differences,
     features,
     path_rows,
     random_walker,
     shuffled,
-    spectrum_db,
 )
 from ..reports.clip_figures import loss_parts
 from ..reports.floor_tables import FLOORS, floors_table
@@ -63,8 +62,8 @@ NETWORK = "network"
 NOTE = (
     "Each walk goes on for as long as a held-out recording, from its end. Own codes and shuffled ones are the ends of "
     "the scale; 0 is the recording itself. Steps: difference of the distributions of step sizes; dwell times: of the "
-    "times until the path is a deviation a latent away; levels: root mean square difference of the spectra of levels "
-    "in octaves from 0.2 Hz."
+    "times until the path is a deviation a latent away; levels: difference of the spectra of levels in octaves from "
+    "0.2 Hz, in the mean over recordings."
 )
 
 
@@ -110,21 +109,28 @@ class PathExport(ExportFamily[PathRecipe, PathNetwork]):
             "autoregression": autoregressive_walker(fit, (low, high)),
             "shuffled": shuffled,
         }
-        distance_rows: dict[str, list[Doubles]] = {name: [] for name in walkers}
-        powers_by_name: dict[str, list[Doubles]] = {name: [] for name in ("own", *walkers)}
+        differences_by_name: dict[str, list[dict[str, Doubles]]] = {name: [] for name in walkers}
+        spectra_by_name: dict[str, list[Doubles]] = {name: [] for name in ("own", *walkers)}
         for recording_index, codes in enumerate(recordings):
             request.progress(0.1 + 0.8 * recording_index / len(recordings), "walking")
             own = features(codes, deviations, levels, step_hz)
-            powers_by_name["own"].append(own.level_power)
+            spectra_by_name["own"].append(own.levels)
             for name, walker in walkers.items():
                 walks: list[PathFeatures] = [
                     features(walker(codes, WALKS * recording_index + number), deviations, levels, step_hz)
                     for number in range(WALKS)
                 ]
-                distance_rows[name].append(distances(own, walks))
-                powers_by_name[name].append(np.mean([walk.level_power for walk in walks], 0))
-        rows = path_rows({name: np.array(row) for name, row in distance_rows.items()}, NETWORK, network.path.latents)
-        spectra_db = {name: spectrum_db(np.mean(powers, 0)).tolist() for name, powers in powers_by_name.items()}
+                differences_by_name[name].append(differences(own, walks))
+                spectra_by_name[name] += [walk.levels for walk in walks]
+        terms_by_name = {
+            name: {measure: np.array([row[measure] for row in rows]) for measure in MEASURES}
+            for name, rows in differences_by_name.items()
+        }
+        rows = path_rows(terms_by_name, NETWORK, network.path.latents)
+        spectra_db = {
+            name: [None if np.isnan(level_db) else float(level_db) for level_db in np.mean(spectra, 0)]
+            for name, spectra in spectra_by_name.items()
+        }
         sounds = _sounds(recordings, walkers[NETWORK], sounds_of, frames.hop_length, frames.sample_rate)
         figures = judged(
             _verdict,
@@ -206,7 +212,7 @@ def _spectra_picture(spectra_db: Figures) -> Picture:
         figure, [axes] = panels(1, 1, 2.8)
         octaves_hz = 0.2 * 2.0 ** np.arange(len(spectra_db["own"]))
         for (name, levels_db), colour in zip(spectra_db.items(), line_colours(len(spectra_db)), strict=True):
-            axes.plot(octaves_hz, levels_db, color=colour, marker=".", label=NAMES[name])
+            axes.plot(octaves_hz, np.array(levels_db, np.float64), color=colour, marker=".", label=NAMES[name])
         axes.set_xscale("log")
         axes.set_xlabel("Hz, the beginning of an octave")
         axes.set_ylabel("power of levels, dB")

@@ -12,7 +12,7 @@ LOWEST_HZ = 0.2  # of the spectra of levels: one swing of a recording of five se
 ORDERS = (1, 2, 4, 8, 16)  # of vector autoregressions
 QUANTILES = (np.arange(100) + 0.5) / 100
 LEAST_STEP = 1e-3  # deviations
-LEAST_POWER = 1e-6  # of a spectrum, dB²: a level that stands still
+LEAST_POWER = 1e-6  # of a spectrum, dB²: a level that hardly moves
 SEED = 2020
 
 Levels = Callable[[Doubles], Doubles]  # codes [steps, n] → levels of their grains, dB, [steps]
@@ -20,11 +20,11 @@ Walker = Callable[[Doubles, int], Doubles]  # codes of a recording, number of th
 
 
 class PathFeatures(NamedTuple):
-    """Quantiles of log step sizes, in dB of a deviation, and of dwell times, in octaves of steps; power in octaves."""
+    """Quantiles of step sizes, dB of a deviation, and of dwell times, octaves of a step; spectrum of levels, dB."""
 
-    steps_db: Doubles
-    dwell_octaves: Doubles
-    level_power: Doubles
+    steps: Doubles
+    dwell: Doubles
+    levels: Doubles
 
 
 def features(codes: Doubles, deviations: Doubles, levels: Levels, step_hz: float) -> PathFeatures:
@@ -33,7 +33,7 @@ def features(codes: Doubles, deviations: Doubles, levels: Levels, step_hz: float
     return PathFeatures(
         np.quantile(step_sizes_db(scaled_codes), QUANTILES),
         np.quantile(np.log2(dwell_steps(scaled_codes)), QUANTILES),
-        level_power(levels(codes), step_hz),
+        10 * np.log10(level_power(levels(codes), step_hz) + LEAST_POWER),
     )
 
 
@@ -64,26 +64,24 @@ def level_power(levels_db: Doubles, step_hz: float) -> Doubles:
     return np.array([octave_power.mean() if len(octave_power) else np.nan for octave_power in powers])
 
 
-def distances(recording: PathFeatures, walks: Sequence[PathFeatures]) -> Doubles:
-    """Return how far walks are from a recording: steps in dB, dwell times in octaves, spectra in dB, [3].
+def differences(recording: PathFeatures, walks: Sequence[PathFeatures]) -> dict[str, Doubles]:
+    """Return how walks differ from a recording, by measure: steps in dB, dwell times in octaves, levels in dB.
 
-    Distances of distributions are mean differences of quantiles (Wasserstein's), those of spectra root mean squares
-    over octaves, of the mean power of the walks.
+    Those of steps and of dwell times are distances of distributions, mean differences of quantiles (Wasserstein's),
+    [1]; those of levels are differences of spectra, by octave.
     """
-    steps, dwell = (
-        float(np.mean([np.abs(getattr(walk, name) - getattr(recording, name)).mean() for walk in walks]))
-        for name in ("steps_db", "dwell_octaves")
-    )
-    return np.array([steps, dwell, spectrum_distance_db(recording.level_power, [walk.level_power for walk in walks])])
+    return {
+        name: np.array([np.mean([np.abs(getattr(walk, name) - getattr(recording, name)).mean() for walk in walks])])
+        for name in ("steps", "dwell")
+    } | {"levels": np.mean([walk.levels for walk in walks], 0) - recording.levels}
 
 
-def spectrum_distance_db(recorded: Doubles, walked: Sequence[Doubles]) -> float:
-    differences_db = spectrum_db(np.mean(walked, 0)) - spectrum_db(recorded)
-    return float(np.sqrt(np.nanmean(np.square(differences_db))))
+def mean_distance(differences: Doubles) -> float:
+    """Return the root mean square over columns of the mean over recordings, of [recordings, columns].
 
-
-def spectrum_db(power: Doubles) -> Doubles:
-    return 10 * np.log10(power + LEAST_POWER)
+    A single recording has one bin in the lowest octave, whose power varies by chance by 5.6 dB; the mean does less.
+    """
+    return float(np.sqrt(np.square(differences.mean(0)).mean()))
 
 
 class Autoregression(NamedTuple):
@@ -170,25 +168,26 @@ def shuffled(codes: Doubles, number: int) -> Doubles:
 MEASURES = {"steps": ("Steps, dB", ".2f"), "dwell": ("Dwell times, octaves", ".2f"), "levels": ("Levels, dB", ".1f")}
 
 
-def path_rows(distances_by_name: Mapping[str, Doubles], name: str, numbers: int) -> Figures:
-    """Return the row ``name`` beside the others, its floors, by measure; distances are [recordings, 3]."""
-    recording_numbers = np.arange(len(distances_by_name[name]))
-    return {
-        measure: compare_row(
-            {
-                "label": label,
-                "form": form,
-                "rises": False,
-                "numbers": numbers,
-                "floors": {
-                    other: float(rows[:, column].mean()) for other, rows in distances_by_name.items() if other != name
-                },
-                "references": {"own": 0.0},
-            },
-            float(distances_by_name[name][:, column].mean()),
-            jackknife_deviation(
-                lambda terms: float(terms.mean()), distances_by_name[name][:, column], recording_numbers
-            ),
-        )
-        for column, (measure, (label, form)) in enumerate(MEASURES.items())
-    }
+def path_rows(differences_by_name: Mapping[str, Mapping[str, Doubles]], name: str, numbers: int) -> Figures:
+    """Return the row ``name`` beside the others, its floors, by measure, of differences [recordings, columns].
+
+    Columns without a number, of octaves without a bin, are left out.
+    """
+    rows = {}
+    for measure, (label, form) in MEASURES.items():
+        columns = {
+            other: terms[measure][:, ~np.isnan(differences_by_name[name][measure]).any(0)]
+            for other, terms in differences_by_name.items()
+        }
+        own_terms = columns.pop(name)
+        floored = {
+            "label": label,
+            "form": form,
+            "rises": False,
+            "numbers": numbers,
+            "floors": {other: mean_distance(terms) for other, terms in columns.items()},
+            "references": {"own": 0.0},
+        }
+        deviation = jackknife_deviation(mean_distance, own_terms, np.arange(len(own_terms)))
+        rows[measure] = compare_row(floored, mean_distance(own_terms), deviation)
+    return rows

@@ -2,46 +2,25 @@
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import FAMILIES
-from timbrel.train.families.path.data import excerpt_length, excerpts
+from timbrel.train.families.path import data as data_module
+from timbrel.train.families.path.data import excerpt_length, excerpts, recoloured
 from timbrel.train.families.path.network import PathStep
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.run import Run, trained
 
+from ..small_paths import PATHS, RATE, train_paths
 from .loops import CPU
-
-RATE = 8000
-SMALL_GRAINS = (
-    *("frames.sample_rate=8000", "frames.frame_length=256", "frames.hop_length=64", "network.hidden=[16]"),
-    *("network.adjudicator=[8]", "network.latents=3", "network.bands=8", "network.envelope_points=4"),
-    *("training.batch_size=8", "training.steps=3"),
-)
-SMALL_PATHS = (
-    *("network.hidden=5", "network.components=3", "network.steps=20"),
-    *("training.batch_size=4", "training.steps=4"),
-)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A corpus of noise whose level swings, a run of grains, and one of paths."""
     folder = tmp_path_factory.mktemp("paths")
-    (folder / "sounds").mkdir()
-    for seed in range(6):
-        rng = np.random.default_rng(seed)
-        seconds = np.arange(2 * RATE) / RATE
-        noise = 0.1 * rng.standard_normal(len(seconds)) * (1.2 + np.sin(2 * np.pi * (2 + seed) * seconds))
-        soundfile.write(folder / "sounds" / f"sea{seed}.wav", noise, RATE, subtype="FLOAT")
-    build([folder / "sounds"], folder / "corpus", rate=RATE, split="0.6/0.2/0.2")
-    start(load_recipe("grain-noise", list(SMALL_GRAINS)), folder / "corpus", folder / "grains", CPU)
-    recipe = load_recipe("grain-path", list(SMALL_PATHS))
-    start(recipe, folder / "corpus", folder / "path", CPU, {"grains": folder / "grains"})
+    train_paths(folder)
     return folder
 
 
@@ -155,7 +134,8 @@ def test_codes_are_those_of_windows_half_a_grain_apart(folder, network):
     np.testing.assert_allclose(codes[0, 7], alone[0], atol=1e-4)
 
 
-def test_excerpts_of_training_begin_at_any_sample_and_stay_in_their_clips(folder):
+def test_excerpts_of_training_begin_at_any_sample_and_stay_in_their_clips(folder, monkeypatch):
+    monkeypatch.setattr(data_module, "recoloured", lambda samples, rate, rng: samples)
     corpus, recipe = Corpus.open(folder / "corpus"), Run.open(folder / "path").recipe
     length = excerpt_length(recipe)
     assert length == 256 + 20 * 128
@@ -165,12 +145,24 @@ def test_excerpts_of_training_begin_at_any_sample_and_stay_in_their_clips(folder
     for row, moved_row, clip, first in zip(plain, moved, data.train.clip, data.train.starts, strict=True):
         samples = corpus.samples(data.train.clips[int(clip)])
         np.testing.assert_array_equal(row, samples[first : first + length])
-        begins = [
-            delay for delay in range(128) if np.array_equal(moved_row, samples[first + delay : first + delay + length])
-        ]
-        assert begins or first + length + 128 > len(samples)
+        starts = range(first, min(first + 128, len(samples) - length + 1))
+        assert any(np.array_equal(moved_row, samples[start : start + length]) for start in starts)
     assert not np.array_equal(plain, moved)
     assert len(excerpts(corpus, "val", length, length)) >= 1
+
+
+def test_training_excerpts_have_other_gains_and_tilts_and_no_other_change():
+    """A filter of zero phase: gain and tilt explain the spectrum's change between 100 Hz and the top."""
+    sounds = np.random.default_rng(0).standard_normal((40, 8000)).astype(np.float32)
+    coloured = recoloured(sounds, 8000, np.random.default_rng(1))
+    ratios = np.fft.rfft(coloured)[:, 100:3990] / np.fft.rfft(sounds)[:, 100:3990]
+    np.testing.assert_allclose(ratios.imag, 0, atol=2e-2)
+    octaves = np.log2(np.arange(100, 3990) / 1000.0)
+    tilts_db, gains_db = np.polynomial.polynomial.polyfit(octaves, 20 * np.log10(np.abs(ratios.T)), 1)[::-1]
+    assert -12.1 < gains_db.min() < -9
+    assert 3 < gains_db.max() < 6.1
+    assert -3.1 < tilts_db.min() < -2
+    assert 2 < tilts_db.max() < 3.1
 
 
 def test_a_walk_goes_on_from_its_codes_and_depends_on_the_generator_alone(network):
@@ -182,7 +174,7 @@ def test_a_walk_goes_on_from_its_codes_and_depends_on_the_generator_alone(networ
 
 
 def test_other_runs_and_short_recordings_are_refused(folder, tmp_path):
-    recipe = load_recipe("grain-path", [*SMALL_PATHS, "network.steps=200"])
+    recipe = load_recipe("grain-path", [*PATHS, "network.steps=200"])
     with pytest.raises(UserError, match=r"no audible training clip of 25856 samples.*network\.steps 200"):
         start(recipe, folder / "corpus", tmp_path / "run", CPU, {"grains": folder / "grains"})
     with pytest.raises(UserError, match="--grains is a run of grain-path"):

@@ -23,6 +23,11 @@ from .network import PathNetwork
 from .recipe import PathRecipe
 
 STRIDE = 2  # steps of a path a grain
+# Training recordings are played at other levels and through other filters, since a few dozen of them know few places of
+# the code space.
+GAIN_DB = (-12.0, 6.0)
+TILT_DB = 3.0  # either way, an octave
+TILT_HZ, LOWEST_HZ = 1000.0, 50.0  # where a tilt changes nothing; below the latter it stays
 
 
 class Excerpts(NamedTuple):
@@ -38,7 +43,10 @@ class Excerpts(NamedTuple):
 
 @dataclass
 class PathData(Data[Excerpts]):
-    """Batches of (excerpts [batch, length],); those of training begin up to a ``hop`` later."""
+    """Batches of (excerpts [batch, length],).
+
+    Those of training begin up to a ``hop`` later, and have random gains and spectral tilts.
+    """
 
     corpus: Corpus
     length: int
@@ -47,7 +55,8 @@ class PathData(Data[Excerpts]):
 
     def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         later = rng.integers(0, self.hop, len(indices))
-        return self._taken(self.train, indices, later)
+        (samples,) = self._taken(self.train, indices, later)
+        return (torch.from_numpy(recoloured(samples.numpy(), self.corpus.rate, rng)),)
 
     def examples(self, source: Excerpts, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._taken(source, indices, np.zeros(len(indices), np.int64))
@@ -59,6 +68,14 @@ class PathData(Data[Excerpts]):
             start = min(int(source.starts[index] + delay), clip.length - self.length)
             row[:] = self.corpus.samples(clip, start, start + self.length)
         return (torch.from_numpy(samples),)
+
+
+def recoloured(samples: Array, rate: int, rng: np.random.Generator) -> Array:
+    """Return sounds, [batch, samples], with random gains and tilts of their spectra."""
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(samples.shape[1], 1 / rate), LOWEST_HZ) / TILT_HZ)
+    gains_db = rng.uniform(*GAIN_DB, (len(samples), 1)) + rng.uniform(-TILT_DB, TILT_DB, (len(samples), 1)) * octaves
+    spectra = np.fft.rfft(samples) * 10 ** (gains_db / 20)
+    return np.fft.irfft(spectra, samples.shape[1]).astype(np.float32)
 
 
 def excerpts(corpus: Corpus, split: Split, length: int, step: int) -> Excerpts:

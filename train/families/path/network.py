@@ -3,7 +3,7 @@
 A GRU reads a path of codes and gives the parameters of a mixture of Gaussians for the next code (Bishop, "Mixture
 density networks", 1994; Graves, "Generating sequences with recurrent neural networks", 2013). Codes of noise are noisy:
 the average of many steps tells more than the last one. So the network reads running averages of codes, and of the
-squares of steps, over one step to 128.
+squares of steps, over one step to ten seconds of them.
 """
 
 import math
@@ -19,8 +19,8 @@ from ...network import DEAD_DEVIATION, Adam, Network, Objective, constant, seede
 from ..grain.network import GrainAutoencoder
 from .recipe import PathRecipe
 
-CODE_STEPS = (1, 2, 4, 8, 16, 32, 64, 128)  # time constants of the averages of codes
-MOVE_STEPS = (4, 16, 64)  # and of squared steps
+CODE_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 512)  # time constants of the averages of codes
+MOVE_STEPS = (4, 16, 64, 256)  # and of squared steps
 TYPICAL_MOVE = 0.5  # square of a step, in deviations: the average before there is a step, of the weight of one
 LOG_DEVIATIONS = (-6.0, 2.0)  # of a component, limits
 NARROWER = -0.5  # log deviation of components before training: codes change by less than they vary
