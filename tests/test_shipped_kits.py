@@ -82,7 +82,7 @@ def test_presets_keep_the_program_numbers_of_earlier_versions():
     told = "digits-keys drum-kit drum-loops gm-hall gm-keys gm-lead gm-oboe gm-pad gm-strings lakeside-knobs"
     later = "lakeside-post lakeside-soundscape lakeside-walk digits-gan"
     new = "grand-piano electric-piano reed-organ jazz-vibraphone nylon-guitar finger-bass string-ensemble mixed-choir"
-    newer = "warm-pad solo-oboe saw-lead stereo-kit spoken-words"
+    newer = "warm-pad solo-oboe saw-lead stereo-kit spoken-words lakeside-learned"
     assert [*shipped_presets()] == f"{told} {later} {new} {newer}".split()
 
 

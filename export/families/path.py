@@ -193,18 +193,16 @@ def _sounds(
 
 
 def _verdict(figures: Figures) -> Verdict:
-    rows = figures["floors"]
-    weak_measures = [MEASURES[name][0].partition(",")[0] for name, row in rows.items() if row["not_better_than"]]
-    floor_names = [FLOORS[row["not_better_than"]] for row in rows.values() if row["not_better_than"]]
-    if not weak_measures:
-        text = "By steps, dwell times and levels its paths are nearer to unseen recordings than other walks are."
-        return verdict_of([Sentence(text)], [] if figures["split"] == "test" else [_seen(figures)])
-    text = f"{' and '.join(weak_measures)} of its paths are not better than {' and '.join(dict.fromkeys(floor_names))}."
-    return verdict_of([Sentence(text, False)])
-
-
-def _seen(figures: Figures) -> str:
-    return f"It was measured on the split {figures['split']}, for want of a test split."
+    weak_rows = {name: row for name, row in figures["floors"].items() if row["not_better_than"]}
+    sentence = Sentence(
+        "By steps, dwell times and levels its paths are nearer to unseen recordings than other walks are."
+    )
+    if weak_rows:
+        measures = " and ".join(MEASURES[name][0].partition(",")[0] for name in weak_rows)
+        floors = " and ".join(dict.fromkeys(FLOORS[row["not_better_than"]] for row in weak_rows.values()))
+        sentence = Sentence(f"{measures} of its paths are not better than those of {floors}.", False)
+    seen = f"It was measured on the split {figures['split']}, for want of a test split."
+    return verdict_of([sentence], [] if figures["split"] == "test" else [seen])
 
 
 def _spectra_picture(spectra_db: Figures) -> Picture:

@@ -28,11 +28,13 @@ PROGRAMS = (
     *("digits-keys", "drum-kit", "drum-loops", "gm-hall", "gm-keys", "gm-lead", "gm-oboe", "gm-pad", "gm-strings"),
     *("lakeside-knobs", "lakeside-post", "lakeside-soundscape", "lakeside-walk", "digits-gan"),
     *INSTRUMENTS,
+    "lakeside-learned",
 )
 # In the order of lists.
 CURRENT = (
     *INSTRUMENTS,
-    *("digits-gan", "lakeside-walk", "lakeside-knobs", "lakeside-soundscape", "lakeside-post", "drum-loops"),
+    *("digits-gan", "lakeside-walk", "lakeside-learned", "lakeside-knobs", "lakeside-soundscape", "lakeside-post"),
+    "drum-loops",
 )
 SUCCESSORS = {  # of earlier presets, which stay for projects and program changes
     "gm-keys": "electric-piano",

@@ -48,6 +48,7 @@ SETTINGS = {
     "dcgan": ("words", *SMALL_DCGAN),
     "halves": ("words", *SMALL_DCGAN),
     "invert": ("words", "network.width=4", "training.batch_size=4"),
+    "grain-path": ("notes", "network.steps=20"),
     "loops": ("loops",),
 }
 # A report each of these runs: one of each folder of families.
@@ -62,7 +63,11 @@ REPORTED = (
     "tuned-partials",
     "tuned-sequence",
 )
-BASES = {"--generator": "clip-wavegan", "--classifier": "digits-classifier"}  # runs behind the inverting network
+# Options of the recipes that are built on runs of others, by family.
+BASES = {
+    "invert": {"--generator": "clip-wavegan", "--classifier": "digits-classifier"},
+    "grain-path": {"--grains": "grain-noise"},
+}
 
 # All commands of a tree in one process: torch is loaded once.
 DRIVER = """
@@ -109,7 +114,7 @@ def sounds(folder: Path) -> None:
 def commands(names: list[str], shared: Path, out: Path) -> Iterator[list[str]]:
     """The commands of a tree: corpora, trainings, exports."""
     built: set[str] = set()
-    order = sorted(names, key=lambda name: (recipes.load_recipe(name).family == "invert", name))
+    order = sorted(names, key=lambda name: (recipes.load_recipe(name).family in BASES, name))
     for name in order:
         recipe = recipes.load_recipe(name)
         kind, *changes = SETTINGS[recipe.family]
@@ -124,8 +129,8 @@ def commands(names: list[str], shared: Path, out: Path) -> Iterator[list[str]]:
             for change in ("training.epochs=none", f"training.steps={STEPS}", *changes)
             for word in ("--set", change)
         ]
-        bases = [word for option, base in BASES.items() for word in (option, str(out / f"run-{base}"))]
-        bases = bases if recipe.family == "invert" else []
+        own_bases = BASES.get(recipe.family, {})
+        bases = [word for option, base in own_bases.items() for word in (option, str(out / f"run-{base}"))]
         run = str(out / f"run-{name}")
         yield ["train", name, "--corpus", str(corpus), "-o", run, "--accelerator", "cpu", *sets, *bases]
         yield ["export", run, "-o", str(out / f"{name}.onnx"), "--checkpoint", "last"]
@@ -214,8 +219,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     names = list(options.recipes)
-    if any(recipes.load_recipe(name).family == "invert" for name in names):
-        names += [base for base in BASES.values() if base not in names]
+    for name in options.recipes:
+        bases = BASES.get(recipes.load_recipe(name).family, {}).values()
+        names += [base for base in bases if base not in names]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "shared").mkdir()

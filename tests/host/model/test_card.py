@@ -43,6 +43,7 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "labels": [],
         "directions": [],
         "recordings": [],
+        "learned_path": None,
         "latents": [latent | {"moves": "", "unnamed": ""} for latent in fields["latents"]],
         "chroma": fields["chroma"] and fields["chroma"] | {"folded": False},
         "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None, "key": None},

@@ -11,11 +11,9 @@ TIMED = HEAD + "[[motion]]\npath = [[0.1], [0.2]]\ntimes = [1.0, 1.5]\n"
 WALK = HEAD + "[[motion]]\nwalk = { speed = 0.5, bound = 1.0 }\n"
 LFO = HEAD + "[[motion]]\ntarget = 'latent.0'\ndepth = 0.1\nrate_hz = 1\n"
 WRONG = {
-    LFO.replace(
-        "target = 'latent.0'", ""
-    ): "[[motion]] 1: give one of target (a latent), path (a list of codes) and walk",
-    LFO + "path = [[0.1], [0.2]]": "give one of target (a latent), path (a list of codes) and walk",
-    LFO + "walk = { speed = 1, bound = 1 }": "give one of target (a latent), path (a list of codes) and walk",
+    LFO.replace("target = 'latent.0'", ""): "[[motion]] 1: give one of target (a latent), path (a list of codes), walk",
+    LFO + "path = [[0.1], [0.2]]": "give one of target (a latent), path (a list of codes), walk",
+    LFO + "walk = { speed = 1, bound = 1 }": "give one of target (a latent), path (a list of codes), walk",
     LFO + "legs = 'linear'": "a target has no legs; leave it out",
     LFO + "times = [1, 2]": "a target has no times; leave it out",
     LFO.replace("rate_hz = 1", ""): "give one of rate_hz (cycles a second) and beats",

@@ -88,7 +88,7 @@ class PathStep(nn.Module):
         The first number of the noise chooses the component.
         """
         scaled = (code - self.mean) / self.deviation
-        previous, code_sums, code_weights, move_sums, move_weights, hidden = state.split(self.sizes, 1)
+        previous, code_sums, code_weights, move_sums, move_weights, hidden = torch.split(state, self.sizes, 1)
         begun = code_weights[:, :1].clamp(max=1.0)  # 0 before the first code
         code_sums = self._summed(code_sums, self.code_decay, scaled)
         code_weights = code_weights * self.code_decay + 1.0
@@ -135,8 +135,8 @@ class PathStep(nn.Module):
             [self.components, self.components * self.latents, self.components * self.latents], -1
         )
         parts = (self.components, self.latents)
-        means = self.linear(averages)[..., None, :] + moves.unflatten(-1, parts)
-        log_deviations = deviations.unflatten(-1, parts).clamp(*LOG_DEVIATIONS) + NARROWER
+        means = self.linear(averages)[..., None, :] + torch.unflatten(moves, -1, parts)
+        log_deviations = torch.unflatten(deviations, -1, parts).clamp(*LOG_DEVIATIONS) + NARROWER
         return Mixture(weights.log_softmax(-1), means, log_deviations)
 
     def _draw(self, mixture: Mixture, noise: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class PathStep(nn.Module):
         mean, log_deviation = (
             (is_chosen[..., None] * values).sum(1) for values in (mixture.means, mixture.log_deviations)
         )
-        mixed = (is_chosen @ self._mixed().flatten(1)).unflatten(1, (self.latents, self.latents))
+        mixed = torch.unflatten(is_chosen @ self._mixed().flatten(1), 1, (self.latents, self.latents))
         drawn: Tensor = mean + (mixed @ (noise[:, 1:] * log_deviation.exp())[..., None])[..., 0]
         return drawn
 
@@ -157,12 +157,9 @@ class PathStep(nn.Module):
 
     def _gru_step(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Return the next state of the GRU (Cho et al., 2014), in operators that all runtimes have."""
-        reset_in, update_in, new_in = functional.linear(features, self.gru.weight_ih_l0, self.gru.bias_ih_l0).chunk(
-            3, 1
-        )
-        reset_back, update_back, new_back = functional.linear(hidden, self.gru.weight_hh_l0, self.gru.bias_hh_l0).chunk(
-            3, 1
-        )
+        weights_in, weights_back, bias_in, bias_back = self.gru.all_weights[0]
+        reset_in, update_in, new_in = functional.linear(features, weights_in, bias_in).chunk(3, 1)
+        reset_back, update_back, new_back = functional.linear(hidden, weights_back, bias_back).chunk(3, 1)
         update = torch.sigmoid(update_in + update_back)
         new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_back) * new_back)
         return (1 - update) * new + update * hidden
@@ -171,7 +168,7 @@ class PathStep(nn.Module):
         return (self._parts(sums) * decays[:, None] + values[:, None]).flatten(1)
 
     def _parts(self, sums: Tensor) -> Tensor:
-        return sums.unflatten(1, (-1, self.latents))
+        return torch.unflatten(sums, 1, (-1, self.latents))
 
 
 def _decayed_sums(values: Tensor, decays: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,8 +210,7 @@ class PathNetwork(Network):
     def encode(self, excerpts: Tensor) -> Tensor:
         """Return the codes of all windows, [batch, steps + 1, latents]."""
         windows = excerpts.unfold(1, self.frames.frame_length, self.frames.hop_length)
-        codes: Tensor = self.grains.encode(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
-        return codes
+        return torch.unflatten(self.grains.encode(windows.flatten(0, 1)), 0, windows.shape[:2])
 
     def prediction(self, excerpts: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the negative log likelihood of each code given those before it, a latent."""
