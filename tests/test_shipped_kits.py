@@ -18,6 +18,7 @@ from timbrel.host.kinds.clip import hits
 from timbrel.host.kinds.general_midi_drums import DRUMS
 from timbrel.host.midi.files import read_performance
 from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.learned_path import LARGEST_BYTES, path_file
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.render import remarks
@@ -319,6 +320,13 @@ def test_its_files_are_small_and_say_where_the_sounds_are_from(patch):
         ("MIT", "FluidR3 GM"),
         ("CC-BY-SA-4.0", "Free Spoken Digit Dataset"),
     )
+
+
+def test_the_learned_path_that_ships_is_small_proved_and_in_the_public_domain():
+    patch = open_patch("lakeside-learned")
+    assert path_file(patch.model.path).stat().st_size < LARGEST_BYTES
+    assert (patch.model.card.license, patch.path.card.license) == ("CC0-1.0", "CC0-1.0")
+    assert patch.path.verify().passed
 
 
 @pytest.mark.parametrize("name", [DEMO, KEYS, "digits-keys", "digits-gan", "lakeside-walk", "grand-piano", "gm-hall"])

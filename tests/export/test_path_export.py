@@ -72,7 +72,8 @@ def test_without_knob_names_or_with_another_model_no_path_is_left(folder, tmp_pa
     assert not path_file(tmp_path / "sea.onnx").exists()
 
 
-def test_existing_paths_are_kept_and_their_names_are_no_model_s(folder, tmp_path):
+def test_existing_paths_are_kept_before_any_work_and_their_names_are_no_model_s(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("timbrel.export.export.trained", None)
     (tmp_path / "sea.path.onnx").write_bytes(b"old")
     with pytest.raises(UserError, match=r"sea\.path\.onnx exists"):
         export(Run.open(folder / "path"), tmp_path / "sea.onnx")

@@ -241,7 +241,7 @@ def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkey
     assert np.array_equal(np.concatenate(mixes, axis=1), whole)
 
 
-@pytest.mark.parametrize("name", ["lakeside-soundscape", "lakeside-knobs", "lakeside-walk"])
+@pytest.mark.parametrize("name", ["lakeside-soundscape", "lakeside-knobs", "lakeside-walk", "lakeside-learned"])
 def test_grains_are_the_same_in_blocks_and_processes_too(lone, told, name):
     patches = {0: open_patch(name)}
     events = [NoteOn(500 * number, 0, 50 + number, 100) for number in range(5)]
