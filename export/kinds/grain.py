@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.engines.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN, GrainEngine
-from ...host.engines.grain.sources import PRIMES, TRIED
+from ...host.engines.grain.sources import PLACE_OFFSET, PRIMES, SIGN_HZ, TRIED, image_signs
 from ...host.events import ControlChange, Event
 from ...host.kinds.grain import CONTROLS, DENSITY, GrainKind, GrainSettings
 from ...host.model.card import Card
@@ -21,7 +21,7 @@ from ...host.preset.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ...host.signal import gaussian_noise
 from ...host.units import MIDDLE_C
 from .kind import RATE, ExportKind, TargetSound, View, held_key, image_knob, preset_of, sizes, window_of
-from .player import FLOAT, Attribute, NnPlayer, engine_of_notes
+from .player import FLOAT, STEREO, Attribute, NnPlayer, add_image, engine_of_notes, side_curves
 
 
 class GrainView(View):
@@ -60,6 +60,10 @@ def _grain_attributes() -> list[Attribute]:
 class GrainPlayer(NnPlayer):
     noise: Tensor
     phasors: Tensor
+    image: Tensor
+    image_hz: Tensor
+    image_signs: Tensor
+    curves: Tensor
     waiting: list[list[tuple[int, int, float]]]
     origins: list[float]
     densities: list[float]
@@ -73,7 +77,7 @@ class GrainPlayer(NnPlayer):
         engine = engine_of_notes(model)
         assert isinstance(engine, GrainEngine)
         card = model.card
-        super().__init__(card, ["(signal) left", "(signal) right"], _grain_attributes())
+        super().__init__(card, STEREO, _grain_attributes())
         self.decoder = decoder
         self.frame_length, self.bins = card.frame_length, card.frame_length // 2 + 1
         self.envelope_points = card.envelope_points
@@ -82,6 +86,11 @@ class GrainPlayer(NnPlayer):
         noise = gaussian_noise(1 << longest_samples.bit_length() if self.of_noise else 1)
         self.register_buffer("noise", torch.from_numpy(noise.copy()))
         self.register_buffer("phasors", torch.from_numpy(noise / abs(noise)))
+        add_image(self, card)
+        if card.image is not None:
+            self.register_buffer("image_signs", torch.from_numpy(image_signs(card.sample_rate)))
+            self.register_buffer("curves", torch.zeros(3, 0, dtype=torch.float64))  # of grains of the last length
+            self.curves_rate, self.sign_hz, self.place_offset = 0.0, SIGN_HZ, PLACE_OFFSET
         self.highest_power = engine.highest_power
         self.seconds = GrainSettings().values(card)["grain.length"]
         self.middle, self.furthest, self.fill, self.tried = float(MIDDLE_C), FURTHEST, FILL, TRIED
@@ -153,10 +162,16 @@ class GrainPlayer(NnPlayer):
             sound = self.sound(frame, pitch_ratio, density, uniforms)
             pan_angle = math.pi / 4 * (1.0 + self.values[5] * (2.0 * uniforms[self.side] - 1.0))
             start_time = max(onset, start_times[grain_index])
-            grain_tail = sound[start_time - onset :]
-            offset = start_time - self.now
-            pending[0, offset : offset + grain_tail.shape[0]] += grain_tail * math.cos(pan_angle)
-            pending[1, offset : offset + grain_tail.shape[0]] += grain_tail * math.sin(pan_angle)
+            if hasattr(self, "image"):
+                side_tails = sound[:, start_time - onset :]
+                offset = start_time - self.now
+                pending[0, offset : offset + side_tails.shape[1]] += side_tails[0] * math.cos(pan_angle)
+                pending[1, offset : offset + side_tails.shape[1]] += side_tails[1] * math.sin(pan_angle)
+            else:
+                grain_tail = sound[start_time - onset :]
+                offset = start_time - self.now
+                pending[0, offset : offset + grain_tail.shape[0]] += grain_tail * math.cos(pan_angle)
+                pending[1, offset : offset + grain_tail.shape[0]] += grain_tail * math.sin(pan_angle)
 
     def place(self, row: int, end: int) -> None:
         """Schedule the grains that begin before sample ``end``."""
@@ -174,7 +189,7 @@ class GrainPlayer(NnPlayer):
             self.placed_counts[row] += 1
 
     def sound(self, frame: Tensor, ratio: float, density: float, uniforms: list[float]) -> Tensor:
-        """Return a windowed grain at the level of its texture, [length].
+        """Return a windowed grain at the level of its texture, [length], or with an image its sides, [2, length].
 
         Args:
             ratio: of the grain's pitch to the frame's.
@@ -213,7 +228,7 @@ class GrainPlayer(NnPlayer):
         return power * ratio * float((weights * frame[self.bins :].square()).sum() / weights.sum())
 
     def of_table(self, frame: Tensor, length: int, ratio: float, uniforms: list[float]) -> Tensor:
-        """Return noise with a spectrum and envelope, [length], as `Noise`."""
+        """Return noise with a spectrum and envelope, [length] or [2, length], as `NoiseFrames`."""
         transform_length = self.fast_length(length)
         bins = transform_length // 2 + 1
         start_limit = self.noise.shape[0] - bins
@@ -230,11 +245,43 @@ class GrainPlayer(NnPlayer):
         spectrum = (
             self.noise[noise_start : noise_start + bins] * self.phasors[phasor_start : phasor_start + bins] * magnitudes
         )
-        sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:length]
+        if hasattr(self, "image"):
+            noise_start = int((uniforms[self.noises] + self.place_offset) % 1.0 * start_limit)
+            phasor_start = int((uniforms[self.noises + 1] + self.place_offset) % 1.0 * start_limit)
+            other_noise = (
+                self.noise[noise_start : noise_start + bins] * self.phasors[phasor_start : phasor_start + bins]
+            )
+            spectrum = self.noise_sides(spectrum, other_noise * magnitudes)
+            sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:, :length]
+        else:
+            sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:length]
         if self.envelope_points == 0:
             return sound
         envelope_positions = torch.linspace(0.0, self.envelope_points - 1.0, length, dtype=torch.float64)
         return sound * interpolate(frame[self.bins :], envelope_positions, torch.ones_like(envelope_positions))
+
+    def noise_sides(self, noise: Tensor, other_noise: Tensor) -> Tensor:
+        """Return the sides' spectra, [2, bins], of two noises, [bins]."""
+        left_gains, right_gains, angles = self.curves_of(noise.shape[0]).unbind(0)
+        own_part, other_part = torch.cos(angles) * noise, torch.sin(angles) * other_noise
+        sides = torch.stack([left_gains * (own_part + other_part), right_gains * (own_part - other_part)])
+        return sides.to(noise.dtype)
+
+    def side_gains(self, bins: int) -> Tensor:
+        """Return complex gains of both sides, [2, bins]."""
+        left_gains, right_gains, angles = self.curves_of(bins).unbind(0)
+        bins_hz = torch.linspace(0, self.values[2] / 2, bins, dtype=torch.float64, device=angles.device)
+        signs = self.image_signs[(bins_hz / self.sign_hz).long().clamp(max=self.image_signs.shape[0] - 1)]
+        gains = torch.stack([torch.polar(left_gains, angles * signs), torch.polar(right_gains, -angles * signs)])
+        return gains.to(torch.complex64)
+
+    def curves_of(self, bins: int) -> Tensor:
+        """Return `side_curves` of the bins of a grain, [3, bins]."""
+        if bins != self.curves.shape[1] or self.curves_rate != self.values[2]:
+            self.curves_rate = self.values[2]
+            hertz = torch.linspace(0, self.values[2] / 2, bins, dtype=torch.float64, device=self.image.device)
+            self.curves = side_curves(self.image, self.image_hz, hertz)
+        return self.curves
 
     def fast_length(self, length: int) -> int:
         """Return the next even length of a fast transform."""
@@ -250,11 +297,11 @@ class GrainPlayer(NnPlayer):
         return number
 
     def cut(self, frame: Tensor, length: int, ratio: float) -> Tensor:
-        """Return the transposed middle of a frame of samples, [length], as `Samples`."""
+        """Return the transposed middle of a frame of samples, [length] or [2, length], as `ResampledFrames`."""
         if self.polar:
             frame = torch.fft.irfft(torch.polar(frame[: self.bins], frame[self.bins :]), self.frame_length)
         sample_count = self.frame_length
-        if ratio != 1.0:
+        if hasattr(self, "image") or ratio != 1.0:
             # Padding lets the resampled length be whole: the least error of the ratio wins.
             padded_lengths = torch.arange(sample_count, sample_count + self.tried, dtype=torch.float64)
             resampled_lengths = torch.round(padded_lengths / ratio).clamp_min(2.0)
@@ -265,9 +312,18 @@ class GrainPlayer(NnPlayer):
             )
             if min(padded_length, resampled_length) % 2 == 0 and resampled_length != padded_length:
                 gains[-1] *= 2.0 if resampled_length < padded_length else 0.5
-            frame = torch.fft.irfft(torch.fft.rfft(frame, padded_length)[: gains.shape[0]] * gains, resampled_length)
+            if hasattr(self, "image"):
+                spectrum = torch.fft.rfft(frame, padded_length)[: gains.shape[0]] * gains
+                side_gains = self.side_gains(resampled_length // 2 + 1)[:, : gains.shape[0]]
+                frame = torch.fft.irfft(spectrum * side_gains, resampled_length)
+            else:
+                frame = torch.fft.irfft(
+                    torch.fft.rfft(frame, padded_length)[: gains.shape[0]] * gains, resampled_length
+                )
             sample_count = math.floor(sample_count * resampled_length / padded_length + 0.5)
         start = max(0, (sample_count - length) // 2)
+        if hasattr(self, "image"):
+            return frame[:, start : start + length]
         return frame[start : start + length]
 
     @torch.jit.export

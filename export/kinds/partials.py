@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array
-from ...host.engines.spectrum.coherent_voicing import FORMANT_DB, GOLDEN, TOP_BINS, CoherentVoicing
+from ...host.engines.spectrum.coherent_voicing import APART, FORMANT_DB, GOLDEN, TOP_BINS, CoherentVoicing
 from ...host.engines.spectrum.frames import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, PLAIN, PartialsOfFrames
 from ...host.engines.spectrum.harmonic_shift import middle_of
 from ...host.engines.spectrum.noise_voicing import STRIDE, white_loop
@@ -25,7 +25,7 @@ from ...host.preset.library import Patch
 from ...host.signal import LOBE_STEPS, from_middle, window_of
 from ...host.units import INAUDIBLE_HZ
 from .kind import LEAST_POWER, ExportKind
-from .player import FramePlayer
+from .player import STEREO, FramePlayer, add_image, side_curves
 from .spectrum import SpectraView, preset, scale
 
 
@@ -66,6 +66,9 @@ class PartialsPlayer(FramePlayer):
     window: Tensor
     phases: Tensor
     middle_signs: Tensor
+    image: Tensor
+    image_hz: Tensor
+    signs: Tensor
     turns: list[float]
     lasts: list[float]
     next_noise: list[int]
@@ -74,7 +77,7 @@ class PartialsPlayer(FramePlayer):
         """``decoder``: latents and pitch, [rows, 1], → frames, [rows, frame_width]."""
         card, voicing = model.card, CoherentVoicing(model, PLAIN)
         assert card.partials is not None
-        super().__init__(card, voicing)
+        super().__init__(card, voicing, *([STEREO] if card.image else []))
         self.decoder, window_shape = decoder, voicing.shape
         self.harmonics = card.partials.harmonics
         bin_count, length_ratio = self.frame_length // 2 + 1, self.frame_length / card.frame_length
@@ -96,8 +99,12 @@ class PartialsPlayer(FramePlayer):
             "phases": voicing.harmonic_phases[: self.harmonics],
             "middle_signs": from_middle(bin_count),
         }
+        if card.image is not None:
+            tables["signs"] = voicing.harmonic_signs[: self.harmonics]
+            self.apart = APART
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
+        add_image(self, card)
         self.amplitude, self.hiss = float(voicing.amplitude), float(voicing.hiss)
         self.overlap, self.taps, self.steps, self.top_bins = (
             window_shape.overlap,
@@ -138,6 +145,9 @@ class PartialsPlayer(FramePlayer):
         fundamental_bins = self.fundamentals[key_indices] * frequency_ratios
         partial_bins = fundamental_bins[:, None] * self.orders[key_indices]
         phase_cycles = self.advance(row, fundamental_bins)[:, None] * self.orders[key_indices] + self.phases
+        if hasattr(self, "image"):
+            noise_ratios = frequency_ratios * (self.values[2] / self.model_rate) / formant_ratios
+            return self.sides(row, partial_bins, phase_cycles, heights, noise_bands, noise_ratios)
         spectra = self.sinusoids(partial_bins, phase_cycles, heights * (self.amplitude * self.frame_length))
         noise_count = self.noise.shape[0]
         noise_rows = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % noise_count
@@ -149,6 +159,40 @@ class PartialsPlayer(FramePlayer):
             noise_bands, frequency_ratios * (self.values[2] / self.model_rate) / formant_ratios
         )
         frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
+        return frames
+
+    def sides(
+        self, row: int, places: Tensor, turns: Tensor, heights: Tensor, noise_bands: Tensor, noise_ratios: Tensor
+    ) -> Tensor:
+        """Return frames, [frames, 2, frame_length]; ``places`` and ``turns`` as of `sinusoids`.
+
+        The sides turn a partial's phase by half of the arccos of their correlation; the sum and the difference of two
+        noises are theirs.
+        """
+        strengths, noise_count = heights * (self.amplitude * self.frame_length), self.noise.shape[0]
+        low_levels = torch.sqrt(torch.square(noise_bands) @ self.low_spread) * self.strength()
+        levels = self.level(noise_bands, noise_ratios)
+        noises: list[Tensor] = []
+        for noise_start in (self.next_noise[row], self.next_noise[row] + self.apart):
+            noise_rows = (noise_start + torch.arange(len(places), device=places.device)) % noise_count
+            noise = self.noise[noise_rows] * levels
+            low_noise = (self.low_noise[noise_rows] * low_levels[:, :, None]).sum(1)
+            noise[:, : low_noise.shape[1]] += low_noise
+            noises.append(noise)
+        self.next_noise[row] = (self.next_noise[row] + len(places)) % noise_count
+        bin_count = self.frame_length // 2 + 1
+        bins_hz = torch.arange(bin_count, dtype=torch.float64, device=places.device) * (
+            self.values[2] / self.frame_length
+        )
+        curves = side_curves(self.image, self.image_hz, bins_hz)
+        own_noise, other_noise = torch.cos(curves[2]) * noises[0], torch.sin(curves[2]) * noises[1]
+        of_partials = curves[:, torch.round(places).long().clamp(max=bin_count - 1)]
+        angle_cycles = of_partials[2] / (2 * math.pi) * self.signs
+        sides: list[Tensor] = []
+        for side, sign in enumerate((1.0, -1.0)):
+            partials = self.sinusoids(places, turns + sign * angle_cycles, strengths * of_partials[side].float())
+            sides.append(partials + (curves[side] * (own_noise + sign * other_noise)).to(partials.dtype))
+        frames: Tensor = torch.fft.irfft(torch.stack(sides, 1) * self.middle_signs, self.frame_length, 2)
         return frames
 
     def keep_formants(self, heights: Tensor, ratios: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ returns a list, ``set_NAME`` 0, and ``NAME_params`` holds the value types as num
 Pd: setters clamp, and never fail.
 
 Frames start and read controls at the samples of `SpectrumEngine`, so any block size gives its sound.
+
+A model's stereo image is a table, ``image``, that other players lack: TorchScript compiles a branch on
+``hasattr(self, "image")`` for stereo models alone.
 """
 
 import math
@@ -13,18 +16,22 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...host.engines.engine import Engine, EngineRequest, engine_of, voice_gain
 from ...host.engines.spectrum.engine import Voicing
+from ...host.kinds.card_fields import IMAGE_BANDS
 from ...host.model.card import Card
 from ...host.model.model import Model
 from ...host.preset.preset import PlaySettings
 from ...host.ramps import RAMP_SECONDS
+from ...host.spectra import mel_edges_hz
 from ...host.units import A4_HZ, MIDDLE_C
 
 INT, FLOAT = 1, 2  # type numbers of nn~; 0 is bool, 3 str
+STEREO = ["(signal) left", "(signal) right"]  # outlets
 TOP_NOTE = 127.0  # pitches are clamped to MIDI's range
 TYPE_NAMES = {INT: "int", FLOAT: "float"}
 # Reserved knob names: nn~'s own, and those that with get_ or set_ are methods of modules.
@@ -214,9 +221,34 @@ class NnPlayer(nn.Module):
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials; no image."""
+    """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials."""
     default_code = [knob.default for knob in model.card.latents]
-    return engine_of(model, EngineRequest(default_code, PlaySettings(phase="noise", image=0.0), None, 0.0))
+    return engine_of(model, EngineRequest(default_code, PlaySettings(phase="noise"), None, 0.0))
+
+
+def add_image(player: NnPlayer, card: Card) -> None:
+    """Give a player of a stereo model the tables of `side_curves`."""
+    if card.image is not None:
+        player.register_buffer("image", torch.from_numpy(np.array(card.image)))
+        player.register_buffer("image_hz", torch.from_numpy(mel_edges_hz(card.sample_rate, IMAGE_BANDS)[1:-1]))
+
+
+def side_curves(image: Tensor, image_hz: Tensor, hertz: Tensor) -> Tensor:
+    """Return the gains of the left and the right side and half of their angle in radians, [3, frequencies].
+
+    They equal `timbrel.host.model.image.image_curves` at an amount of 1.
+
+    Args:
+        image: by band, [32, 2]: level of the left side over the right one in dB, and correlation of both sides.
+        image_hz: the bands' middles, [32].
+        hertz: [frequencies].
+    """
+    lower_bands = (torch.searchsorted(image_hz, hertz, right=True) - 1).clamp(0, image_hz.shape[0] - 2)
+    shares = (hertz - image_hz[lower_bands]) / (image_hz[lower_bands + 1] - image_hz[lower_bands])
+    values = torch.lerp(image[lower_bands], image[lower_bands + 1], shares.clamp(0.0, 1.0)[:, None])
+    ratios = torch.pow(10.0, values[:, 0] / 10)  # of powers
+    angles = torch.arccos(values[:, 1].clamp(-1.0, 1.0)) / 2
+    return torch.stack([torch.sqrt(2 * ratios / (1 + ratios)), torch.sqrt(2 / (1 + ratios)), angles])
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
@@ -238,8 +270,8 @@ class FramePlayer(NnPlayer):
     next_frames: list[int]
     moments: list[int]
 
-    def __init__(self, card: Card, voicing: Voicing) -> None:
-        super().__init__(card, ["(signal) sound"])
+    def __init__(self, card: Card, voicing: Voicing, outputs: Sequence[str] = ("(signal) sound",)) -> None:
+        super().__init__(card, list(outputs))
         self.frame_length, self.hop_length = voicing.frame_length, voicing.hop_length
         self.knob_hop, self.delay = card.hop_length, voicing.delay
         self.keyed, self.conditioned = card.partials is not None, card.chroma is not None
@@ -303,7 +335,12 @@ class FramePlayer(NnPlayer):
             for frame_index, frame in enumerate(self.frames(row, torch.stack(frame_codes), keys, ratios)):
                 frame_offset = frame_offsets[frame_index]
                 begin_offset = max(frame_offset, onset_offset)
-                pending[0, begin_offset : frame_offset + self.frame_length] += frame[begin_offset - frame_offset :]
+                if hasattr(self, "image"):
+                    pending[:, begin_offset : frame_offset + self.frame_length] += frame[
+                        :, begin_offset - frame_offset :
+                    ]
+                else:
+                    pending[0, begin_offset : frame_offset + self.frame_length] += frame[begin_offset - frame_offset :]
 
     def begin_states(self, rows: int) -> None:
         """Begin the voicing state of as many ``rows``."""
@@ -316,6 +353,7 @@ class FramePlayer(NnPlayer):
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
         """Return next frames, [frames, frame_length], of codes [frames, latents] decoded at MIDI ``keys``.
 
+        With an image they are [frames, 2, frame_length].
         ``ratios`` are of output frequencies to decoded ones.
         """
         raise NotImplementedError

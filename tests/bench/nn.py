@@ -19,7 +19,7 @@ from timbrel.export.nn import Backend, note, write
 from timbrel.host.model.model import Model
 from timbrel.host.preset.library import find_model
 
-MODELS = ("gm-chroma-8", "gm-partials-8", "lakeside-10")
+MODELS = ("gm-chroma-8", "gm-partials-8", "gm-partials-9", "lakeside-10")
 BLOCKS = (64, 256, 1024, 2048, 8192)
 SECONDS = 5.0
 

@@ -153,9 +153,14 @@ class ResampledFrames(GrainSource):
         return frame[..., first_sample : first_sample + length]
 
 
+def image_signs(rate: int) -> Indices:
+    """Signs of the left side's angle, one for each `SIGN_HZ` up to half the rate."""
+    return np.where(white_noise(math.ceil(rate / 2 / SIGN_HZ) + 1) > 0, 1, -1)
+
+
 def _side_gains_of(curves: Curves, rate: int) -> Callable[[int, float], Spectrum]:
     """Complex gains of both sides, [2, bins], by bins and amount."""
-    signs = np.where(white_noise(math.ceil(rate / 2 / SIGN_HZ) + 1) > 0, 1, -1)
+    signs = image_signs(rate)
 
     @functools.lru_cache(maxsize=KEPT_IMAGES)
     def side_gains(bins: int, amount: float) -> Spectrum:

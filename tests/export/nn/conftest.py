@@ -11,6 +11,7 @@ from timbrel.export.nn import Backend, write
 from timbrel.host.model.card import METADATA_KEY
 from timbrel.host.model.model import Model
 
+IMAGE = [[9 * np.cos(0.45 * band), np.cos(0.37 * band)] for band in range(32)]  # in some bands sides are opposite
 SHIPPED = Path(__file__).parents[3] / "presets" / "models"
 
 
@@ -33,10 +34,11 @@ def file_of(tmp_path_factory):
     folder, written = tmp_path_factory.mktemp("nn"), {}
 
     def path(model):
-        if model.path not in written:
-            written[model.path] = folder / f"{len(written)}.ts"
-            write(model, written[model.path])
-        return written[model.path]
+        key = model.path, model.card.image is None
+        if key not in written:
+            written[key] = folder / f"{len(written)}.ts"
+            write(model, written[key])
+        return written[key]
 
     return path
 
@@ -88,22 +90,43 @@ def made(shipped, tmp_path_factory):
     return model
 
 
-@pytest.fixture(scope="session")
-def of_samples(made):
+def samples(made, **card):
     """A model of grains of samples: a partial for each of three knobs."""
     length, rng = 500, np.random.default_rng(1)
     time = np.arange(length) / 22050
     partials = [np.sin(2 * np.pi * hz * time + hz) for hz in (700.0, 1900.0, 4100.0)]
-    return made(0.1 * rng.standard_normal(length), partials, domain="samples", frame_length=length, hop_length=125)
+    rest = 0.1 * rng.standard_normal(length)
+    return made(rest, partials, domain="samples", frame_length=length, hop_length=125, **card)
 
 
-@pytest.fixture(scope="session")
-def of_phases(made):
+def phases(made, **card):
     """A model of grains of magnitudes and phases."""
     bins, rng = 251, np.random.default_rng(2)
     rest = np.concatenate([np.linspace(3, 0.5, bins), rng.uniform(-3, 3, bins)])
     moved = np.concatenate([rng.uniform(0, 0.5, (2, bins)), rng.uniform(-1, 1, (2, bins))], axis=1)
-    return made(rest, moved, domain="magnitude_phase", frame_length=500, hop_length=125)
+    return made(rest, moved, domain="magnitude_phase", frame_length=500, hop_length=125, **card)
+
+
+of_samples = pytest.fixture(samples, scope="session")
+of_phases = pytest.fixture(phases, scope="session")
+
+
+@pytest.fixture(scope="session")
+def samples_in_stereo(made):
+    return samples(made, image=IMAGE)
+
+
+@pytest.fixture(scope="session")
+def phases_in_stereo(made):
+    return phases(made, image=IMAGE)
+
+
+@pytest.fixture(scope="session")
+def noise_in_stereo():
+    """lakeside-10 with an image."""
+    model = Model(SHIPPED / "lakeside-10.onnx")
+    model.card = model.card.model_copy(update={"image": IMAGE})
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -120,14 +143,29 @@ def without_chroma(made):
     )
 
 
-@pytest.fixture(scope="session")
-def of_stiff_strings(made):
+def stiff_strings(made, **card):
     """A model of partials that strings stretch, more on high keys, with two bands of noise."""
     harmonics, edges = 20, [0.0, 2000.0, 22050.0]
     rest = np.concatenate([0.5 / np.arange(1, harmonics + 1), [0.02, 0.01]])
     moved = np.abs(np.random.default_rng(4).standard_normal((2, len(rest)))) * rest / 8
     layout = {"harmonics": harmonics, "edges_hz": edges, "low": 40.0, "high": 80.0, "stretch": [-14.0, 0.08]}
-    return made(rest, moved, base="gm-partials-8", partials=layout, loudness_lufs=-70.0)
+    return made(rest, moved, base="gm-partials-8", partials=layout, loudness_lufs=-70.0, **card)
+
+
+of_stiff_strings = pytest.fixture(stiff_strings, scope="session")
+
+
+@pytest.fixture(scope="session")
+def strings_in_stereo(made):
+    return stiff_strings(made, image=IMAGE)
+
+
+@pytest.fixture(scope="session")
+def noise_of_sides(made):
+    """A model of partials that is noise alone, with an image."""
+    layout = {"harmonics": 1, "edges_hz": [20.0, 43.0, 22050.0], "low": 40.0, "high": 80.0}
+    card = {"partials": layout, "loudness_lufs": -40.0, "image": IMAGE}
+    return made([0.0, 0.01, 0.01], np.zeros((1, 3)), base="gm-partials-8", **card)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import csd, welch
 from timbrel.host.events import NoteOn
 from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.preset.library import Patch
@@ -11,8 +12,9 @@ from timbrel.host.signal import sounding_note
 from .played import SIZES, knobs, of_the_host, play, signals, wandering
 
 WITHIN = 1e-5  # of full scale, as the issue of a file for Max and Pd asks
-MODELS = ["gm-chroma-2", "gm-chroma-8", "gm-partials-8", "lakeside-10"]
-MADE = ["of_samples", "of_phases", "without_chroma", "of_stiff_strings"]
+MODELS = ["gm-chroma-2", "gm-chroma-8", "gm-partials-8", "gm-partials-9", "lakeside-10"]
+STEREO = ["strings_in_stereo", "samples_in_stereo", "phases_in_stereo", "noise_in_stereo"]
+MADE = ["of_samples", "of_phases", "without_chroma", "of_stiff_strings", *STEREO]
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "sustain": 1.0, "release_seconds": 0.0}
 
 
@@ -248,6 +250,46 @@ def test_a_density_that_changes_goes_on_with_the_grid(of_samples, in_nn):
     expected = [0, 2205, 4410, 5512.5 + 551.25]
     assert begun[:4] == pytest.approx(expected, abs=3)
     assert np.diff(begun[3:]) == pytest.approx(1102.5, abs=2)
+
+
+def band_image(sound, rate):
+    """Levels of the left side over the right one in dB, and correlations, of bands an octave wide, [bands, 2]."""
+    size = rate // 10
+    hz, left = welch(sound[0], rate, nperseg=size)
+    right, cross = welch(sound[1], rate, nperseg=size)[1], csd(sound[0], sound[1], rate, nperseg=size)[1].real
+    image = []
+    for low in (100, 200, 400, 800, 1600, 3200):
+        lefts, rights, crosses = (power[(hz >= low) & (hz < 2 * low)].sum() for power in (left, right, cross))
+        image.append([10 * np.log10(lefts / rights), crosses / np.sqrt(lefts * rights)])
+    return np.array(image)
+
+
+def test_a_stereo_preset_of_one_key_renders_to_the_same_levels_and_correlations(shipped, in_nn, tmp_path):
+    model = shipped("salamander-piano")
+    rate, count = model.card.sample_rate, 3 * model.card.sample_rate
+    preset = Preset.model_validate({"format": 1, "model": "x", "envelope": SHARP, "gesture": {"amount": 0.0}})
+    instrument = ChannelInstrument(Patch("x", preset, model, tmp_path), rate)
+    expected = instrument.process([NoteOn(0, 0, 40, 127)], count)[:, 4096:]
+    sound = play(in_nn(model), signals(still(model.card, count), 40.0, 1.0))[0, :, 4096:]
+    assert apart(np.sqrt(0.5) * sound, expected) < WITHIN
+    assert band_image(sound, rate) == pytest.approx(band_image(expected, rate), abs=0.01)
+    assert np.ptp(band_image(sound, rate)[:, 0]) > 1
+
+
+@pytest.mark.parametrize("rate", [22050, 48000, 96000])
+@pytest.mark.parametrize("name", ["noise_of_sides", "noise_in_stereo", "samples_in_stereo"])
+def test_at_another_rate_the_sides_lie_where_they_should(request, in_nn, rate, name):
+    model = request.getfixturevalue(name)
+    images = []
+    for played in (model.card.sample_rate, rate):
+        backend = in_nn(model)
+        backend.set("sample_rate", str(played))
+        sound = play(backend, signals(still(model.card, 6 * played), 60.0, 1.0), (8192,))[0, :, played:]
+        images.append(band_image(sound, played))
+    assert np.all(np.ptp(images[0], axis=0) > [6, 0.5])
+    assert images[1][:, 0] == pytest.approx(images[0][:, 0], abs=1.5)
+    if name != "samples_in_stereo":  # padding to resample a frame changes how far the angles of its bins mix
+        assert images[1][:, 1] == pytest.approx(images[0][:, 1], abs=0.15)
 
 
 def test_spread_takes_grains_to_both_sides(shipped, in_nn):

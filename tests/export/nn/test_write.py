@@ -25,11 +25,14 @@ def test_a_shipped_model_is_written_for_nn(timbrel, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["gm.ts"]
 
 
-def test_a_model_with_a_stereo_image_is_written_without_it(tmp_path):
-    model = Model(shipped_models()["gm-partials-8"])
+@pytest.mark.parametrize(("name", "inlets", "outlets"), [("gm-partials-8", 10, 2), ("gm-chroma-2", 4, 1)])
+def test_a_model_with_a_stereo_image_has_two_outlets_where_the_host_plays_its_voice_so(tmp_path, name, inlets, outlets):
+    model = Model(shipped_models()[name])
     model.card = model.card.model_copy(update={"image": [[6.0, 0.3]] * 32})
     nn.write(model, tmp_path / "gm.ts")
-    assert Backend(tmp_path / "gm.ts").params("forward") == (10, 1, 1, 1)
+    backend = Backend(tmp_path / "gm.ts")
+    assert backend.params("forward") == (inlets, 1, outlets, 1)
+    assert len(backend.module.forward_output_labels) == outlets
 
 
 def test_a_run_is_written_as_a_model_and_for_nn(timbrel, small_run, one_table, tmp_path):
