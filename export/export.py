@@ -20,6 +20,7 @@ from torch import nn
 
 from .. import __version__
 from ..host.arrays import Array
+from ..host.engines.engine import recordings_off
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
 from ..host.kinds.card_fields import PITCH_CLASSES, UNKNOWN_LICENCE, Parity, Provenance, Reference
@@ -44,7 +45,7 @@ from .knobs.naming import explained
 from .learned_paths import name_in_card, write_path
 from .measures.codes import DEAD
 from .parity import STEPS, reference
-from .recordings import packed
+from .recordings import packed, with_path_levels
 
 Proof = TypeVar("Proof")
 
@@ -226,6 +227,7 @@ def _write_decoder(
     graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
     named_latents = named_by_ends(explained(model), codes) if source.knob_names else card.latents
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": named_latents})
+    card = card.model_copy(update={"recordings": with_path_levels(model)})
     extra_metadata = _beside_the_card(graphs, model) | recorded
     save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
     loudness_lufs = model_loudness_lufs(Model(temporary_file))  # with gestures
@@ -233,9 +235,12 @@ def _write_decoder(
         raise Failure(f"run {run.folder}: its model is silent; train it longer, or again with louder sounds")
     card = card.model_copy(update={"loudness_lufs": round(loudness_lufs, 2)})
     save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
-    verdict = Model(temporary_file).verify()
+    written_model = Model(temporary_file)
+    verdict, faulty_names = written_model.verify(), recordings_off(written_model)
     if not verdict.passed:
         raise Failure(f"{target_path}: the file does not give its own reference (off by {verdict.difference:.2g})")
+    if faulty_names:
+        raise Failure(f"{target_path}: its recordings {', '.join(faulty_names)} differ from those of torch's decoder")
     return card
 
 

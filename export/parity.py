@@ -1,6 +1,6 @@
 """Makes a model's reference: inputs, and the file's outputs for them.
 
-``python -m timbrel.export.parity MODEL.onnx …`` updates reference and knob names of older files.
+``python -m timbrel.export.parity MODEL.onnx …`` updates reference, recordings' levels and knob names of older files.
 """
 
 import sys
@@ -16,6 +16,7 @@ from ..host.model.card import METADATA_KEY
 from ..host.model.model import Model
 from .graphs import save
 from .knobs.naming import explained
+from .recordings import with_path_levels
 
 TOLERANCE = 1e-3  # of a frame whose maximum is near 1: the largest rounding difference between processors
 ROWS = 12  # inputs: one for each pitch class
@@ -52,7 +53,7 @@ def reference(model: Model) -> Reference:
 
 
 def update_reference(path: Path) -> None:
-    """Update an older model's reference, unless it covers all outputs, and its knob names.
+    """Update an older model's reference, unless it covers all outputs, its recordings' levels and its knob names.
 
     Raises:
         Failure: the model's outputs differ from its reference.
@@ -62,7 +63,8 @@ def update_reference(path: Path) -> None:
     if not verdict.passed:
         raise Failure(f"{path} does not give its own reference (off by {verdict.difference:.2g}); export it again")
     full_reference = model.card.reference if verdict.points == verdict.width else reference(model)
-    card = model.card.model_copy(update={"reference": full_reference, "latents": explained(model)})
+    updates = {"reference": full_reference, "latents": explained(model), "recordings": with_path_levels(model)}
+    card = model.card.model_copy(update=updates)
     graph = onnx.load(path)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     with replacing(path, overwrite=True) as file:

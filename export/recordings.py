@@ -1,4 +1,4 @@
-"""Recordings in a model's file: which of them, cut, as FLAC."""
+"""Recordings in a model's file: which of them, cut, as FLAC, and their levels where knobs move."""
 
 import hashlib
 import logging
@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from ..host.arrays import Array
+from ..host.arrays import Array, Indices
 from ..host.audio.sound_files import flac_bytes
+from ..host.engines.clip.recorded import RecordedClips
+from ..host.engines.clip.recorded_path import band_levels_db, sounds_on_path
 from ..host.kinds.card_fields import MOST_RECORDINGS, UNKNOWN_LICENCE, Recording
 from ..host.model.card import Card
+from ..host.model.model import Model
 from ..host.model.recordings import MOST_SECONDS
 from ..host.signal import medoid
 from ..host.units import gain_to_db
+from .onnx_to_torch import RebuiltDecoder
 
 MOST_BYTES = 20_000_000  # of FLAC in a file
 SILENT_DB = -60.0  # below a recording's peak: its end
@@ -80,6 +85,30 @@ def packed(clips: Sequence[RecordedClip], rate: int) -> tuple[list[Recording], l
             MOST_BYTES // 1_000_000,
         )
     return recordings, flacs
+
+
+def with_path_levels(model: Model) -> list[Recording]:
+    """Return the recordings of a model's card with their levels on the path of `timbrel verify`.
+
+    They are computed by the decoder that torch rebuilds of the file; `timbrel verify` decodes by onnxruntime.
+    """
+    card = model.card
+    if model.recordings is None:
+        return []
+    rebuilt_decoder, recordings = RebuiltDecoder(model).eval(), []
+
+    def decode(codes: Array, conditions: Indices) -> Array:
+        inputs = codes, *model.condition_inputs(conditions).values()
+        frames: Array = rebuilt_decoder(*map(torch.from_numpy, inputs)).numpy()
+        return frames
+
+    clips = RecordedClips(model)
+    with torch.no_grad():
+        for index, recording in enumerate(card.recordings):
+            _, *path_sounds = sounds_on_path(clips, card, index, decode)
+            levels_db = np.round([band_levels_db(sound, card.sample_rate) for sound in path_sounds], 2).tolist()
+            recordings.append(recording.model_copy(update={"path_levels_db": levels_db}))
+    return recordings
 
 
 def holding(card: Card) -> str:

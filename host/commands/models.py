@@ -88,7 +88,8 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=p
         outputs_text = f"{verdict.points} of {verdict.width} outputs, its card tells of no others; export it again"
     print(f"{model} {verdict_word}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed, {outputs_text}")
     if recording_count := len(loaded_model.card.recordings):
-        played_text = "as recorded at rest, and along a path of codes"
+        has_levels = all(recording.path_levels_db is not None for recording in loaded_model.card.recordings)
+        played_text = "as recorded at rest, and along a path of codes" + ", at their card's levels" * has_levels
         if faulty_names:
             print(
                 f"{model}: {len(faulty_names)} of {recording_count} recordings do not play {played_text}: "

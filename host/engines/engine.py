@@ -179,13 +179,15 @@ class EngineRequest(NamedTuple):
 def recordings_off(model: Model) -> list[str]:
     """Play a model's recordings as keys do, at rest and along a seeded path of codes; return the names of faulty ones.
 
+    On the path they have the levels that their card states; older cards state none.
+
     Raises:
         UserError: a recording is damaged.
     """
     if model.recordings is None:
         return []
     kind = kind_of(model.card)
-    return list(importlib.import_module(f".{kind.name}.recorded", __package__).recordings_off(model))
+    return list(importlib.import_module(f".{kind.name}.recorded_path", __package__).recordings_off(model))
 
 
 def check_mode(card: Card, play: PlaySettings) -> None:

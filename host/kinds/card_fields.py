@@ -149,11 +149,16 @@ class Landmark(MetadataPart):
     label: str
 
 
+PATH_CODES, PATH_BANDS = 3, 8  # of the path on which recordings are verified
+PathLevels = Annotated[list[float], Field(min_length=PATH_BANDS, max_length=PATH_BANDS)]
+
+
 class Recording(MetadataPart):
     """A recording in the model's file, its code and label.
 
     Layers and takes of one sound have its name as ``sound``; ``velocity``: of its layer. ``gain_db`` gives it the level
-    of decoded clips. ``sha256``: of its FLAC, in hex.
+    of decoded clips. ``sha256``: of its FLAC, in hex. ``path_levels_db``: levels of bands at each code of its path, by
+    another decoder than the one that plays; None in older files.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
@@ -163,6 +168,7 @@ class Recording(MetadataPart):
     latent: list[float]
     gain_db: Annotated[float, Field(ge=-120, le=120)]
     sha256: str
+    path_levels_db: Annotated[list[PathLevels], Field(min_length=PATH_CODES, max_length=PATH_CODES)] | None = None
 
 
 class Direction(MetadataPart):

@@ -101,9 +101,12 @@ def recorded(seed, channels=1, length=3000):
     return in_16_bit(0.2 * sides)
 
 
-def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None, rows=(), **card):
+def save_recorded(
+    path, sounds, latents, gains_db=None, labels=(), metadata=None, rows=(), tilt=1.0, louder=1.0, **card
+):
     """Write a model whose magnitudes are 1 + latent 0 * `TILT`, and levels .1 + latent 1 * `LOUDER`; with recordings.
 
+    ``tilt`` and ``louder``: factors of these.
     ``sounds``: by name, [channels, samples]; ``latents``: their codes. ``rows`` have more fields of the card's
     recordings. ``metadata`` takes the place of the sounds'.
     """
@@ -121,8 +124,8 @@ def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None
     ]
     rest = np.concatenate([np.ones(SPECTRA * BINS), np.full(POINTS, 0.1)])
     moved = np.zeros((LATENTS, len(rest)))
-    moved[0, : SPECTRA * BINS] = np.tile(TILT, SPECTRA)
-    moved[1, SPECTRA * BINS :] = LOUDER
+    moved[0, : SPECTRA * BINS] = tilt * np.tile(TILT, SPECTRA)
+    moved[1, SPECTRA * BINS :] = louder * LOUDER
     layout = {
         "domain": "magnitude", "frame_length": FRAME_LENGTH, "hop_length": HOP, "transform_length": TRANSFORM,
         "window": "hann", "envelope_points": POINTS, "recordings": fields,

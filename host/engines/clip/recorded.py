@@ -10,12 +10,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arrays import Array, Doubles
 from ...model.card import in_deviations
 from ...model.model import Model
-from ...signal import uniforms
 from .morph import FADE_SECONDS, PACE_SECTIONS, even_shares, morph_length, morph_sides, onset_samples
 from .synthesis import POOLED, SpectraSound
 
@@ -23,7 +21,6 @@ NEAR, FAR = 2.0, 3.0  # deviations from the nearest recording: up to the first i
 MOST_RATIO_DB = 24.0
 TINY = np.float32(1e-20)  # keeps divisors above 0, also of a silent frame
 MOST_KEPT_BYTES = 1 << 25  # of recordings, and of frames at their codes: some twenty of each
-PATH_CODES, PATH_SEED = 3, 2020  # of the path on which recordings are verified
 FLOOR = np.float32(1e-4)  # of the largest magnitude or level, added to both: below it a network's ratio is noise
 
 
@@ -151,32 +148,6 @@ class RecordedClips:
         recorded_levels = self._synthesis.levels(recorded)
         part_indices = np.minimum(np.arange(len(recorded_levels)), len(level_ratios) - 1)
         return self._synthesis.levelled(filtered, recorded_levels * level_ratios[part_indices], POOLED)
-
-
-def recordings_off(model: Model) -> list[str]:
-    """Return the names of recordings that are not as recorded at their own code, or not sound on a path of codes.
-
-    The path leads from each recording's code to random ones within a deviation of each latent, the same in every call.
-    """
-    assert model.recordings is not None
-    clips, card = RecordedClips(model), model.card
-    deviations = np.array([latent.std for latent in card.latents])
-    names = []
-    for index, recording in enumerate(card.recordings):
-        own_code, sides = np.array(recording.latent, np.float32), model.recordings.sides(index)
-        directions = 2 * uniforms(PATH_SEED, index, 0, PATH_CODES, len(card.latents)) - 1
-        condition = np.array([card.labels.index(recording.label) if recording.label in card.labels else 0], np.intp)
-
-        def decode(code: Array, condition: npt.NDArray[np.intp] = condition) -> Array:
-            frame: Array = model.decode(code[np.newaxis], condition)[0]
-            return frame
-
-        is_recorded = np.array_equal(clips.bent(index, own_code, decode)[:, : sides.shape[1]], sides)
-        path_codes = own_code + (deviations * directions).astype(np.float32)
-        path_sounds = [clips.bent(index, code, decode) for code in path_codes]
-        if not (is_recorded and all(np.isfinite(sound).all() and sound.any() for sound in path_sounds)):
-            names.append(recording.name)
-    return names
 
 
 class _RecentArrays:

@@ -1,13 +1,18 @@
 """Keys play the recordings of a model's file: as they are at their codes, and elsewhere as its decoder changes."""
 
+import itertools
 import json
+import re
 
 import numpy as np
 import pytest
+from scipy.signal import periodogram
+from timbrel.export.recordings import with_path_levels
 from timbrel.host.audio.sound_files import flac_bytes
 from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, SingleClipDecoder
 from timbrel.host.engines.clip.engine import FADE_SECONDS
 from timbrel.host.engines.clip.recorded import FAR, MOST_RATIO_DB, NEAR, RecordedClips
+from timbrel.host.engines.clip.recorded_path import band_levels_db
 from timbrel.host.engines.clip.synthesis import sound_of
 from timbrel.host.engines.engine import recordings_off
 from timbrel.host.errors import UserError
@@ -18,6 +23,7 @@ from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.preset.library import Patch
 from timbrel.host.preset.preset import Preset
 from timbrel.host.preset.validation import fitted
+from timbrel.host.spectra import mel_edges_hz
 from timbrel.host.units import db_to_gain
 
 from ....patience import until
@@ -384,6 +390,73 @@ def test_a_recording_that_does_not_play_fails_verification(model, monkeypatch, t
         told = timbrel("verify", model.path)
     assert told.status == 1
     assert "1 of 3 recordings do not play as recorded at rest, and along a path of codes: mono; export" in told.out
+
+
+# ---- a path's reference
+
+
+def plain_levels(sound, edges_hz):
+    """Levels of bands of a sound, [channels, samples], by scipy's periodogram."""
+    hz, densities = periodogram(sound.astype(np.float64), RATE, detrend=False)
+    powers, edges_hz = densities.mean(0) * hz[1], edges_hz - hz[1] / 2  # an edge belongs to the nearest bin
+    bands = [powers[(hz >= low) & (hz < high)].sum() for low, high in itertools.pairwise(edges_hz)]
+    return 10 * np.log10(bands)
+
+
+@pytest.mark.parametrize("sound", [STEREO, LONG, in_16_bit(0.3 * np.sin(np.arange(3000) / 7))[np.newaxis]])
+def test_levels_of_bands_are_those_of_a_periodogram_down_to_60_db(sound):
+    edges_hz = mel_edges_hz(RATE, 7)  # nine edges
+    edges_hz[-1] = RATE
+    expected = plain_levels(sound, edges_hz)
+    expected = np.maximum(expected, expected.max() - 60)
+    assert band_levels_db(sound, RATE) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.fixture
+def proven(tmp_path):
+    """A function that writes a model of changed sounds, gains, rest or codes, with the levels of an intact one."""
+
+    def save(name, sounds=SOUNDS, gains=GAINS_DB, codes=CODES, rows=(), **card):
+        return Model(save_recorded(tmp_path / f"{name}.onnx", sounds, codes, gains, rows=rows, **card))
+
+    rows = [{"path_levels_db": recording.path_levels_db} for recording in with_path_levels(save("intact"))]
+    return lambda name, **changes: save(name, rows=rows, **changes)
+
+
+@pytest.mark.usefixtures("exact_frames")
+def test_verify_says_that_a_path_has_the_levels_of_its_card(proven, timbrel):
+    told = timbrel("verify", proven("same").path)
+    assert told.status == 0
+    assert told.out.splitlines()[1].endswith(
+        "3 recordings play as recorded at rest, and along a path of codes, at their card's levels"
+    )
+
+
+@pytest.mark.usefixtures("exact_frames")
+@pytest.mark.parametrize(
+    ("changes", "faulty"),
+    [
+        ({"gains": [0.0, -5.8, 0.0]}, "1 of 3 recordings .*: mono"),
+        ({"sounds": dict(zip(SOUNDS, [STEREO, recorded(2, 2), LONG], strict=True))}, "1 of 3 recordings .*: mono"),
+        ({"sounds": dict(zip(SOUNDS, [LONG, MONO, STEREO], strict=True))}, "2 of 3 recordings .*: stereo, long"),
+        ({"codes": [CODES[0], [-0.2, 0.5], CODES[2]]}, "1 of 3 recordings .*: mono"),
+        ({"tilt": 0.95}, "3 of 3 recordings .*: stereo, mono, long"),
+        ({"louder": 1.3}, "3 of 3 recordings .*: stereo, mono, long"),
+    ],
+    ids=["gain", "sides", "swapped", "code", "decoder's spectrum", "decoder's level"],
+)
+def test_a_file_whose_path_has_other_levels_than_its_card_fails(proven, timbrel, changes, faulty):
+    damaged = proven("damaged", **changes)
+    assert damaged.verify().passed  # all digests are right
+    told = timbrel("verify", damaged.path)
+    assert told.status == 1
+    assert re.search(faulty, told.out)
+
+
+def test_levels_of_another_number_of_codes_or_bands_are_refused(proven, tmp_path):
+    for levels in ([[0.0] * 8] * 2, [[0.0] * 7] * 3):
+        with pytest.raises(UserError, match=re.escape("recordings.0.path_levels_db")):
+            Model(save_recorded(tmp_path / "m.onnx", {"m": MONO}, [[0.0, 0.0]], rows=[{"path_levels_db": levels}]))
 
 
 @pytest.mark.parametrize(
