@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 import soxr
 from timbrel.export.fidelity.textures import along, mean_sides_distance
+from timbrel.host.audio.mono_mix import mix_to_mono
 from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.preset.library import open_patch
-from timbrel.train.corpus.mono_mix import mix_to_mono
 
 
 def sides_of(folder: Path, rate: int) -> np.ndarray:

@@ -328,6 +328,7 @@ class StreamEngine(Engine[StreamSound]):
             length=fade_samples + math.ceil(exact_end) - step_time,
             ratio=ratio,
             image=self._image(time),
+            before=None if decoded_frame.ending is None else decoded_frame.ending[: -fade_samples or None],
         )
         stream.count += 1
         pending_frame = self._maker.make(inputs) if self._first_frames is None else self._first_frames.aside.ask(inputs)

@@ -18,7 +18,7 @@ from ...units import db_to_gain
 from ..clip.resampling import OCTAVES, ONE, ResampledClip, Stretch, read
 from ..clip.synthesis import SpectraSound
 from ..model_process import Away, ModelProcess
-from .side_filters import SideFilters
+from .side_filters import TAPS_SECONDS, SideFilters
 
 FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 MOST_FILTERS = 8  # kept: voices of one time have one amount
@@ -34,13 +34,18 @@ class FrameInputs(NamedTuple):
     length: int
     ratio: float
     image: float = 0.0  # amount of the model's stereo image, 0 to 2; at 0, and without one, the frame is mono
+    before: Array | None = None  # mono sound of the frames before, [samples]: the filters of sides remember it
 
 
 class MadeFrame(NamedTuple):
-    """A frame's sound, [sides, length], and the next state."""
+    """A frame's sound, [sides, length], the next state, and mono sound until the frame's end, [samples].
+
+    The last is None of a model without an image.
+    """
 
     sound: Array
     state: States
+    ending: Array | None
 
 
 class FrameMaker:
@@ -64,6 +69,7 @@ class FrameMaker:
         bands = image_bands or card.image
         self._image: Doubles | None = None if bands is None else np.array(bands)
         self._side_filters: dict[float, SideFilters] = {}  # the last ones, by amount
+        self._past_samples = round(TAPS_SECONDS * card.sample_rate) + card.frame_length  # to the start of any next fade
 
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""
@@ -86,18 +92,21 @@ class FrameMaker:
             sound = sound * np.float32(gain)
             if self._feeds_sound:
                 next_state[PREVIOUS_FRAME] = next_state[PREVIOUS_FRAME] * np.float32(gain)
-        return MadeFrame(self._sides(sound, step.image), next_state)
+        if self._image is None:
+            return MadeFrame(sound[np.newaxis], next_state, None)
+        past = sound if step.before is None else np.concatenate([step.before, sound])
+        return MadeFrame(self._sides(sound, step), next_state, past[-self._past_samples :])
 
-    def _sides(self, sound: Array, amount: float) -> Array:
+    def _sides(self, sound: Array, step: FrameInputs) -> Array:
         """A frame's sound, [sides, length]."""
-        image, filters = self._image, self._side_filters
+        amount, image, filters = step.image, self._image, self._side_filters
         if image is None or amount == 0:
             return sound[np.newaxis]
         if amount not in filters:
             for last_amount in list(filters)[: max(0, len(filters) - MOST_FILTERS + 1)]:
                 del filters[last_amount]
             filters[amount] = SideFilters(image, amount, self._card.sample_rate)
-        return filters[amount](sound)
+        return filters[amount](sound, step.before)
 
     def _rebuilt_state(self, step: FrameInputs, code_row: Array) -> States:
         """The state after the step's history; the bar position continues."""

@@ -32,11 +32,19 @@ class SideFilters:
         spectra = [_minimum_phase(curves[row]) * (own + sign * other) for row, sign in ((LEFT, 1), (RIGHT, -1))]
         self._filters: Array = np.fft.irfft(spectra, length)[:, : self._taps].astype(np.float32)
 
-    def __call__(self, sound: Array) -> Array:
-        """Return both sides, [2, length], of a sound, [length]; before it was silence."""
+    @property
+    def memory_samples(self) -> int:
+        """Samples before a sound that reach into it."""
+        return self._taps - 1
+
+    def __call__(self, sound: Array, before: Array | None = None) -> Array:
+        """Return both sides, [2, length], of a sound, [length], that follows ``before``, [samples]; None is silence."""
+        count = len(sound)
+        if before is not None:
+            sound = np.concatenate([before[-self.memory_samples :], sound])
         length = fast_length(len(sound) + self._taps - 1, PRIMES, step=2)
         spectra = np.fft.rfft(sound, length) * np.fft.rfft(self._filters, length)
-        return np.fft.irfft(spectra, length)[:, : len(sound)].astype(np.float32, copy=False)
+        return np.fft.irfft(spectra, length)[:, len(sound) - count : len(sound)].astype(np.float32, copy=False)
 
 
 def _minimum_phase(gains: Doubles) -> npt.NDArray[np.complex128]:

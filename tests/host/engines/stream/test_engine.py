@@ -11,6 +11,7 @@ import soundfile
 from onnx import helper
 from timbrel.host.engines.engine import EngineRequest, engine_of
 from timbrel.host.engines.stream.frames import FrameInputs, FrameMaker, StreamDecodeWorker
+from timbrel.host.engines.stream.side_filters import SideFilters
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, Tempo
 from timbrel.host.model.model import Model
@@ -74,6 +75,20 @@ def test_a_presets_image_takes_the_place_of_the_models(patch):
     expected = sides_of(patch(model={"image": IMAGE}), 5000)
     for model in ({"image": other}, {}):
         assert np.array_equal(sides_of(patch(model=model, play={"image_bands": IMAGE}), 5000), expected)
+
+
+@pytest.mark.parametrize(("key", "within"), [(60, 1e-4), (67, 0.02), (48, 0.02)])
+def test_sides_go_on_over_joins_as_those_of_one_sound(patch, key, within):
+    """Each frame's filters remember the sound before it, which at other pitches has inexact ends."""
+    model, count = {"image": np.column_stack([np.full(32, 3.0), np.full(32, 0.2)]).tolist()}, 20 * STEP
+    rack = Rack({0: patch(model=model)}, RATE)
+    sides = rack.process([NoteOn(0, 0, key, 127)], count)[0]
+    rack.close()
+    mono = played(patch(), [NoteOn(0, 0, key, 127)], count)
+    expected = SideFilters(np.array(model["image"]), 1.0, RATE)(mono)
+    assert np.abs(expected[0] - expected[1]).max() > 0.1
+    begun = 3 * STEP  # the first frame has a part before the note-on
+    assert np.abs(sides - expected)[:, begun:].max() < within
 
 
 def test_without_image_a_model_of_stereo_loops_plays_the_bytes_of_a_mono_one(patch):

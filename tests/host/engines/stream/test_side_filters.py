@@ -54,3 +54,11 @@ def test_an_attack_stays_where_it_is(level, correlation):
     at_once = powers[2000 : 2000 + RATE // 1000].sum() / powers.sum()
     assert at_once > 0.9 * (1 + correlation) / 2
     assert powers[: 2000 + 15 * RATE // 1000].sum() > 0.99 * powers.sum()
+
+
+@pytest.mark.parametrize("place", [1, 200, 5000])
+def test_a_sound_that_follows_another_has_the_sides_of_both_in_one(place):
+    sound, make_sides = noise(0.3), filters(4.0, 0.1)
+    followed = make_sides(sound[place:], sound[:place])
+    assert followed == pytest.approx(make_sides(sound)[:, place:], abs=1e-5)
+    assert np.abs(make_sides(sound[place:])[:, :50] - followed[:, :50]).max() > 1e-3  # without a memory
