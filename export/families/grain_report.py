@@ -400,7 +400,9 @@ def grain_report(request: ReportRequest) -> Report:
             "Sound": ["waveforms", "resynthesis"],
             "Bands": [bands_table(band_figures), "average_spectrum", "grain_spectrum", "filtered"],
             "Texture": [distances_table(distance_figures)],
-            "Sides": [sides_table(sides_figures)] if sides_figures else [],
+            "Sides": [sides_table(sides_figures, "The instrument plays the codes of the recordings.")]
+            if sides_figures
+            else [],
             "Knobs": [latent_distances_table(latent_figures, code_figures), "correlation"],
         },
         {

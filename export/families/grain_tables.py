@@ -137,15 +137,15 @@ SIDES = (
 )
 
 
-def sides_table(sides_figures: Figures) -> Markup:
-    """Return the table of distances of the sides."""
+def sides_table(sides_figures: Figures, played_text: str) -> Markup:
+    """Return the table of distances of the sides; ``played_text``: a sentence on the instrument's sounds."""
     table_rows = [
         {"name": name, **sides_figures[key]}
         for key, name in (("image", "In stereo"), ("mono", "In mono (play.image = 0)"))
     ]
     table_note = (
-        "The instrument plays the codes of the recordings. Mean spectra of both sides, and of their mid and side: root "
-        "mean squares of differences over thirds of octaves."
+        f"{played_text} Mean spectra of both sides, and of their mid and side: root mean squares of differences over "
+        "thirds of octaves."
     )
     return measures_across(SIDES, table_rows, table_note)
 

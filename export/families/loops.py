@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array
+from ...host.engines.stream.side_filters import SideFilters
 from ...host.errors import UserError
 from ...host.kinds.card_fields import NormalPrior, RecurrentState, StreamLayout
 from ...host.kinds.stream import PLACE, PREVIOUS_FRAME
@@ -22,7 +23,8 @@ from ...train.metrics.clips import KnownFrames
 from ...train.metrics.rhythm import beat_kept
 from ...train.metrics.streams import constant_share, longest_verbatim, loudness_range, repeating_share, share_in_range
 from ...train.sampling import evenly_spaced
-from ..fidelity.images import mean_image
+from ..fidelity.images import SidesDistance, mean_image
+from ..fidelity.textures import mean_sides_distance
 from ..graphs import EncodedFrames, Graphs
 from ..kinds.stream import HEAT
 from ..measures.continuations import PairMeasure, continuation_floors
@@ -33,6 +35,7 @@ from ..reports.measure import Measure, Verdict, measures_across, measures_down, 
 from ..reports.page import report_page
 from ..reports.report import SEED, Figures, Report, ReportRequest, ReportSound, evaluated_split, judged, listed, losses
 from .family import ExportFamily
+from .grain_tables import sides_table
 from .loop_steering import STEERED_BARS, UNITS, SteeringRotation, effects, fit_rotation, played, steering
 from .sequence import LEVELS, QUIETEST_DB
 
@@ -114,6 +117,7 @@ def level_range(slices: Sequence[Tensor]) -> tuple[float, float]:
 SEED_BARS, BARS = 1, 8  # given as the seed, and generated
 CONTINUED_LOOPS = 8  # loops that are continued
 MINUTES = 10.0  # of endless generation
+MOST_OTHER_LOOPS = 16  # whose sides are floors: 90 MB at 120 beats a minute
 HOP_SECONDS = 0.0232  # between frames whose nearest training frame is searched
 
 
@@ -171,6 +175,44 @@ def _floors(
         continuations,
         measures,
     )
+
+
+def _sides(
+    corpus: Corpus, training_loops: Sequence[Clip], test_loops: Sequence[Clip], continuations: Sequence[Array]
+) -> tuple[Figures | None, Figures]:
+    """Return distances of continuations' sides to their loops', in stereo and in mono, and floors of the former.
+
+    Nothing of a mono corpus, or without stereo test loops.
+    """
+    pairs = [pair for pair in zip(test_loops, continuations, strict=True) if corpus.channels(pair[0]) == 2]
+    image, rate = mean_image(corpus), corpus.rate
+    if image is None or not pairs:
+        return None, {}
+    filters, clips = SideFilters(np.array(image), 1.0, rate), [clip for clip, _ in pairs]
+    recordings = [np.array(corpus.sides(clip)) for clip in clips]
+    stereo, mono = [filters(sound) for _, sound in pairs], [np.tile(sound, (2, 1)) for _, sound in pairs]
+    figures: Figures = {}
+    for name, renditions in (("image", stereo), ("mono", mono)):
+        distances = [mean_sides_distance(*pair, rate) for pair in zip(recordings, renditions, strict=True)]
+        figures[name] = SidesDistance(*np.mean(distances, axis=0).tolist())._asdict()
+    others = [training_loops[index] for index in evenly_spaced(len(training_loops), MOST_OTHER_LOOPS)]
+    floor_figures = continuation_floors(
+        recordings,
+        np.array([clip.row for clip in clips]),
+        [np.array(corpus.sides(clip)) for clip in others],
+        np.array([clip.row for clip in others]),
+        stereo,
+        {
+            "sides": PairMeasure(
+                "Sides, dB",
+                ".1f",
+                lambda sides, recording: mean_sides_distance(recording, sides, rate).sides_db,
+                mean=True,
+                rises=False,
+            )
+        },
+    )
+    return figures, floor_figures
 
 
 @torch.no_grad()
@@ -349,7 +391,8 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             number, caption = loop_index + 1, f"What follows its first bar ({clip.name})"
             sounds.append(ReportSound(f"loop-{number}", f"Loop {clip.name}", loop_sound, corpus.rate))
             sounds.append(ReportSound(f"played-on-{number}", caption, continuation, corpus.rate))
-        floor_figures = _floors(corpus, training_loops, test_loops, continuations, recipe)
+        sides_figures, sides_floors = _sides(corpus, training_loops, test_loops, continuations)
+        floor_figures = _floors(corpus, training_loops, test_loops, continuations, recipe) | sides_floors
         progress(0.5, "playing for ten minutes")
         rotation = fit_rotation(network, recipe, corpus)
         endless_figures = steady(network, recipe, training_sounds)
@@ -366,6 +409,7 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             floors=floor_figures,
             played_on=continuation_figures,
             endless=endless_figures,
+            sides=sides_figures,
             knobs=[
                 {"name": knob_name, "correlation": rotation.correlations[knob_name], **measure_by_end}
                 for knob_name, measure_by_end in measures_by_knob.items()
@@ -384,6 +428,7 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
                     measures_across(PLAYED_ON, continuation_figures, table_note),
                     floors_table({"This network": floor_figures}),
                 ],
+                "Sides": [sides_table(sides_figures, "The instrument continues the loops.")] if sides_figures else [],
                 "Ten minutes": [measures_down(TEN_MINUTES, {"Share": endless_figures})],
                 "Knobs": [measures_across(KNOBS, figures["knobs"], KNOBS_NOTE)] if figures["knobs"] else [],
             },

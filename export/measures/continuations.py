@@ -14,12 +14,13 @@ MOST_OTHER_SOUNDS = 64  # of a set, evenly spaced
 
 
 class PairMeasure(NamedTuple):
-    """A measure of a sound beside its recording, [samples] each; ``values`` are summed up by median or mean."""
+    """A measure of a sound beside its recording, [..., samples] each; ``values`` are summed up by median or mean."""
 
     label: str
     form: str
     compare: Callable[[Array, Array], float]
     mean: bool = False
+    rises: bool = True  # the larger, the better
 
 
 def continuation_floors(
@@ -30,7 +31,7 @@ def continuation_floors(
     continued: Sequence[Array] | None,
     measures: Mapping[str, PairMeasure],
 ) -> dict[str, Any]:
-    """Return `floors` of continued sounds, of any length, in measures that rise; answers are as long as they are.
+    """Return `floors` of continued sounds, [..., samples], of any length; answers are as long as they are.
 
     Without continued sounds, answers are as long as recordings.
 
@@ -39,7 +40,8 @@ def continuation_floors(
         other_sounds, other_clips: recordings of the set, with their numbers; shorter ones are repeated.
     """
     lengths = [
-        (len(sound), len(recording)) for sound, recording in zip(continued or recordings, recordings, strict=True)
+        (sound.shape[-1], recording.shape[-1])
+        for sound, recording in zip(continued or recordings, recordings, strict=True)
     ]
     longest = max(max(pair) for pair in lengths)
     indices = evenly_spaced(len(other_sounds), MOST_OTHER_SOUNDS)
@@ -47,7 +49,7 @@ def continuation_floors(
     def terms(measure: PairMeasure) -> Callable[[Array, Array], Array]:
         return lambda targets, answers: np.array(
             [
-                measure.compare(answer[:length], target[:recorded_length])
+                measure.compare(answer[..., :length], target[..., :recorded_length])
                 for target, answer, (length, recorded_length) in zip(targets, answers, lengths, strict=True)
             ]
         )
@@ -59,7 +61,7 @@ def continuation_floors(
             np.asarray,
             terms(measure),
             mean_error if measure.mean else median,
-            rises=True,
+            rises=measure.rises,
             spans=False,
         )
         for name, measure in measures.items()
@@ -71,5 +73,5 @@ def continuation_floors(
 
 
 def _equal_lengths(sounds: Sequence[Array], length: int) -> Array:
-    """Return sounds of a length, [sounds, samples]: repeated where they are shorter."""
-    return np.stack([np.resize(sound, length) for sound in sounds]).astype(np.float32)
+    """Return sounds of a length, [sounds, ..., samples]: repeated where they are shorter."""
+    return np.stack([sound[..., np.arange(length) % sound.shape[-1]] for sound in sounds]).astype(np.float32)

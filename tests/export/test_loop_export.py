@@ -14,7 +14,9 @@ from timbrel.export.families import FAMILIES
 from timbrel.export.families import loop_steering as steering_rotation
 from timbrel.export.families import loops as reporting
 from timbrel.export.families.loop_steering import fit_rotation, rotation_of
+from timbrel.export.fidelity.textures import mean_sides_distance
 from timbrel.export.first_preset import as_text, rendered
+from timbrel.host.audio.mono_mix import mix_to_mono
 from timbrel.host.errors import UserError
 from timbrel.host.model.encoder import Encoder
 from timbrel.host.model.model import Model, describe
@@ -85,6 +87,28 @@ def test_stereo_loops_give_the_card_their_image_and_mono_ones_none(run, tmp_path
     image = np.array(stereo.card["image"])
     assert image == pytest.approx(np.tile([20 * np.log10(2), 1.0], (32, 1)), abs=0.05)
     assert mono.card["image"] is None
+
+
+def test_a_report_on_stereo_loops_has_the_distances_of_their_sides_beside_floors(run, tmp_path):
+    corpus = loops_of(tmp_path / "stereo", [loop(seed) for seed in range(6)], gains=(1.0, 0.5))
+    clips = corpus.clips("train")
+    continuations = [mix_to_mono(np.array(corpus.sides(clip)), corpus.rate) for clip in clips[:3]]
+    figures, floors = reporting._sides(corpus, clips[3:], clips[:3], continuations)
+    assert max(figures["image"].values()) < 1
+    expected_db = np.abs(20 * np.log10(np.sqrt(1.25 / 2) / np.array([1.0, 0.5])))  # of the mono mix, on each side
+    assert (figures["mono"]["left_db"], figures["mono"]["right_db"]) == pytest.approx(expected_db, abs=0.1)
+    assert floors["sides"]["value"] == pytest.approx(figures["image"]["sides_db"], abs=1e-4)
+    assert not floors["sides"]["rises"]
+    assert floors["sides"]["not_better_than"] is None
+    assert floors["sides"]["floors"]["silence"] > floors["sides"]["floors"]["noise"] > figures["mono"]["sides_db"]
+    other = [
+        mean_sides_distance(np.array(corpus.sides(a)), np.array(corpus.sides(b)), corpus.rate)
+        for a in clips[:3]
+        for b in clips[3:]
+    ]
+    assert min(other).sides_db <= floors["sides"]["floors"]["another"] <= max(pair.sides_db for pair in other)
+    mono = loops_of(tmp_path / "mono", [loop(seed) for seed in range(2)])
+    assert reporting._sides(mono, mono.clips("train"), mono.clips("train"), continuations[:2]) == (None, {})
 
 
 def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice(model, run):
@@ -201,6 +225,9 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
     monkeypatch.setattr(reporting, "MINUTES", 0.5)
     monkeypatch.setattr(reporting, "BARS", 2)
     monkeypatch.setattr(steering_rotation, "STEERED_BARS", 2)
+    sides = {"left_db": 1.25, "right_db": 2.25, "mid_db": 3.25, "side_db": 4.25, "sides_db": 2.75}
+    assert reporting._sides(run.corpus(), [], [], []) == (None, {})
+    monkeypatch.setattr(reporting, "_sides", lambda *arguments: ({"image": sides, "mono": sides}, {}))
     found = evaluate(run, checkpoint="last", instrument=run.folder)
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert page.index('src="loop.wav"') < page.index('src="loop-1.wav"') < page.index("<table")
@@ -221,6 +248,8 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
     assert knobs["density"]["correlation"] > 0
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "What follows its first bar (loop 12)" in page
+    assert re.search("In stereo.*1.2.*2.2.*3.2.*4.2.*2.8", re.sub(r"\s+", " ", page))
+    assert found["sides"]["image"] == sides
     assert f"{found['played_on'][0]['within']:.1%}" in page
     monkeypatch.setattr(evaluating, "evaluate", lambda *arguments, **options: found)
     ended = timbrel("evaluate", str(run.folder), "--checkpoint", "last")
