@@ -254,7 +254,7 @@ class GrainPlayer(NnPlayer):
             spectrum = self.noise_sides(spectrum, other_noise * magnitudes)
             sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:, :length]
         else:
-            sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:length]
+            sound = torch.fft.irfft(spectrum, transform_length)[:length]
         if self.envelope_points == 0:
             return sound
         envelope_positions = torch.linspace(0.0, self.envelope_points - 1.0, length, dtype=torch.float64)

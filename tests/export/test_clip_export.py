@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from timbrel.export import export as exporting
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.families.clip import ClipDecoder, short_names
 from timbrel.export.graphs import EncodedFrames, landmarks
 from timbrel.export.kinds.clip import DRAWN_KEYS, FIRST_KEY, kit
 from timbrel.export.measures.loudest_moment import k_weights
 from timbrel.host.engines.clip.synthesis import SpectraSound
-from timbrel.host.errors import UserError
+from timbrel.host.errors import Failure, UserError
 from timbrel.host.kinds.card_fields import Landmark, UniformPrior
 from timbrel.host.model.encoder import Encoder, encoder_path
 from timbrel.host.model.model import Model, open_session
@@ -220,6 +221,14 @@ def test_a_kit_has_ten_keys_of_drawn_codes_and_else_one_for_each_recording_or_la
 # ---- the commands
 
 
+def test_a_file_whose_recordings_do_not_play_is_not_kept(hit_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
+    monkeypatch.setattr(exporting, "recordings_off", lambda model: ["tom 3"])
+    with pytest.raises(Failure, match=r"its recordings tom 3 differ from those of torch's decoder"):
+        exporting.export(hit_run(True), tmp_path / "drums.onnx", knob_names=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("labelled", [False, True])
 def test_info_verify_recover_and_render_take_such_a_model(hit_model, timbrel, tmp_path, labelled):
     path = hit_model(labelled)
@@ -227,7 +236,11 @@ def test_info_verify_recover_and_render_take_such_a_model(hit_model, timbrel, tm
     assert told.status == 0, told.err
     assert "4096 samples (0.512 s) of 33 spectra of 257 magnitudes, 16.0 ms apart" in told.out
     assert ("hat, tom" in told.out) == labelled
-    assert timbrel("verify", path).status == 0
+    proof = timbrel("verify", path)
+    assert proof.status == 0
+    assert proof.out.endswith(
+        "recordings play as recorded at rest, and along a path of codes, at their card's levels\n"
+    )
     soundfile.write(tmp_path / "hit.wav", tom(3), RATE, subtype="FLOAT")
     by_ear = ["--model", path, "--method", "network", "-o"]
     said = timbrel("recover", tmp_path / "hit.wav", *by_ear, tmp_path / "hit.toml")

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from scipy.signal import periodogram
+from timbrel.export.parity import update_reference
 from timbrel.export.recordings import with_path_levels
 from timbrel.host.audio.sound_files import flac_bytes
 from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, SingleClipDecoder
@@ -421,6 +422,22 @@ def proven(tmp_path):
 
     rows = [{"path_levels_db": recording.path_levels_db} for recording in with_path_levels(save("intact"))]
     return lambda name, **changes: save(name, rows=rows, **changes)
+
+
+def test_the_levels_of_a_card_are_by_another_decoder_than_the_one_that_plays(model, monkeypatch):
+    monkeypatch.setattr(Model, "decode", lambda *arguments: pytest.fail("decoded by onnxruntime"))
+    for recording in with_path_levels(model):
+        assert np.shape(recording.path_levels_db) == (3, 8)
+
+
+def test_the_tool_for_older_files_adds_levels(tmp_path):
+    path = save_recorded(tmp_path / "m.onnx", SOUNDS, CODES, GAINS_DB)
+    update_reference(path)
+    updated = Model(path)
+    assert [recording.path_levels_db for recording in updated.card.recordings] == [
+        recording.path_levels_db for recording in with_path_levels(updated)
+    ]
+    assert recordings_off(updated) == []
 
 
 @pytest.mark.usefixtures("exact_frames")
