@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from timbrel.export.export import export
+from timbrel.export.families.grain import MOST_GAIN_DB, mean_power_gains
 from timbrel.export.first_preset import demo, first_preset, played
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.midi.files import Performance
@@ -13,6 +16,7 @@ from timbrel.host.model.model import Model
 from timbrel.host.play.render import render
 from timbrel.host.preset.library import Patch, open_patch
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
@@ -90,8 +94,12 @@ def test_every_kind_exports_with_its_encoder_and_plays(run_of, model_of, tmp_pat
     codes = np.array([mark.latent for mark in card.landmarks[:20]], np.float32)
     with torch.no_grad():
         wanted = network.decode(torch.from_numpy(codes)).numpy()
-    np.testing.assert_allclose(model.decode(codes, np.zeros(20, np.intp)), wanted, atol=5e-3 * np.ptp(wanted))
     no_chroma = np.zeros(20, np.intp)
+    if name == "grain-noise":  # each bin has one gain
+        gains = np.median(model.decode(codes, no_chroma) / wanted, axis=0)
+        assert gains[card.frame_length // 2 + 1 :] == pytest.approx(1, abs=5e-3)
+        wanted *= gains
+    np.testing.assert_allclose(model.decode(codes, no_chroma), wanted, atol=5e-3 * np.ptp(wanted))
     apart = [model.decode(codes[first : first + 3], no_chroma) for first in range(0, 20, 3)]
     assert np.array_equal(np.concatenate(apart), model.decode(codes, no_chroma))  # rows know nothing of their batch
     windows = 0.1 * np.random.default_rng(0).standard_normal((6, 1002)).astype(np.float32)
@@ -105,6 +113,40 @@ def test_every_kind_exports_with_its_encoder_and_plays(run_of, model_of, tmp_pat
     sound, _ = soundfile.read(tmp_path / "rain.wav")
     assert np.isfinite(sound).all()
     assert 0.001 < sound[4800:20000].std() < 0.5
+
+
+def test_noise_has_the_mean_spectrum_of_its_sounds(rains, run_of, model_of):
+    card, path = model_of("grain-noise")
+    corpus, model, length = Corpus.open(rains), Model(path), card.frame_length
+    sounds = [np.array(corpus.samples(clip)) for clip in corpus.clips("train")]
+    windows = np.concatenate([sliding_window_view(sound, length)[::200] for sound in sounds])
+    codes = Encoder(model).encode(windows)
+    spectra = [
+        scipy.signal.welch(sound, RATE, nperseg=length, noverlap=length - 200, detrend=False)[1] for sound in sounds
+    ]
+    counts = [len(sliding_window_view(sound, length)[::200]) for sound in sounds]
+    expected = np.average(spectra, axis=0, weights=counts) * RATE / 2 * length  # of a one-sided density
+    network, _, _ = trained(run_of("grain-noise"), "best")
+    with torch.no_grad():
+        before = network.decode(torch.from_numpy(codes)).numpy()
+    errors = [
+        np.median(np.abs(10 * np.log10(np.square(frames[:, 5:450]).mean(0) / expected[5:450])))
+        for frames in (model.decode(codes, np.zeros(len(codes), np.intp)), before)
+    ]
+    assert errors[0] < 0.3 < 1 < errors[1]
+
+
+def test_gains_of_bins_are_limited_and_leave_the_offset_and_the_envelope():
+    rng = np.random.default_rng(3)
+    windows = 0.1 * rng.standard_normal((4000, 64)).astype(np.float32) + np.float32(0.5)
+    colour = np.linspace(0.5, 2, 33)
+    colour[20] = 100
+    frames = np.concatenate([0.1 * np.sqrt(64) * colour, np.full(7, 3.0)])[np.newaxis].repeat(9, 0)
+    gains = mean_power_gains(windows, frames)
+    assert gains[[0, *range(33, 40)]] == pytest.approx(1)
+    inner = np.setdiff1d(np.arange(3, 31), [20])  # the window smears the offset to its neighbours
+    assert gains[inner] * colour[inner] == pytest.approx(1, abs=0.03)
+    assert gains[20] == pytest.approx(10 ** (-MOST_GAIN_DB / 20))
 
 
 def test_a_texture_is_as_loud_as_every_other_instrument_or_peaks_a_decibel_below_full_scale(model_of):

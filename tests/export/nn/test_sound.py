@@ -61,6 +61,15 @@ def test_the_first_and_the_last_keys_are_the_host_s_too(shipped, in_nn, pitch):
     assert apart(play(in_nn(model), signals(offsets, pitch, 1.0))[0], expected) < WITHIN
 
 
+@pytest.mark.parametrize("name", ["samples_in_stereo", "phases_in_stereo"])
+def test_grains_that_keep_their_pitch_have_their_sides_too(request, in_nn, name):
+    model, count = request.getfixturevalue(name), 6000
+    offsets = wandering(model.card, count)
+    (expected,) = of_the_host(model, [0], offsets, 60.0)
+    assert apart(expected[0], expected[1]) > 0.01
+    assert apart(play(in_nn(model), signals(offsets, 60.0, 1.0))[0], expected) < WITHIN
+
+
 def test_a_preset_of_one_key_renders_to_the_same(keys, in_nn, tmp_path):
     card = keys.card
     play_as = {"phase": "noise"} if card.partials is None else {}
