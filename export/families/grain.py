@@ -90,7 +90,9 @@ def grain_graphs(network: GrainAutoencoder, frames: GrainFrames, corpus: Corpus)
     is_adversarial = bool(network.settings.adjudicator)
     codes, decoder = network.encode(encoded_windows), cast(nn.Module, NetworkDecoder(network))
     if network.settings.domain == "noise":
-        decoded = torch.cat([network.decode(rows) for rows in codes.split(TOGETHER)])
+        decoded = torch.cat(
+            [network.decode(codes[first : first + TOGETHER]) for first in range(0, len(codes), TOGETHER)]
+        )
         decoder = LevelledDecoder(network, mean_power_gains(encoded_windows.numpy(), decoded.numpy()))
     return Graphs(
         decoder=decoder,

@@ -89,7 +89,7 @@ def test_stereo_loops_give_the_card_their_image_and_mono_ones_none(run, tmp_path
     assert mono.card["image"] is None
 
 
-def test_a_report_on_stereo_loops_has_the_distances_of_their_sides_beside_floors(run, tmp_path):
+def test_a_report_on_stereo_loops_has_the_distances_of_their_sides_beside_floors(tmp_path, monkeypatch):
     corpus = loops_of(tmp_path / "stereo", [loop(seed) for seed in range(6)], gains=(1.0, 0.5))
     clips = corpus.clips("train")
     continuations = [mix_to_mono(np.array(corpus.sides(clip)), corpus.rate) for clip in clips[:3]]
@@ -107,6 +107,9 @@ def test_a_report_on_stereo_loops_has_the_distances_of_their_sides_beside_floors
         for b in clips[3:]
     ]
     assert min(other).sides_db <= floors["sides"]["floors"]["another"] <= max(pair.sides_db for pair in other)
+    stereo = reporting._sides(corpus, clips[3:], clips[1:3], continuations[1:])
+    monkeypatch.setattr(corpus, "channels", lambda clip: 1 if clip.row == clips[0].row else 2)
+    assert reporting._sides(corpus, clips[3:], clips[:3], continuations) == stereo
     mono = loops_of(tmp_path / "mono", [loop(seed) for seed in range(2)])
     assert reporting._sides(mono, mono.clips("train"), mono.clips("train"), continuations[:2]) == (None, {})
 
