@@ -50,7 +50,7 @@ class TrainingSettings(RecipeSection):
 class Frames(RecipeSection):
     """Conversion of sounds to frames; lengths in samples, rates in Hz."""
 
-    sample_rate: Annotated[int, Field(ge=8000, le=192000)]
+    sample_rate: Annotated[int, Field(ge=6000, le=192000)]
     frame_length: Annotated[int, Field(ge=16, le=1 << 20)]
     hop_length: Annotated[int, Field(ge=1, le=1 << 20)]
 

@@ -19,6 +19,7 @@ from ...host.arrays import Array
 from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
+from ...host.commands.live import RATES as CARD_RATES
 from ...host.errors import TimbrelError, UserError, naming_extras
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
 from ...host.kinds.spectrum import GestureSettings
@@ -381,8 +382,8 @@ def play(
     """
     opened_instrument = instrument if isinstance(instrument, Instrument) else open_instrument(instrument)
     check_block(block)
-    if rate is not None and not FILE_RATES[0] <= number("rate", rate) <= FILE_RATES[1]:
-        raise UserError(f"rate {rate!r} is out of range; give {FILE_RATES[0]} to {FILE_RATES[1]} Hz")
+    if rate is not None and not CARD_RATES[0] <= number("rate", rate) <= CARD_RATES[1]:
+        raise UserError(f"rate {rate!r} is out of range; give {CARD_RATES[0]} to {CARD_RATES[1]} Hz")
     port_names = (midi_ports,) if isinstance(midi_ports, str) else tuple(midi_ports)
     setup = Setup(
         preset=opened_instrument._opened, device=device, null=null, rate=rate, block=block, midi_ports=port_names

@@ -67,7 +67,7 @@ def antiphase_remark(signs: Array) -> str:
 
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
-RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
+RATES = (6000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
 LOUDEST = 1e10  # times full scale: no real file exceeds it, and its square is finite
 FLOAT = "FLOAT"  # 32-bit samples, in WAV only
 PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk has a timestamp, so files would differ
@@ -163,7 +163,7 @@ def sound_writer(
     It appears only if the block succeeds. Bytes of WAV and FLAC, and sound of Ogg, do not depend on block sizes.
 
     Raises:
-        UserError: unsupported suffix, or rate outside 8 to 192 kHz, or as `check_output`.
+        UserError: unsupported suffix, or rate outside 6 to 192 kHz, or as `check_output`.
         Failure: the file cannot be written.
     """
     if path.suffix.lower() not in FORMATS:

@@ -79,7 +79,7 @@ def test_every_format_of_libsndfile_is_read(tmp_path, name, options, tolerance):
     assert np.hypot(*fit) == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize(("rate", "up", "down"), [(22050, 2, 1), (48000, 147, 160), (96000, 147, 320), (8000, 441, 80)])
+@pytest.mark.parametrize(("rate", "up", "down"), [(22050, 2, 1), (48000, 147, 160), (96000, 147, 320), (6000, 147, 20)])
 def test_resampling_agrees_with_scipy(tmp_path, rate, up, down):
     source = sine(300, 1.0, rate) + sine(1700, 1.0, rate, 0.2)
     write(tmp_path / "a.wav", source, rate, subtype="FLOAT")
@@ -249,8 +249,8 @@ def test_clipping_is_seen_where_two_blocks_of_a_file_meet(tmp_path, first):
 
 
 def test_values_out_of_range_are_refused_before_any_work(sounds, tmp_path):
-    for rate in (7999, 192001, 0, -1):
-        with pytest.raises(UserError, match=f"rate {rate} Hz is out of range; 8000 to 192000"):
+    for rate in (5999, 192001, 0, -1):
+        with pytest.raises(UserError, match=f"rate {rate} Hz is out of range; 6000 to 192000"):
             build([sounds], tmp_path / "corpus", rate=rate)
     with pytest.raises(UserError, match=r"group '\(' is no regular expression"):
         build([sounds], tmp_path / "corpus", group="(")

@@ -108,7 +108,7 @@ def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
     return {name: split for name, split in name_splits if split}
 
 
-_RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
+_RATES = (6000, 192000)  # Hz: from the least of speech to the fastest sound cards
 _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
 
 
@@ -139,7 +139,7 @@ def build(
 
     Args:
         sources: sound files, and folders to search.
-        rate: 8000 to 192000 Hz; None for 44100, or that of the corpus that grows.
+        rate: 6000 to 192000 Hz; None for 44100, or that of the corpus that grows.
         split: fractions of train/val/test, or a .json file that lists names under each and excludes others.
         group: a regular expression; clips with the same match in their names share a split.
         label: ``"folder"`` for the folder's name, or a regular expression.
