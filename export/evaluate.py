@@ -86,6 +86,7 @@ def evaluate(
             step,
             report_progress,
             judge,
+            () if judge is None else family.labels(run),
             exported=exported if plays else None,
             instrument=instrument if family.played else None,
             demo=family.demo if instrument is not None and family.demo else None,
@@ -159,13 +160,13 @@ def _judged(run: Run, classifier: Run | None) -> Judge | None:
     if classifier is None:
         return None
     if not FAMILIES[run.recipe.family].judged:
-        raise UserError(f"--classifier judges clips, and run {run.folder} makes none; leave it out")
+        raise UserError(f"--classifier judges clips and words, and run {run.folder} makes none; leave it out")
     network, _, _ = trained(classifier, "best")
     judge = getattr(network, "judge", None)
     if judge is None:
         raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
     run_labels, classifier_labels = (
-        getattr(getattr(labelled_run.recipe, "network", None), "words", []) for labelled_run in (run, classifier)
+        FAMILIES[labelled_run.recipe.family].labels(labelled_run) for labelled_run in (run, classifier)
     )
     if extra_labels := [label for label in run_labels if label not in classifier_labels]:
         raise UserError(

@@ -8,6 +8,7 @@ from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus
 from ...train.network import Network
 from ...train.recipe import Recipe
+from ...train.run import Run
 from ..graphs import Graphs
 from ..reports.report import Report, ReportRequest
 
@@ -67,6 +68,14 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         """Return how a preset plays a model, for users."""
         return ""
+
+    def labels(self, run: Run) -> list[str]:
+        """Return the labels that a ``judge`` of a run's report has to know, in the order of its posteriors.
+
+        Raises:
+            UserError: there is nothing to judge.
+        """
+        return list(getattr(getattr(run.recipe, "network", None), "words", []))
 
     def changes(self, corpus: Corpus) -> list[str]:
         """Return `make`'s recipe changes for a corpus, as ``key=value``."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array
+from ...host.errors import UserError
 from ...host.kinds.card_fields import NormalPrior
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
@@ -16,6 +17,7 @@ from ...train.corpus.store import Corpus
 from ...train.families.grain.data import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
+from ...train.run import Run
 from ...train.sampling import random_indices
 from ..fidelity.images import mean_image
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
@@ -118,12 +120,19 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     demo = "texture.wav"
     completing = ("frames.held_out=0",)
     sided = True
+    judged = True
 
     def graphs(self, network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
         return grain_graphs(network, recipe.frames, corpus)
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         return "keys move its grains in pitch, knobs walk its sounds"
+
+    def labels(self, run: Run) -> list[str]:
+        labels = sorted({clip.label for clip in run.corpus().clips("train") if clip.label})
+        if not labels:
+            raise UserError(f"--classifier judges words, and corpus {run.info.corpus_name} has no labels; leave it out")
+        return labels
 
     def report(self, request: ReportRequest) -> Report:
         """Report how a network decodes unseen windows, how random codes sound, and how codes are spread."""

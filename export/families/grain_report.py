@@ -1,6 +1,6 @@
 """Reports on networks of grains: unseen windows, random codes, sides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,14 @@ from ...train.corpus.store import Corpus
 from ...train.families.grain.data import overlapped
 from ...train.families.grain.network import GrainAutoencoder, MagnitudePhase
 from ...train.families.grain.recipe import GrainRecipe
+from ...train.metrics.clips import Judge
 from ...train.run import Run
 from ...train.sampling import evenly_spaced
 from ..fidelity.textures import along, mean_sides_distance
 from ..measures import codes as latent_statistics
 from ..measures import grains as textures
 from ..measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
+from ..measures.grain_words import word_floors
 from ..measures.grains import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ..measures.sounds import recordings, silence_message
 from ..reports import clip_figures as grain_figures
@@ -129,6 +131,21 @@ def _relative_error(inputs: _ReportInputs, decoded: Array) -> float:
         textures.log_mel(sounds, rate) for sounds in (inputs.train.samples, inputs.test.samples, decoded)
     )
     return float(np.square(test_levels - decoded_levels).sum() / np.square(test_levels - train_levels.mean(0)).sum())
+
+
+def _words(inputs: _ReportInputs, judge: Judge, labels: Sequence[str]) -> Figures:
+    """Return the share of rebuilt recordings that a classifier hears as their label, beside floors."""
+    split = "train" if inputs.test.part == "held_out" else inputs.test.part
+    return word_floors(
+        inputs.corpus,
+        split,
+        inputs.train,
+        lambda windows: inputs.decoded(encode(inputs.network, windows)),
+        judge,
+        labels,
+        inputs.codes.shape[1],
+        strangers=inputs.recipe.network.domain == "noise",
+    )
 
 
 def _spectral_distance(inputs: _ReportInputs, decoded: Array, generated: Array) -> Figures:
@@ -350,6 +367,8 @@ def grain_report(request: ReportRequest) -> Report:
         inputs.recipe.frames.sample_rate,
     )
     request.progress(0.6, "comparing codes")
+    if request.judge is not None:
+        floor_figures["words"] = _words(inputs, request.judge, request.labels)
     code_figures, code_pictures = _codes(inputs, test_codes)
     latent_figures = latent_statistics.latent_figures(inputs.codes, None)
     loss_figures = losses(inputs.run, inputs.recipe.loss)

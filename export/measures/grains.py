@@ -1,6 +1,7 @@
 """Samples of a corpus's windows, and distances between grains: of waveforms, by frequency band, and as textures."""
 
 import itertools
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,18 @@ from ...train.families.grain.data import grains, windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.sampling import evenly_spaced, random_indices
-from .floors import Scale, SoundSet, energies, energy_ratio_db, floors, mean_error, set_scale, squared_errors
+from .floors import (
+    Rows,
+    Scale,
+    SoundSet,
+    energies,
+    energy_ratio_db,
+    floors,
+    mean_error,
+    set_scale,
+    squared_errors,
+    take_of,
+)
 from .frames import decibels, in_batches, pooled
 from .sounds import mel
 
@@ -109,12 +121,10 @@ def bands(
             _by_piece(np.stack([target_power, decoded_power, np.maximum(decoded_power - coherent_power, 0)]), bins_hz)
         )
     piece_powers = np.stack(piece_powers_by_clip)  # [clips, (target, decoded, noise), pieces]
-    band_edges_hz = [*(edge_hz for edge_hz in EDGES_HZ if edge_hz < sample_rate / 2), sample_rate / 2]
+    band_edges_hz = _band_edges_hz(sample_rate)
     piece_starts_hz = np.arange(piece_powers.shape[2]) * PIECE_HZ
     band_figures = []
-    # lower than ABOVE_HZ where no band begins there
-    high_band_hz = max(low_hz for low_hz in band_edges_hz[:-1] if low_hz <= ABOVE_HZ)
-    for low_hz, high_hz in [*itertools.pairwise(band_edges_hz), (high_band_hz, sample_rate / 2)]:
+    for low_hz, high_hz in [*itertools.pairwise(band_edges_hz), (high_band_hz(sample_rate), sample_rate / 2)]:
         target_power, decoded_power, noise_power = np.moveaxis(
             piece_powers[..., (piece_starts_hz >= low_hz) & (piece_starts_hz < high_hz)], 1, 0
         )
@@ -131,6 +141,15 @@ def bands(
             }
         )
     return band_figures
+
+
+def _band_edges_hz(sample_rate: int) -> list[float]:
+    return [*(edge_hz for edge_hz in EDGES_HZ if edge_hz < sample_rate / 2), sample_rate / 2]
+
+
+def high_band_hz(sample_rate: int) -> float:
+    """Return the lower end of the high frequencies: `ABOVE_HZ`, or lower where no band begins there."""
+    return max(low_hz for low_hz in _band_edges_hz(sample_rate)[:-1] if low_hz <= ABOVE_HZ)
 
 
 def _by_piece(spectra: Doubles, hz: npt.NDArray[Any]) -> Doubles:
@@ -153,13 +172,15 @@ KEPT_BINS = 0.15  # of the bins, as in the post
 class GrainSample:
     """Windows of a part of the corpus, [windows, frame_length], and their clip indices, [windows].
 
-    ``windows_in_part`` counts those that sound.
+    ``windows_in_part`` counts those that sound. ``takes`` are as in `SoundSet`, ``starts`` first samples, [windows].
     """
 
     part: Part
     windows_in_part: int
     samples: Array
     clips: Integers
+    takes: Sequence[Hashable] = ()
+    starts: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -172,7 +193,9 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
         return None
     window_indices = random_indices(len(part_windows), count, rng)
     samples = part_windows.take_grains(corpus, window_indices, settings.frame_length)
-    return GrainSample(part, len(part_windows), samples, part_windows.places(window_indices).clip)
+    clip_indices, starts, _ = part_windows.places(window_indices)
+    takes = [take_of(part_windows.clips[clip_index]) for clip_index in clip_indices.tolist()]
+    return GrainSample(part, len(part_windows), samples, clip_indices, takes, starts)
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float, *, sides: bool = False) -> Array:
@@ -255,10 +278,53 @@ def grain_floors(
             mean_error,
         ),
     }
-    training_set = SoundSet(training.samples, training.clips)
-    test_set = SoundSet(test.samples, test.clips + (0 if test.part == training.part else OTHER_CLIPS))
+    scales |= _high_scales(test.clips, sample_rate)
+    test_clips = test.clips + (0 if test.part == training.part else OTHER_CLIPS)
+    training_set, test_set = (
+        SoundSet(sample.samples, clips, takes=sample.takes, positions=sample.starts)
+        for sample, clips in ((training, training.clips), (test, test_clips))
+    )
     random_scale = {"generated": set_scale("Random codes, dB²", ".0f", levels, np.asarray)}
     random_grains = None if generated is None else generated[: len(test)]
     return floors(scales, training_set, test_set, latents, decoded) | floors(
         random_scale, training_set, test_set, latents, random_grains
     )
+
+
+def _high_scales(clips: Integers, sample_rate: int) -> dict[str, Scale]:
+    """Return the scales of the level and the added power of the high frequencies, means over ``clips``, [windows].
+
+    They are those of `bands`; the level counts by its distance from the target's.
+    """
+    high_hz = high_band_hz(sample_rate)
+
+    def high_powers(sounds: Array) -> Doubles:
+        spectra = powers(sounds) + QUIETEST
+        piece_powers = _by_piece(spectra, np.fft.rfftfreq(transform_length(sounds.shape[1]), 1 / sample_rate))
+        return piece_powers[:, np.arange(piece_powers.shape[1]) * PIECE_HZ >= high_hz]
+
+    def terms(targets: Rows, answers: Rows) -> Rows:
+        clip_column = np.broadcast_to(clips[:, np.newaxis, np.newaxis], (len(clips), 2, 1))
+        # Components may have negative powers.
+        piece_powers = np.stack([targets, np.maximum(answers, QUIETEST)], 1)
+        return np.concatenate([piece_powers, clip_column], 2)
+
+    def over_clips(figure: Callable[[Doubles, Doubles], float]) -> Callable[[Rows], float]:
+        def value(rows: Rows) -> float:
+            clip_column = rows[:, 0, -1]
+            means = [rows[clip_column == clip, :, :-1].mean(0) for clip in np.unique(clip_column)]
+            return float(np.mean([figure(target, answer) for target, answer in means]))
+
+        return value
+
+    def level_db(target: Doubles, answer: Doubles) -> float:
+        return abs(float(decibels(answer.sum() / target.sum())))
+
+    def excess_db(target: Doubles, answer: Doubles) -> float:
+        return max(float(decibels(np.maximum(answer - target, 0).sum() / target.sum())), LEAST_DB)
+
+    place = f"above {high_hz / 1000:g} kHz, dB"
+    return {
+        "high_level_db": Scale(f"Level off {place}", ".1f", high_powers, terms, over_clips(level_db)),
+        "high_excess_db": Scale(f"Added {place}", "+.1f", high_powers, terms, over_clips(excess_db)),
+    }

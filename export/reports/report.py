@@ -192,7 +192,7 @@ class ReportRequest:
     Args:
         checkpoint: name, best or last.
         progress: receives the share, 0 to 1, and a description.
-        judge: a classifier.
+        judge: a classifier; its first posteriors are of ``labels``.
         exported: opens the run's first preset.
         instrument: the report's future folder, as typed, for the page's commands.
         demo: file of a demo, beside the page.
@@ -205,6 +205,7 @@ class ReportRequest:
     step: int
     progress: Progress
     judge: Judge | None = None
+    labels: Sequence[str] = ()
     exported: Callable[[], Patch] | None = None
     instrument: Path | None = None
     demo: str | None = None

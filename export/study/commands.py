@@ -24,7 +24,7 @@ RayOption = Annotated[
     str | None,
     typer.Option("--ray", metavar="ADDRESS", help="Train on a Ray cluster, many at once: HOST:PORT, or auto."),
 ]
-ClassifierOption = Annotated[Path | None, typer.Option(help="A classifier's run, which judges the generated clips.")]
+ClassifierOption = Annotated[Path | None, typer.Option(help="A classifier's run, which judges clips or words.")]
 
 
 def comma_separated(names: str | None) -> list[str] | None:
@@ -95,6 +95,7 @@ def grain(
     recipes: RecipesOption = None,
     change: SetOption = None,
     steps: StepsOption = None,
+    classifier: ClassifierOption = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
     ray: RayOption = None,
@@ -110,6 +111,7 @@ def grain(
         recipe_names,
         change or [],
         steps,
+        classifier=classifier,
         accelerator=accelerator,
         devices=devices,
         ray=ray,

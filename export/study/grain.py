@@ -54,7 +54,10 @@ FIGURES = (
 def page(figures: Figures, report: Figures, folder: Path) -> str:
     sections = {
         "Networks": measures_across(
-            NETWORK, figures["networks"], "Each name leads to its report, which says more.", kind="narrow"
+            [*NETWORK, *(WORDS if figures["judge"] else ())],
+            figures["networks"],
+            "Each name leads to its report, which says more.",
+            kind="narrow",
         ),
         "Floors": floors_table({network["name"]: network["floors"] for network in figures["networks"]}),
         "Codes": _codes(figures),
@@ -110,6 +113,14 @@ NETWORK = (
     ),
     Measure("Seconds", "seconds", ".0f", "of training."),
     Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.2f} M"),
+)
+WORDS = (
+    Measure(
+        "Words",
+        "words",
+        ".1%",
+        "recordings, rebuilt of overlapping grains, that a classifier hears as their label; below it the recordings.",
+    ),
 )
 
 
@@ -191,6 +202,7 @@ def study(options: StudyOptions, display: Display) -> bool:
         "corpus": reports[best_name]["run"]["corpus"],
         "post": post_name,
         "best": best_name,
+        "judge": None if options.classifier is None else Run.open(options.classifier).recipe.name,
         "networks": [{"name": name, **_row(report)} for name, report in reports.items()],
         "sounds": sounds,
     }
@@ -240,6 +252,7 @@ def _row(report: Figures) -> Figures:
         "spectral_distance": report["spectral_distance"]["generated"],
         "spectral_distance_ratio": report["spectral_distance"]["ratio"],
         "floors": report["floors"],
+        "words": (words := report["floors"].get("words")) and [words["value"], words["recorded"]],
         "codes": {split: {name: report["codes"][split][name] for name in code_figure_names} for split in splits},
     }
 

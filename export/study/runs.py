@@ -122,7 +122,8 @@ class Training:
         if not report_path.exists() or report_path.stat().st_mtime < (self.folder / "last.ckpt").stat().st_mtime:
             return None
         figures: Figures = json.loads(report_path.read_text(encoding="utf-8"))
-        if figures["format"] != FORMAT or (judged and not figures.get("generated", {}).get("told")):
+        is_judged = "words" in figures["floors"] or bool(figures.get("generated", {}).get("told"))
+        if figures["format"] != FORMAT or (judged and not is_judged):
             return None
         return figures
 
