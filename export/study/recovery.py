@@ -37,7 +37,7 @@ from ..reports.floor_tables import floor_sentences, floors_table
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined
 from ..reports.report import FORMAT, Figures, Picture
-from .recovery_rows import FURTHER, JUDGES, ROWS, TABLES, MeasuredRow, RecoveryBench, RecoverySize
+from .recovery_rows import FOUND_AGAIN, FURTHER, JUDGES, ROWS, TABLES, MeasuredRow, RecoveryBench, RecoverySize
 from .runs import (
     Machines,
     StudyOptions,
@@ -89,7 +89,7 @@ MEASURES = {
     ),
     "second_accuracy": ("Digit, second", ".1%", "by the second classifier."),
     "share": ("Of its own", ".1%", "how many these are of those that are so taken as they are asked for."),
-    "found_again": ("Code", ".0%", "codes whose correlation with the true ones is .99 or more."),
+    FOUND_AGAIN: ("Code", ".0%", "codes whose correlation with the true ones is .99 or more."),
     "seconds": ("Seconds", ".2f", "of one sound, all of a seed's searched in one batch."),
 }
 OF_ALL_SOUNDS = ("sounds", "score")  # ends of the keys of figures that are no means over seeds
@@ -442,6 +442,7 @@ def beside_floors(
         row_name: {
             measure: _compare_seeds(floors, [VALUES[measure](seed_rows[row_name]) for seed_rows in rows_by_seed])
             for measure, floors in floors_by_count[count].items()
+            if measure != FOUND_AGAIN or all(seed_rows[row_name].has_codes for seed_rows in rows_by_seed)
         }
         for row_name, count in counts.items()
     }
@@ -463,4 +464,5 @@ VALUES: dict[str, Callable[[MeasuredRow], Array]] = {
     "log_mel_db": operator.attrgetter("log_mel_db"),
     "accuracy": lambda row: row.right[0],
     "second_accuracy": lambda row: row.right[1],
+    FOUND_AGAIN: operator.attrgetter(FOUND_AGAIN),
 }

@@ -60,6 +60,27 @@ FAST_ROWS = ("asked", "network", "network-codes", "tuned-clip")  # rows without 
 FAST_SOUNDS = SCORED_CLIPS  # of a table, all seeds together
 
 
+FOUND_AGAIN = "found_again"
+
+
+def correlations_of(codes: Array, originals: Array) -> Array:
+    """Return the correlation of each code with its original, [codes, latents] each; 0 of a constant code: [codes]."""
+    centred = [rows - rows.mean(1, keepdims=True, dtype=np.float64) for rows in (codes, originals)]
+    lengths = np.prod([np.sqrt(np.square(rows).sum(1)) for rows in centred], 0)
+    correlations: Array = np.prod(centred, 0).sum(1) / np.maximum(lengths, 1e-12)
+    return correlations
+
+
+CODE_SCALE = Scale(
+    "Codes found again",
+    ".0%",
+    np.asarray,
+    lambda originals, codes: correlations_of(codes, originals) >= RECOVERED_CORRELATION,
+    mean_error,
+    rises=True,
+)
+
+
 @dataclass(frozen=True)
 class MeasuredRow:
     """Measurements of a row, [sounds].
@@ -83,6 +104,16 @@ class MeasuredRow:
     right: npt.NDArray[np.bool_]
     posteriors: Array
     seconds: Array
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the codes of the sounds are known, and those found compare with them."""
+        return not np.isnan(self.correlation).any()
+
+    @property
+    def found_again(self) -> npt.NDArray[np.bool_]:
+        """Codes that count as recovered, [sounds]."""
+        return self.correlation >= RECOVERED_CORRELATION
 
     def write(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -209,7 +240,7 @@ class RecoveryBench:
         words = self._classes(posteriors)
         correlations = np.full(count, np.nan)
         if codes is not None and targets.codes is not None:
-            correlations = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, targets.codes, strict=True)])
+            correlations = correlations_of(codes, targets.codes)
         return MeasuredRow(
             sounds=sounds,
             mse=np.square(sounds - targets.sounds, dtype=np.float64).mean(1),
@@ -250,10 +281,8 @@ class RecoveryBench:
             ],
             "seconds": [float(row.seconds.mean()) for row in rows_by_seed],
         }
-        if not any(np.isnan(row.correlation).any() for row in rows_by_seed):
-            seed_values["found_again"] = [
-                float((row.correlation >= RECOVERED_CORRELATION).mean()) for row in rows_by_seed
-            ]
+        if all(row.has_codes for row in rows_by_seed):
+            seed_values[FOUND_AGAIN] = [float(row.found_again.mean()) for row in rows_by_seed]
         return figures | {name: [float(np.mean(values)), float(np.std(values))] for name, values in seed_values.items()}
 
     def _posteriors(self, sounds: Array) -> Array:
@@ -307,7 +336,15 @@ class RecoveryBench:
             SoundSet(sounds.sounds, sound_clips, takes=[word or None for word in sounds.words.tolist()])
             for sounds, sound_clips in ((other_targets, other_clips), (targets, clips))
         )
-        return floors(self._scales(targets, other_targets), training_set, test_set, len(self._model.card.latents))
+        floor_figures = floors(
+            self._scales(targets, other_targets), training_set, test_set, len(self._model.card.latents)
+        )
+        if other_targets.codes is None:
+            return floor_figures
+        # Another generated sound's code, noise and the mean code: principal components of all latents are the code.
+        seed_codes = [codes for seed in seeds if (codes := self._generated(seed, count).codes) is not None]
+        code_sets = SoundSet(other_targets.codes, other_clips), SoundSet(np.concatenate(seed_codes), clips)
+        return floor_figures | floors({FOUND_AGAIN: CODE_SCALE}, *code_sets, 0)
 
     def _scales(self, targets: RecoveryTargets, other_targets: RecoveryTargets) -> dict[str, Scale]:
         """Return the measures of `figures` that have floors; ``other_targets`` are the set's sounds."""

@@ -13,6 +13,7 @@ from timbrel.export.recovery.search import CodeSearcher, SearchOptions, SearchSt
 from timbrel.export.study import recovery, recovery_rows
 from timbrel.export.study.recovery import PUBLISHED, RecoveryStudyOptions, study
 from timbrel.export.study.recovery_rows import (
+    CODE_SCALE,
     FAST_ROWS,
     FURTHER,
     JUDGES,
@@ -20,6 +21,7 @@ from timbrel.export.study.recovery_rows import (
     TABLES,
     RecoveryBench,
     RecoverySize,
+    correlations_of,
     draw_codes,
 )
 from timbrel.export.study.runs import Training
@@ -137,6 +139,10 @@ def test_rows_stand_beside_floors_of_their_own_sounds(made, asked):
             assert row["mse"]["floors"]["silence"] == pytest.approx(silence, rel=1e-5)
             for prefix in JUDGES:
                 assert 0 < row[f"{prefix}accuracy"]["floors"]["chance"] <= 1
+            assert ("found_again" in row) == (table == "generated" and name != "tuned-clip")
+        if table == "generated":
+            assert set(rows["network"]["found_again"]["floors"]) == {"silence", "noise", "another", "mean"}
+            assert rows["network"]["found_again"]["floors"]["silence"] == 0
         assert rows["network"]["ssim"]["rises"]
     assert "not better than" in (asked.folder / "index.html").read_text()
 
@@ -156,6 +162,15 @@ def test_searches_of_the_true_code_find_it(asked, made, words):
     rows = made["tables"]["generated"]
     assert rows["asked"]["found_again"][0] >= 0.75
     assert rows["least-squares"]["mse"][0] <= rows["network"]["mse"][0] * 1.5
+
+
+def test_codes_are_found_again_from_a_correlation_on_and_constant_ones_never():
+    codes, originals = np.random.default_rng(0).standard_normal((2, 6, 9))
+    wanted = [np.corrcoef(*pair)[0, 1] for pair in zip(codes, originals, strict=True)]
+    assert correlations_of(codes, originals) == pytest.approx(wanted)
+    assert correlations_of(np.full((2, 9), 0.3), originals[:2]) == pytest.approx([0, 0])
+    near = originals + 0.01 * codes
+    assert CODE_SCALE.terms(originals, np.concatenate([near[:2], codes[2:]])).tolist() == [True, True] + 4 * [False]
 
 
 def test_a_study_that_is_stopped_says_so(asked, words, tmp_path, monkeypatch):
