@@ -26,7 +26,7 @@ from ..reports.measure import Measure, Verdict, measures_across, measures_down, 
 from ..reports.page import report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds
 from .family import ExportFamily
-from .sequence_floors import compare_rhythms, prediction_floors, rhythm_floors
+from .sequence_floors import PART, TAIL, compare_rhythms, prediction_floors, rhythm_floors, tail_levels
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence
@@ -148,8 +148,6 @@ def predictions(
 
 SHOWN = 4  # recordings to continue
 SEEDS = (0, 1, 4, 16)  # frames given; 0: only the code
-TAIL = 600  # frames after a recording's end: the post's author waited that long
-PART = 100  # frames at each end of the tail, for comparison
 MEASURED = 4096  # frames of a split for the error
 
 
@@ -182,13 +180,12 @@ def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe)
     edge_levels_db = [
         edges_db(section, rate, hop, recipe.frames.frame_length - hop) for section in (continuation, recorded_sound)
     ]
-    tail_ends = tail[: PART * hop], tail[-PART * hop :]
     return {
         "correlation": envelope_correlation(recorded_sound, continuation, rate),
         "onsets": onset_measure(recorded_sound, continuation, rate),
         "edges_db": edge_levels_db[0] - edge_levels_db[1],
         "recording_db": rms_db(recorded_sound),
-        "tail_db": [rms_db(section) for section in tail_ends],
+        "tail_db": list(tail_levels(tail, hop)),
     }
 
 
@@ -379,7 +376,7 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         floor_figures = {
             **prediction_floors(network, recipe, corpus, predicted_pieces, frame_errors),
             **compare_rhythms(
-                rhythm_floors(corpus, training_pieces, continued_pieces, recorded_sounds, recipe.frames.sample_rate),
+                rhythm_floors(corpus, training_pieces, continued_pieces, recorded_sounds, recipe.frames),
                 [row_figures for row_figures in continuation_figures if row_figures["seed"] == 1],
             ),
         }

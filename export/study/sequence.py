@@ -276,10 +276,12 @@ def _network(jobs: Sequence[Job], role_floors: Mapping[str, Figures]) -> Figures
         row = {key: same_rows[0][key] for key in ("memory", "restored", "read_frames")}
         for key in same_rows[0]:
             values = [same_row[key] for same_row in same_rows]
-            if key in role_floors:
+            if None in values:
+                row[key] = None
+            elif key in role_floors:
                 row[key] = compare_row(role_floors[key], *spread(values))
             elif key not in row:
-                row[key] = None if None in values else spread(values)
+                row[key] = spread(values)
         rows.append(row)
     network_settings, frame_settings = jobs[0].recipe.network, jobs[0].recipe.frames
     return {

@@ -17,7 +17,8 @@ from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.metrics.rhythm import envelope_correlation
 from ...train.run import Run, trained
 from ...train.sampling import evenly_spaced
-from ..families.sequence import MEASURED, PART, TAIL, predictions, recording
+from ..families.sequence import MEASURED, predictions, recording
+from ..families.sequence_floors import TAIL, TailLevels, tail_levels
 from ..measures.sounds import mel_levels, onset_measure, rms_db
 from ..reports.report import Figures
 from .sequence_sounds import FORMANTS_HZ, KICKS, LOOP, VOWELS
@@ -38,13 +39,13 @@ Spread = tuple[float, float]  # mean and deviation
 class SoundMeasure(NamedTuple):
     """``function`` takes a recording, a sound as long, rate and frame length.
 
-    ``rises``: the larger, the better; other figures are neither good nor bad, and have no floors.
+    ``rises``: the larger, the better, or the smaller; None of figures that are neither good nor bad, without floors.
     """
 
     label: str
     form: str
     function: Callable[[Array, Array, int, int], float]
-    rises: bool = True
+    rises: bool | None = True
 
 
 def onset_f(recorded: Array, sound: Array, rate: int, _: int) -> float:
@@ -99,11 +100,31 @@ ENVELOPE = SoundMeasure("Envelope", ".3f", envelope)
 # By experiment; the first one decides.
 MEASURES: dict[str, dict[str, SoundMeasure]] = {
     LOOP: {"onsets": SoundMeasure("Onsets, F", ".2f", onset_f), "envelope": ENVELOPE},
-    KICKS: {"envelope": ENVELOPE, "high_db": SoundMeasure("High, dB", "+.1f", high_db, rises=False)},
+    KICKS: {"envelope": ENVELOPE, "high_db": SoundMeasure("High, dB", "+.1f", high_db, rises=None)},
     VOWELS: {
         "agreement": SoundMeasure("Vowels that agree", "percent", vowel_agreement),
-        "vowels": SoundMeasure("Different vowels", ".1f", vowel_count, rises=False),
+        "vowels": SoundMeasure("Different vowels", ".1f", vowel_count, rises=None),
     },
+}
+
+
+def tail_db(recorded: Array, sound: Array, _: int, frame_length: int) -> float:
+    """Return the level at the end of a tail of a repeated sound, over the recording's, in dB."""
+    return _repeated_tail(sound, frame_length).last_db - rms_db(recorded)
+
+
+def rise_db(recorded: Array, sound: Array, _: int, frame_length: int) -> float:
+    return _repeated_tail(sound, frame_length).rise_db
+
+
+def _repeated_tail(sound: Array, frame_length: int) -> TailLevels:
+    return tail_levels(np.resize(sound, TAIL * frame_length), frame_length)
+
+
+# Of what follows the end; floors' answers are repeated there.
+TAILS = {
+    "tail_db": SoundMeasure("Tail, dB", "+.0f", tail_db, rises=False),
+    "rise_db": SoundMeasure("Rise, dB", "+.1f", rise_db, rises=False),
 }
 
 
@@ -115,7 +136,7 @@ def spread(values: Sequence[float]) -> Spread:
 def floors(
     role: str, recordings: Sequence[Array], continued_recordings: Sequence[Array], rate: int, frame_length: int
 ) -> dict[str, Figures]:
-    """Return the floors of each measure that rises, medians over continued recordings, and deviations over draws.
+    """Return the floors of measures, medians over continued recordings, and deviations over draws.
 
     Floors, by name: ``silence``; white ``noise`` at the recording's level; its first frame ``repeated``; the
     recording ``shifted`` in time, or, of several recordings, ``another`` one.
@@ -140,8 +161,8 @@ def floors(
             [recordings[(place + step) % len(recordings)] for place in places] for step in steps.tolist()
         ]
     floor_figures = {}
-    for name, measure in MEASURES[role].items():
-        if not measure.rises:
+    for name, measure in (MEASURES[role] | TAILS).items():
+        if measure.rises is None:
             continue
         spreads = {
             floor: spread(
@@ -281,8 +302,8 @@ def _tail_figures(recorded: Array, tail: Array, hop: int) -> Figures:
     """Return the level of the last part of a tail over the recording's, and its rise since the first part, in dB."""
     if not len(tail):
         return {"tail_db": None, "rise_db": None}
-    first_db, last_db = (rms_db(part) for part in (tail[: PART * hop], tail[-PART * hop :]))
-    return {"tail_db": last_db - rms_db(recorded), "rise_db": last_db - first_db}
+    levels = tail_levels(tail, hop)
+    return {"tail_db": levels.last_db - rms_db(recorded), "rise_db": levels.rise_db}
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -58,7 +58,7 @@ def _loop_claims(network: Figures) -> Claims:
 def _kick_claims(network: Figures) -> Claims:
     row = _row(network)
     yield _error_claim(network, LEARNED.most)
-    high_db, rise_db = row["high_db"][0], row["rise_db"][0]
+    high_db, rise_db = row["high_db"][0], row["rise_db"]["value"]
     floored = _floored(row["envelope"])
     yield (
         "Kicks are noisy",
@@ -69,7 +69,7 @@ def _kick_claims(network: Figures) -> Claims:
     yield (
         "A tail rises after the end",
         "to an equilibrium",
-        f"{formatted(rise_db, '+.1f')} dB, to {formatted(row['tail_db'][0], '+.0f')} dB over the kick",
+        f"{formatted(rise_db, '+.1f')} dB, to {_text(row['tail_db'], '+.0f')} dB over the kick",
         floored or (HOLDS if rise_db > RISES_DB else FAILS),
     )
 
@@ -189,18 +189,18 @@ def _rows(role: str, experiment: Figures) -> Markup:
         Measure("Read", "read_frames", ".1f", "frames that are read for a new one, without a state that is carried."),
         *(
             Measure(measure.label, _cell_of(name))
-            if measure.rises
+            if measure.rises is not None
             else Measure(measure.label, _row_spread(name), f"±{measure.form}")
             for name, measure in MEASURES[role].items()
         ),
-        Measure("Tail, dB", _row_spread("tail_db"), "±+.0f", "the last 100 of 600 frames after the end."),
-        Measure("Rise, dB", _row_spread("rise_db"), "±+.1f", "since the first 100."),
+        Measure("Tail, dB", _cell_of("tail_db"), "", "the last 100 of 600 frames after the end."),
+        Measure("Rise, dB", _cell_of("rise_db"), "", "since the first 100."),
     )
     return measures_across(measures, named_rows, memory_note)
 
 
-def _cell_of(name: str) -> Callable[[Figures], str]:
-    return lambda row: row_cell(row[name])
+def _cell_of(name: str) -> Callable[[Figures], str | None]:
+    return lambda row: None if row[name] is None else row_cell(row[name])
 
 
 def _row_spread(name: str) -> Callable[[Figures], tuple[float, float] | None]:

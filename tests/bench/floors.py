@@ -88,7 +88,7 @@ def of_sequences(recipe: Any, corpus: Corpus) -> dict[str, Any]:
     recordings = [recording(corpus, piece, recipe) for piece in shown]
 
     def rhythms(chosen: slice) -> dict[str, Any]:
-        return rhythm_floors(corpus, training_pieces, shown[chosen], recordings[chosen], corpus.rate)
+        return rhythm_floors(corpus, training_pieces, shown[chosen], recordings[chosen], recipe.frames)
 
     for number, piece in enumerate(shown):
         onsets = rhythms(slice(number, number + 1))["onsets"]["floors"]

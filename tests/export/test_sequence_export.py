@@ -11,6 +11,7 @@ from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.families import sequence as reporting
+from timbrel.export.families import sequence_floors
 from timbrel.export.families.sequence import QUIETEST_DB
 from timbrel.export.first_preset import first_preset, model_loudness_lufs
 from timbrel.host.errors import UserError
@@ -41,8 +42,9 @@ SMALL = [
 def _no_voice(monkeypatch, traced_once):
     """Loudness is measured by playing, which is another's test; short tails are as good as long ones."""
     monkeypatch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
-    monkeypatch.setattr(reporting, "TAIL", 20)
-    monkeypatch.setattr(reporting, "PART", 5)
+    for module in (reporting, sequence_floors):
+        monkeypatch.setattr(module, "TAIL", 20)
+        monkeypatch.setattr(module, "PART", 5)
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +320,12 @@ def test_a_network_that_gives_back_what_it_heard_has_nothing_to_be_desired(run_o
         assert row["onsets"] == 1
         assert row["edges_db"] == pytest.approx(0, abs=1e-2)
         assert row["tail_db"] == pytest.approx([-120, -120], abs=30)
+    found_floors = found["floors"]
+    assert found_floors["edges_db"]["value"] == pytest.approx(0, abs=1e-2)
+    assert found_floors["edges_db"]["not_better_than"] is None
+    assert found_floors["tail_db"]["floors"]["noise"] == pytest.approx(0, abs=12)
+    assert found_floors["tail_db"]["floors"]["silence"] < -80
+    assert found_floors["rise_db"]["floors"]["silence"] == 0
     assert found["shortcomings"] == []
     assert "correlate 1.000" in found["verdict"]
 

@@ -8,9 +8,10 @@ import pytest
 import scipy
 import soundfile
 import torch
+from timbrel.export.families import sequence_floors
 from timbrel.export.families.sequence import frames_after
 from timbrel.export.measures.floors import compare_row
-from timbrel.export.measures.sounds import onset_measure
+from timbrel.export.measures.sounds import onset_measure, rms_db
 from timbrel.export.reports import report as picture
 from timbrel.export.study import sequence as studying
 from timbrel.export.study import sequence_measures as measuring
@@ -67,7 +68,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def _short_tails(monkeypatch):
     monkeypatch.setattr(measuring, "TAIL", 20)
-    monkeypatch.setattr(measuring, "PART", 5)
+    monkeypatch.setattr(sequence_floors, "PART", 5)
     monkeypatch.setattr(measuring, "SHOWN", 2)
 
 
@@ -146,9 +147,13 @@ def test_a_study_has_each_row_with_each_memory_and_scaling_beside_floors(loop, k
                 for name, measure in MEASURES[role].items():
                     value = spread([run_row[name] for run_row in run_rows])
                     floored = experiment["floors"].get(name)
-                    assert (floored is None) != measure.rises
+                    assert (floored is None) == (measure.rises is None)
                     assert row[name] == (compare_row(floored, *value) if floored else list(value))
-                assert (row["rise_db"] is None) == (row["memory"] != GROWN)
+                for name in ("tail_db", "rise_db"):
+                    assert (row[name] is None) == (row["memory"] != GROWN)
+                    if row[name] is not None:
+                        value = spread([run_row[name] for run_row in run_rows])
+                        assert row[name] == compare_row(experiment["floors"][name], *value)
     html = (folder / "index.html").read_text(encoding="utf-8")
     targets = {target for target in re.findall(r'(?:src|href|srcset)="([^"]+)"', html) if "/report/" not in target}
     assert all((folder / target).exists() for target in targets)
@@ -179,8 +184,8 @@ def test_a_measured_row_is_the_networks_own_continuation(loop, tmp_path, drawn):
     assert network_figures["mean_square"] == pytest.approx([error, 0], rel=1e-4)
     tail = sound[len(recorded) :]
     levels = [10 * np.log10(np.square(part).mean()) for part in (tail[: 5 * LENGTH], tail[-5 * LENGTH :])]
-    assert row["rise_db"][0] == pytest.approx(levels[1] - levels[0], abs=1e-3)
-    assert row["tail_db"][0] == pytest.approx(levels[1] - 10 * np.log10(np.square(recorded).mean()), abs=1e-3)
+    assert row["rise_db"]["value"] == pytest.approx(levels[1] - levels[0], abs=1e-3)
+    assert row["tail_db"]["value"] == pytest.approx(levels[1] - 10 * np.log10(np.square(recorded).mean()), abs=1e-3)
 
 
 def test_a_study_resumes_without_training_or_measuring_again(tmp_path, drawn, monkeypatch):
@@ -359,7 +364,7 @@ def test_floors_of_several_recordings_are_medians_of_each_draw():
     sounds = [np.pad(tom(number, 0.1 + 0.02 * number), (0, 2400))[:2400] for number in range(40)]
     shown = sounds[3:30:4]
     kick_floors = floors(KICKS, sounds, shown, RATE, LENGTH)
-    assert list(kick_floors) == ["envelope"]
+    assert list(kick_floors) == ["envelope", "tail_db", "rise_db"]
     assert list(kick_floors["envelope"]["floors"]) == ["silence", "noise", "repeated", "another"]
     medians = [
         np.median([envelope_correlation(sounds[3 + 4 * n], sounds[(3 + 4 * n + step) % 40], RATE) for n in range(7)])
@@ -369,6 +374,26 @@ def test_floors_of_several_recordings_are_medians_of_each_draw():
     assert kick_floors["envelope"]["deviations"]["another"] == pytest.approx(np.std(medians, ddof=1))
     pair = floors(KICKS, sounds[:2], sounds[:2], RATE, LENGTH)["envelope"]
     assert pair["floors"]["another"] == pytest.approx(envelope_correlation(sounds[0], sounds[1], RATE))
+
+
+def test_answers_to_a_tail_are_repeated_after_the_end():
+    recorded = np.concatenate([hat(number, 0.15) for number in range(8)])
+    recorded = recorded[: len(recorded) // LENGTH * LENGTH]
+    tails = floors(LOOP, [recorded], [recorded], RATE, LENGTH)
+    level_db = rms_db(recorded)
+    assert tails["tail_db"]["floors"]["silence"] == pytest.approx(-120 - level_db)
+    assert tails["tail_db"]["floors"]["noise"] == pytest.approx(0, abs=0.5)
+    first = np.tile(recorded[:LENGTH], 5)
+    assert tails["tail_db"]["floors"]["repeated"] == pytest.approx(rms_db(first) - level_db, abs=1e-3)
+    assert tails["rise_db"]["floors"]["silence"] == 0
+    assert tails["rise_db"]["floors"]["repeated"] == pytest.approx(0, abs=1e-3)
+    looped = np.resize(recorded, 20 * LENGTH)
+    rises = []
+    for draw in range(1, 20):
+        tail = np.resize(np.roll(recorded, draw * len(recorded) // 20), len(looped))
+        rises.append(rms_db(tail[-5 * LENGTH :]) - rms_db(tail[: 5 * LENGTH]))
+    assert tails["rise_db"]["floors"]["shifted"] == pytest.approx(np.mean(rises), abs=1e-3)
+    assert not any(tails[name]["rises"] for name in ("tail_db", "rise_db"))
 
 
 def test_noise_of_a_floor_is_as_loud_as_the_recording(monkeypatch):
@@ -430,7 +455,7 @@ def test_high_frequencies_are_compared_by_their_share_of_the_energy():
 
 
 def network_row(**fields):
-    plain = {"memory": GROWN, "restored": True, "tail_db": [-40.0, 0.0], "rise_db": [0.0, 0.0]}
+    plain = {"memory": GROWN, "restored": True, "tail_db": figure(-40.0), "rise_db": figure(0.0)}
     return plain | fields
 
 
@@ -461,7 +486,7 @@ def test_claims_are_judged_by_the_rows_that_they_are_about():
         for memory, value, floor in ((GROWN, 0.6, "noise"), (CONSTANT, 0.9, None), (TRIMMED, 0.5, "noise"))
         for restored in (True, False)
     ]
-    kicks = [network_row(envelope=figure(0.9), high_db=[3.5, 0.0], rise_db=[4.0, 0.0])]
+    kicks = [network_row(envelope=figure(0.9), high_db=[3.5, 0.0], rise_db=figure(4.0))]
     heard = [
         network_row(memory=memory, agreement=figure(0.3, floor), vowels=[count, 0.0])
         for memory, count, floor in ((FIRST, 1, "repeated"), (GROWN, 4, None))
@@ -482,7 +507,7 @@ def test_claims_are_judged_by_the_rows_that_they_are_about():
         (VOWELS, "The vowel never changes, taking last outputs"): "does not hold",
     }
     loops[2]["onsets"] = figure(0.6, "noise")
-    kicks[0] |= {"high_db": [2.5, 0.0], "rise_db": [2.0, 0.0]}
+    kicks[0] |= {"high_db": [2.5, 0.0], "rise_db": figure(2.0)}
     error["mean_square"][0] = 1.01
     changed = {(claim["network"], claim["claim"]): claim["verdict"] for claim in claims(experiments)}
     assert changed[KICKS, "Kicks are noisy"] == changed[KICKS, "A tail rises after the end"] == "does not hold"
