@@ -36,13 +36,18 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
         }
         for i in range(latents.shape[1])
     ]
-    off_diagonal = np.abs(correlation_matrix - np.eye(len(correlation_matrix)))
     return {
         "codes": len(latents),
         "dimensions": dimensions,
-        "largest_correlation": float(off_diagonal.max()),
+        "largest_correlation": largest_correlation(latents),
         "correlation": correlation_matrix.tolist(),
     }
+
+
+def largest_correlation(latents: Array) -> float:
+    """Return the largest absolute correlation of two latents."""
+    correlation_matrix = correlations(latents)
+    return float(np.abs(correlation_matrix - np.eye(len(correlation_matrix))).max())
 
 
 def correlations(latents: Array) -> Doubles:

@@ -266,7 +266,22 @@ def nearest_rows(training: Rows, targets: Rows, training_clips: Integers, target
 
 def project_onto_components(training: Rows, targets: Rows, numbers: int) -> Rows:
     """Return targets as the mean and the first principal components of training describe them, [targets, ...]."""
-    rows, target_rows = training.reshape(len(training), -1), targets.reshape(len(targets), -1)
+    target_rows = targets.reshape(len(targets), -1)
+    centre, axes = _principal_axes(training, numbers)
+    answers: Array = (centre + (target_rows - centre) @ axes @ axes.T).astype(np.float32)
+    return answers.reshape(targets.shape)
+
+
+def principal_scores(rows: Rows, numbers: int) -> Doubles:
+    """Return the first principal components of rows [rows, ...], as codes: [rows, numbers], or fewer."""
+    centre, axes = _principal_axes(rows, numbers)
+    scores: Doubles = (rows.reshape(len(rows), -1) - centre) @ axes
+    return scores
+
+
+def _principal_axes(training: Rows, numbers: int) -> tuple[Doubles, Rows]:
+    """Return the mean of training, [values], and its first principal axes, [values, numbers]."""
+    rows = training.reshape(len(training), -1)
     centre = rows.mean(0, dtype=np.float64)
     rows = (rows - centre).astype(np.float32)
     numbers = min(numbers, *rows.shape)
@@ -275,8 +290,7 @@ def project_onto_components(training: Rows, targets: Rows, numbers: int) -> Rows
     else:  # few sounds of many values: their products have the same components
         axes = rows.T @ _leading_eigenvectors(rows @ rows.T, numbers)
         axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
-    answers: Array = (centre + (target_rows - centre) @ axes @ axes.T).astype(np.float32)
-    return answers.reshape(targets.shape)
+    return centre, axes
 
 
 def _leading_eigenvectors(products: Rows, count: int) -> Doubles:

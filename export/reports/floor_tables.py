@@ -22,6 +22,7 @@ FLOORS = {
     "random_walk": "a random walk",
     "autoregression": "a vector autoregression",
     "shuffled": "shuffled codes",
+    "prior": "the prior",
 }
 REFERENCES = {
     "nearest": "the nearest training sound",
@@ -32,8 +33,8 @@ REFERENCES = {
 }
 # Headings of the terminal's columns.
 SHORT = {"silence": "silence", "mean": "mean", "class_mean": "class", "noise": "noise", "another": "another"}
-SHORT |= {"chance": "chance", "nearest": "nearest", "components": "PCA", "take": "take"}
 SHORT |= {"random_walk": "walk", "autoregression": "VAR", "shuffled": "shuffled", "own": "own"}
+SHORT |= {"chance": "chance", "prior": "prior", "nearest": "nearest", "components": "PCA", "take": "take"}
 NOTE = (
     "Floors are answers that know nothing of a sound: silence, means of the training sounds, white noise of their "
     "level, a random one of them, guesses. A row that is not better than its best floor by more than its deviation "

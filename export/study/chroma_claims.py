@@ -13,7 +13,7 @@ import numpy as np
 
 from ..measures.floors import compare_row
 from ..reports.report import Figures
-from .chroma_measures import ACCURACY, MEAN_SQUARE, SCALE
+from .chroma_measures import ACCURACY, CORRELATION, FILLED, MEAN_SQUARE, SCALE
 
 Verdict = Literal["held", "within deviation", "did not hold", "not better than a floor"]
 
@@ -132,7 +132,7 @@ def floors_over_seeds(runs: Sequence[Figures], measure: str) -> Figures | None:
     The deviation is that over seeds, of a single one that over test sounds.
     """
     values = [value for run in runs if (value := MEASURED[measure](run)) is not None]
-    if not values:
+    if not values or measure not in runs[0]["floors"]:  # an earlier version measured fewer
         return None
     floored = runs[0]["floors"][measure]
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else floored.get("deviation")
@@ -187,6 +187,8 @@ FIGURES: dict[str, Callable[[Figures], float | None]] = {
 MEASURED: dict[str, Callable[[Figures], float | None]] = {
     MEAN_SQUARE: lambda run: SCALE * run["mean_square"],
     ACCURACY: FIGURES["accuracy over the mesh"],
+    FILLED: FIGURES["share of cells filled"],
+    CORRELATION: FIGURES["correlation of the two latents, absolute"],
 }
 OF_MESHES = ("accuracy over the mesh", "share of mismatches at the edges")
 

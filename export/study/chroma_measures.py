@@ -16,7 +16,7 @@ from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.run import Run, trained
 from ..measures import codes as latent_statistics
-from ..measures.floors import Scale, mean_error, squared_errors
+from ..measures.floors import Scale, SoundSet, floors, mean_error, principal_scores, squared_errors
 from ..measures.frames import SILENT, FrameSample, decode, draw, encode, frame_floors
 from ..measures.sounds import silence_message
 from ..reports.report import SEED, Figures
@@ -24,7 +24,7 @@ from ..reports.report import SEED, Figures
 Answers = npt.NDArray[np.int8]
 
 SCALE = 1e4  # of errors in tables
-MEAN_SQUARE, ACCURACY = "mean_square", "accuracy"  # measures with floors
+MEAN_SQUARE, ACCURACY, FILLED, CORRELATION = "mean_square", "accuracy", "filled", "correlation"  # with floors
 TEST_MSE = Scale("Test MSE, 10⁻⁴", ".2f", np.asarray, squared_errors, lambda terms: SCALE * mean_error(terms))
 
 ALL_FRAMES = 1 << 40  # frames: more than any split has
@@ -86,7 +86,9 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
         "test_frames": len(test_sample),
         "mean_square": float(np.mean(np.square(test_sample.spectra - decoded_spectra), dtype=np.float64)),
         "folded": is_folded,
-        "floors": floor_figures | {ACCURACY: accuracy_floors(train_sample, test_sample, frame_settings.sample_rate)},
+        "floors": floor_figures
+        | {ACCURACY: accuracy_floors(train_sample, test_sample, frame_settings.sample_rate)}
+        | embedding_floors(train_sample.spectra, codes.latents),
         "notes": _played(train_sample),
         "bounds": [[float(latent.min()), float(latent.max())] for latent in codes.latents.T],
         "latents": latent_figures,
@@ -140,6 +142,27 @@ def accuracy_floors(train: FrameSample, test: FrameSample, rate: int) -> Figures
         chance=1 / len(played_notes),
     )
     floor_figures: Figures = frame_floors(train, test, None, 0, {ACCURACY: scale}, conditioned=False)[ACCURACY]
+    return floor_figures
+
+
+def embedding_floors(spectra: Array, latents: Array) -> dict[str, Figures]:
+    """Return floors of an embedding of frames [frames, bins]: of the cells that its codes fill, and their correlation.
+
+    Answers are codes that know nothing of the frames: constant ones, normal noise. The reference has as many principal
+    components of the frames. Cells are those of two latents.
+    """
+
+    def code_scale(label: str, form: str, value: Callable[[Array], float], *, rises: bool) -> Scale:
+        return Scale(label, form, np.asarray, lambda _, codes: codes, value, rises, spans=False, compares_sets=True)
+
+    scales = {CORRELATION: code_scale("Correlation", ".2f", latent_statistics.largest_correlation, rises=False)}
+    if latents.shape[1] == 2:
+        scales[FILLED] = code_scale("Filled", "percent", filled, rises=True)
+    codes = SoundSet(latents, np.zeros(len(latents), np.int64))  # of one clip: codes of others are no answer
+    floor_figures = floors(scales, codes, codes, latents.shape[1])
+    scores = principal_scores(spectra, latents.shape[1])
+    for name, figures in floor_figures.items():
+        figures["references"]["components"] = scales[name].value(scores)
     return floor_figures
 
 

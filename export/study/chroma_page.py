@@ -8,14 +8,16 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ...host.units import PITCH_CLASSES
-from ..reports.floor_tables import FLOORS, floors_table
+from ..measures.codes import COLLAPSED_NATS
+from ..measures.floors import compare_row
+from ..reports.floor_tables import FLOORS, answers_table, floors_table, row_cell
 from ..reports.frame_figures import pitch_class_bar, square
 from ..reports.measure import Measure, measures_across, minus, percent, two_digits
 from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, parts_renderer
 from ..reports.report import WIDTH, Figures, Picture, Theme
 from .chroma_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, RunKey, Values, floors_over_seeds, used_latents
 from .chroma_corpora import LOW_HZ
-from .chroma_measures import ACCURACY, MEAN_SQUARE, SCALE, Answers, TrainingCodes
+from .chroma_measures import ACCURACY, CORRELATION, FILLED, MEAN_SQUARE, SCALE, Answers, TrainingCodes
 
 Runs = Mapping[RunKey, Sequence[Figures]]
 
@@ -169,12 +171,17 @@ def _errors(table_name: str, run_keys: Sequence[RunKey], runs: Runs) -> Markup:
     return markup
 
 
-def _floors(run_keys: Sequence[RunKey], runs: Runs, measure: str) -> Markup:
+def _floors(run_keys: Sequence[RunKey], runs: Runs, *measures: str) -> Markup:
     """Return the tables of networks' figures over seeds above their floors."""
-    floors_by_run = {run_key: floors_over_seeds(runs[run_key], measure) for run_key in run_keys}
-    return floors_table(
-        {f"{recipe}, {corpus}": {measure: row} for (corpus, recipe), row in floors_by_run.items() if row is not None}
-    )
+    rows = {
+        f"{recipe}, {corpus}": {
+            measure: row
+            for measure in measures
+            if (row := floors_over_seeds(runs[corpus, recipe], measure)) is not None
+        }
+        for corpus, recipe in run_keys
+    }
+    return floors_table({name: row for name, row in rows.items() if row})
 
 
 def _errors_table(table_name: str, run_keys: Sequence[RunKey], runs: Runs) -> Markup:
@@ -251,12 +258,41 @@ def _mean_percent(shares: Sequence[float | None]) -> str:
     return f"{100 * np.mean(known_shares):.0f}" if known_shares else "–"
 
 
+# Figures of a variational latent: label, format, whether the larger is the better, and that of the prior.
+OF_PRIOR = {
+    "divergence": ("Divergence", ".3f", True, 0.0),
+    "mean": ("Means", ".2f", True, 0.0),
+    "variance": ("Variance", ".3f", False, 1.0),
+}
+
+
+def _cell_beside_prior(name: str) -> Callable[[Figures], str]:
+    return lambda latent: row_cell(latent["floors"][name])
+
+
 POSTERIOR = (
     Measure("First seed", lambda latent: f"latent {latent['number']}{' (collapsed)' if latent['collapsed'] else ''}"),
-    Measure("Divergence", "divergence", ".3f"),
-    Measure("Means", "mean", ".2f"),
-    Measure("Variance", "variance", ".3f"),
+    *(Measure(label, _cell_beside_prior(name)) for name, (label, _, _, _) in OF_PRIOR.items()),
 )
+
+
+def _beside_prior(latent: Figures) -> dict[str, Figures]:
+    """Return a latent's figures beside those of the prior, from which a collapsed one does not differ."""
+    return {
+        name: compare_row(
+            {
+                "label": label,
+                "form": form,
+                "rises": rises,
+                "floors": {"prior": of_prior},
+                "deviations": {"prior": COLLAPSED_NATS if name == "divergence" else 0.0},
+                "references": {},
+            },
+            latent[name],
+            None,
+        )
+        for name, (label, form, rises, of_prior) in OF_PRIOR.items()
+    }
 
 
 def _posteriors(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
@@ -274,8 +310,12 @@ def _posteriors(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
                 + f" of {len(seed_posteriors[0])} latents collapsed."
             ]
         )
-        latent_rows = [{"number": latent_index, **latent} for latent_index, latent in enumerate(seed_posteriors[0])]
+        latent_rows = [
+            {"number": latent_index, **latent, "floors": _beside_prior(latent)}
+            for latent_index, latent in enumerate(seed_posteriors[0])
+        ]
         markup += measures_across(POSTERIOR, latent_rows, kind="narrow")
+        markup += answers_table(latent_rows[0]["floors"], "The prior is a code that says nothing of its frame.")
     note = (
         "Divergence of the encoder’s distribution from the standard normal prior, in nats, a mean over training "
         "frames: below 0.01 a latent has collapsed onto the prior and says nothing. Means: their root mean square; the "
@@ -368,6 +408,12 @@ def _latents_in_order(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
     return measures_across([Measure("Pitch changes, %", _label), *measures], run_keys, note, kind="narrow")
 
 
+EMBEDDING_NOTE = (
+    "Cells filled and correlation describe codes alone: silence is a constant code here, white noise has normal ones, "
+    "and fills most. Claims about them are judged by networks whose errors are better than their floors."
+)
+
+
 def _embeddings(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
     def bounds(latent_index: int) -> Callable[[RunKey], str]:
         return lambda run_key: " to ".join(map(two_digits, runs[run_key][0]["bounds"][latent_index]))
@@ -387,7 +433,9 @@ def _embeddings(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
             "dense embedding fills most.",
         ),
     )
-    return measures_across(measures, run_keys, "Bounds are of the first seed’s training codes.")
+    markup = measures_across(measures, run_keys, "Bounds are of the first seed’s training codes.")
+    floors_markup = _floors(run_keys, runs, FILLED, CORRELATION)
+    return markup + (floors_markup + faint(EMBEDDING_NOTE) if floors_markup else floors_markup)
 
 
 def _label(run_key: RunKey) -> Markup:

@@ -21,12 +21,14 @@ from timbrel.export.study.chroma_measures import (
     TEST_MSE,
     TRAINING_FRAMES,
     accuracy_floors,
+    embedding_floors,
 )
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
 
 SEED = 2020
+EMBEDDED = 2  # latents, of the embeddings in pictures
 Floors = dict[tuple[str, bool, bool], dict[str, Any]]
 
 
@@ -43,6 +45,9 @@ def floors_of(corpus: Corpus, role: str, recipe_name: str, known: Floors) -> dic
         assert test is not None
         scales = {MEAN_SQUARE: TEST_MSE}
         known[key] = frame_floors(training, test, None, recipe.network.latents, scales, conditioned=is_conditioned)
+        # Floors of embeddings depend on the number of codes, not on the codes.
+        codes = np.random.default_rng(SEED).standard_normal((len(training), EMBEDDED)).astype(np.float32)
+        known[key] |= embedding_floors(training.spectra, codes)
         known[key][ACCURACY] = accuracy_floors(training, test, recipe.frames.sample_rate)
         print(role, "folded" * is_folded, "conditioned" * is_conditioned)
         for measure in known[key].values():

@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 from timbrel.export.measures import codes as latent_statistics
 from timbrel.export.reports import report
-from timbrel.export.study import chroma, chroma_claims, chroma_corpora
+from timbrel.export.study import chroma, chroma_claims, chroma_corpora, chroma_page
 from timbrel.export.study import chroma_measures as study_measures
 from timbrel.export.study.chroma import study
 from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
@@ -299,6 +300,52 @@ def test_a_uniform_embedding_fills_its_cells_and_a_line_does_not():
     assert study_measures.filled(uniform) > 0.99
     assert study_measures.filled(uniform[:, :1] * np.float32([1, -3])) <= 2 / study_measures.CELLS
     assert study_measures.filled(uniform * np.float32([1, 0])) == 0.0
+
+
+def test_an_embedding_stands_beside_normal_noise_a_constant_code_and_principal_components():
+    rng = np.random.default_rng(0)
+    spectra = (rng.random((3000, 30)) ** 3 @ rng.random((30, 40))).astype(np.float32)
+    codes = rng.random((3000, 2)).astype(np.float32)
+    found = study_measures.embedding_floors(spectra, codes)
+    assert list(found) == ["correlation", "filled"]
+    normal = study_measures.filled(rng.standard_normal((3000, 2)).astype(np.float32))
+    assert found["filled"]["floors"] == {"silence": 0, "noise": pytest.approx(normal, abs=0.02)}
+    assert found["filled"]["rises"]
+    scores = PCA(2, svd_solver="full").fit_transform(spectra)
+    assert found["filled"]["references"]["components"] == pytest.approx(study_measures.filled(scores), abs=0.02)
+    assert found["correlation"]["floors"]["silence"] == 0
+    assert found["correlation"]["floors"]["noise"] < 0.1
+    assert found["correlation"]["references"]["components"] == pytest.approx(0, abs=1e-3)
+    assert not found["correlation"]["rises"]
+    assert list(study_measures.embedding_floors(spectra, rng.random((3000, 3)).astype(np.float32))) == ["correlation"]
+
+
+def test_a_page_names_embeddings_that_are_not_better_than_noise():
+    codes = np.random.default_rng(0).random((3000, 2)).astype(np.float32)
+    floored = study_measures.embedding_floors(np.random.default_rng(1).random((3000, 9)).astype(np.float32), codes)
+    run = {"bounds": [[0, 1], [0, 1]], "latents": {"correlation": [[1, 0.5], [0.5, 1]], "largest_correlation": 0.5}}
+    runs = {("octave", "chroma-2"): [run | {"filled": 0.4, "floors": floored}]}
+    html = str(chroma_page._embeddings(list(runs), runs))
+    assert "not better than white noise" in html
+    assert "not better than silence" in html
+    assert "describe codes alone" in html
+    earlier = {("octave", "chroma-2"): [run | {"filled": 0.4, "floors": {}}]}
+    assert "describe codes alone" not in str(chroma_page._embeddings(list(earlier), earlier))
+
+
+def test_a_collapsed_latent_is_not_better_than_the_prior():
+    latents = [
+        {"divergence": 0.009, "mean": 0.0, "variance": 1.0, "collapsed": True},
+        {"divergence": 2.0, "mean": 1.5, "variance": 0.2, "collapsed": False},
+    ]
+    beside = [chroma_page._beside_prior(latent) for latent in latents]
+    assert {name: figures["not_better_than"] for name, figures in beside[0].items()} == dict.fromkeys(
+        ("divergence", "mean", "variance"), "prior"
+    )
+    assert all(figures["not_better_than"] is None for figures in beside[1].values())
+    runs = {("octave", "chroma-8-vae"): [{"posterior": latents}]}
+    html = str(chroma_page._posteriors(list(runs), runs))
+    assert html.count("not better than the prior") == 3
 
 
 def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
