@@ -163,6 +163,7 @@ GENERATED = {  # by label: the paths of figures of random codes and of recording
     "Nearest training clip, the nearest tenth, dB": ("nearest.closest", "test_nearest.closest", ".2f"),
     "Diversity, dB": ("diversity_db", "test_diversity_db", ".2f"),
     "Diversity within a label, dB": ("label_diversity_db", "test_label_diversity_db", ".2f"),
+    "Silent time": ("silent_share", "test_silent_share", ".0%"),
     "Inception score": ("told.score", "told.real_score", ".2f"),
     "Clips in the score": ("told.scored", "told.scored", "d"),
     "Fréchet distance on a classifier’s features": ("told.likeness.made", "told.likeness.train", ".1f"),

@@ -6,11 +6,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...host.arrays import Array, Doubles, Integers
-from ...host.resynthesis.distance import RANGE_DB, distance_db, sounding_frames
+from ...host.resynthesis.distance import RANGE_DB, distance_db, distances_db, sounding_frames
 from ...host.spectra import CLIP_BANDS, log_mel
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
-from ...train.metrics.clips import Judge, attack_seconds, envelope_distance_db, inception_score, scored_indices
+from ...train.metrics.clips import (
+    Judge,
+    attack_seconds,
+    envelope_distance_db,
+    inception_score,
+    pairwise,
+    scored_indices,
+    silent_shares,
+)
 from .floors import Rows, Scale, SoundSet, energies, energy_ratio, floors, mean_error, set_scale, take_of
 
 
@@ -62,7 +70,19 @@ def decoded_scales(rate: int, of_samples: bool) -> dict[str, Scale]:
 
 def random_scales(rate: int, judge: Judge | None, labels: Integers | None, chance: float | None) -> dict[str, Scale]:
     """Return the scales of clips of random codes, with ``labels`` asked for and their ``chance`` to be heard."""
-    scales = {"frechet": set_scale("Fréchet distance, dB²", ".0f", lambda clips: log_mel(clips, rate), _frames)}
+    scales = {
+        "frechet": set_scale("Fréchet distance, dB²", ".0f", lambda clips: log_mel(clips, rate), _frames),
+        "diversity": _diversity_scale(rate),
+        "silence": Scale(
+            "Silent time, off",
+            ".1%",
+            lambda clips: silent_shares(clips, rate),
+            lambda targets, answers: np.stack([targets, answers], 1),
+            lambda terms: abs(float(np.diff(terms.mean(0))[0])),
+            spans=False,
+            compares_sets=True,
+        ),
+    }
     if judge is None:
         return scales
     scales["features"] = set_scale(
@@ -71,6 +91,30 @@ def random_scales(rate: int, judge: Judge | None, labels: Integers | None, chanc
     if labels is not None:
         scales["accuracy"] = accuracy_scale(judge, rate, labels, chance)
     return scales
+
+
+def _diversity_scale(rate: int) -> Scale:
+    """Return the scale of the mean distance of all pairs of clips, over that of recordings: 0 of one clip repeated."""
+
+    def terms(targets: Rows, answers: Rows) -> Rows:
+        numbers = np.broadcast_to(np.arange(len(targets))[:, np.newaxis], (len(targets), 2))[..., np.newaxis]
+        distances = np.stack([distances_db(levels, levels) for levels in (targets, answers)], 1)
+        return np.concatenate([numbers, distances], 2)
+
+    def value(rows: Rows) -> float:
+        columns = 1 + rows[:, 0, 0].astype(np.int64)  # of the clips that are left, of all
+        recorded_db, generated_db = (pairwise(rows[:, side, columns]) for side in range(2))
+        return generated_db / max(recorded_db, 1e-9)
+
+    return Scale(
+        "Diversity, of recordings",
+        ".2f",
+        lambda clips: log_mel(clips, rate),
+        terms,
+        value,
+        rises=True,
+        compares_sets=True,
+    )
 
 
 def score_scale(judge: Judge, rate: int) -> Scale:

@@ -190,6 +190,7 @@ def row(report: Figures) -> Figures:
         "frechet_db2": [generated["likeness"]["made"], generated["likeness"]["train"]],
         "nearest_db": [generated["nearest"]["median"], generated["test_nearest"]["median"]],
         "diversity_db": [generated["diversity_db"], generated["test_diversity_db"]],
+        "silent_share": [generated["silent_share"], generated["test_silent_share"]],
         "log_mel_db": reconstruction and reconstruction["log_mel_db"]["median"],
         "relative_error": reconstruction and reconstruction.get("relative_error"),
         "inception_score": judged and [judged["score"], judged["real_score"]],
@@ -320,6 +321,7 @@ NETWORK = (
         "remembered.",
     ),
     Measure("Diversity, dB", "diversity_db", ".1f", "how far clips lie apart."),
+    Measure("Silent", "silent_share", ".0%", "time, more than 50 dB under a clip's loudest moment."),
     Measure("Back, dB", "log_mel_db", ".1f", "how far recordings lie from what is decoded of their codes."),
     Measure("Error", "relative_error", ".2f", "its energy against theirs, sample by sample."),
 )

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from timbrel.export.measures import floors as floors_module
-from timbrel.export.measures.clips import commonest_share, decoded_scales, scaled
+from timbrel.export.measures.clips import commonest_share, decoded_scales, random_scales, scaled
 from timbrel.export.measures.continuations import PairMeasure, continuation_floors
 from timbrel.export.measures.floors import (
     Scale,
@@ -29,9 +29,11 @@ from timbrel.export.reports.floor_tables import (
     floors_text,
 )
 from timbrel.export.reports.measure import Sentence
+from timbrel.host.resynthesis.distance import distance_db
+from timbrel.host.spectra import log_mel
 from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.frames import FrameOrigin
-from timbrel.train.metrics.clips import frechet
+from timbrel.train.metrics.clips import frechet, silent_shares
 
 ERROR = Scale("Error, dB", ".2f", np.asarray, squared_errors, mean_error)
 
@@ -338,3 +340,60 @@ def test_clips_are_scaled_to_their_recordings_energy_and_medians_taken():
         wanted = 0.81 if name == "relative_error" else 0
         assert scale.value(scale.terms(targets, answers)) == pytest.approx(wanted, abs=1e-2), name
     np.testing.assert_allclose(scaled(0.1 * recordings, recordings), recordings, rtol=1e-4, atol=1e-6)
+
+
+# ---- clips of random codes
+
+
+def struck(count, seed):
+    """Tones of half a second."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(4096) / 8000
+    clips = [np.sin(2 * np.pi * hz * times) for hz in rng.uniform(100, 3000, count)]
+    return np.stack(clips).astype(np.float32)
+
+
+def random_floors(decoded, test=None):
+    scales = random_scales(8000, None, None, None)
+    training = SoundSet(struck(30, 0), np.arange(30))
+    test = SoundSet(struck(12, 1) if test is None else test, 100 + np.arange(12))
+    return floors({name: scales[name] for name in ("diversity", "silence")}, training, test, 4, decoded)
+
+
+def test_the_diversity_of_one_clip_repeated_is_nought_and_that_of_recordings_one():
+    recordings = struck(12, 1)
+    alike = random_floors(np.repeat(struck(1, 5), 12, 0))["diversity"]
+    assert alike["value"] == pytest.approx(0, abs=0.01)
+    assert alike["not_better_than"] == "noise"
+    assert (alike["floors"]["silence"], alike["floors"]["mean"]) == pytest.approx((0, 0), abs=0.01)
+    own = random_floors(recordings)["diversity"]
+    assert own["value"] == 1
+    assert own["not_better_than"] is None
+    assert own["references"]["another"] == pytest.approx(1, abs=0.2)
+    half = random_floors(np.concatenate([recordings[:6], recordings[:6]]))["diversity"]
+    levels = log_mel(np.concatenate([recordings[:6], recordings[:6]]), 8000)
+    by_pairs = [distance_db(levels[[i]], levels[[j]])[0] for i in range(12) for j in range(12) if i != j]
+    everything = log_mel(recordings, 8000)
+    of_all = [distance_db(everything[[i]], everything[[j]])[0] for i in range(12) for j in range(12) if i != j]
+    assert half["value"] == pytest.approx(np.mean(by_pairs) / np.mean(of_all), rel=0.01)
+    assert half["deviation"] > 0
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_silent_time_is_compared_with_that_of_recordings(share):
+    recordings = struck(12, 1)
+    recordings[:, round(4096 * (1 - share)) :] = 0
+    assert silent_shares(recordings, 8000) == pytest.approx(np.full(12, share), abs=0.02)
+    found = random_floors(struck(12, 2), recordings)["silence"]
+    assert found["value"] == pytest.approx(share, abs=0.02)
+    assert found["floors"]["silence"] == pytest.approx(1 - share, abs=0.02)
+    assert found["floors"]["noise"] == pytest.approx(share, abs=0.02)
+    assert random_floors(recordings, recordings)["silence"]["value"] == 0
+
+
+def test_a_soft_tail_is_silent_from_fifty_decibels_on_and_a_silent_clip_is_all_silent():
+    clips = np.repeat(struck(1, 0), 3, 0)
+    clips[0, 2048:] *= 10 ** (-45 / 20)
+    clips[1, 2048:] *= 10 ** (-55 / 20)
+    clips[2] = 0
+    assert silent_shares(clips, 8000) == pytest.approx([0, 0.5, 1], abs=0.02)

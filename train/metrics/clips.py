@@ -129,6 +129,7 @@ class Figures:
         test_nearest: bounds networks that copy nothing.
         diversity_db, test_diversity_db: mean distance of all pairs of clips.
         label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels.
+        silent_share, test_silent_share: of the time of all clips, as `silent_shares`.
         told: None without a classifier.
     """
 
@@ -140,6 +141,8 @@ class Figures:
     test_diversity_db: float
     label_diversity_db: float | None
     test_label_diversity_db: float | None
+    silent_share: float
+    test_silent_share: float
     told: ClassifierFigures | None
 
 
@@ -158,6 +161,7 @@ class Recordings:
         self.test_nearest = _nearest_distances(distances_db(self.test, self.train))
         test_distances = distances_db(self.test, self.test)
         self.test_diversity_db = pairwise(test_distances)
+        self.test_silent_share = float(silent_shares(test, rate).mean())
         self.test_label_diversity_db = None if labels is None else pairwise_within(test_distances, labels)
 
     def figures(self, clips: Array, labels: Integers | None = None, scored: Array | None = None) -> Figures:
@@ -184,6 +188,8 @@ class Recordings:
             test_diversity_db=self.test_diversity_db,
             label_diversity_db=None if labels is None else pairwise_within(pair_distances_db, labels),
             test_label_diversity_db=self.test_label_diversity_db,
+            silent_share=float(silent_shares(clips, self.rate).mean()),
+            test_silent_share=self.test_silent_share,
             told=self._judged(clips, labels, scored),
         )
 
@@ -268,6 +274,14 @@ def attack_seconds(clips: Array, rate: int) -> Array:
     attack_steps = (levels_db >= levels_db.max(1, keepdims=True) - ATTACK_DB).argmax(1)
     seconds: Array = (attack_steps * MOMENT_SECONDS).astype(np.float32)
     return seconds
+
+
+def silent_shares(clips: Array, rate: int) -> Array:
+    """Return each clip's share of moments more than 50 dB under its loudest; 1 of a silent clip: [clips]."""
+    levels_db = envelope_db(clips, rate)
+    quietest_db = np.maximum(levels_db.max(1, keepdims=True) - LOUDNESS_RANGE_DB, SILENT_DB)
+    shares: Array = (levels_db <= quietest_db).mean(1, dtype=np.float32)
+    return shares
 
 
 def envelope_distance_db(target: Array, rendered: Array, rate: int) -> Array:
