@@ -30,6 +30,7 @@ def test_the_recipe_holds_the_posts_numbers():
     assert recipe.training.epochs == 50
     assert recipe.frames.normalised
     assert len(recipe.network.channels) == 4
+    assert recipe.network.normalised_discriminator
     halves = load_recipe("clip-dcgan-halves")
     assert (halves.network, halves.frames) == (recipe.network, recipe.frames)
 
@@ -52,6 +53,26 @@ def test_each_side_has_four_convolutions_with_what_the_post_names_between_them(p
     for first, then in itertools.pairwise(places):
         assert layers[first + 1 : then] == [nn.ReLU, nn.BatchNorm1d, nn.Dropout]
     assert nn.Linear in layers
+
+
+def test_a_discriminator_without_normalisation_judges_a_clip_alike_in_any_batch_and_the_generator_keeps_its_own():
+    changes = [*SMALL, "network.dropout=0"]
+    plain, bare = (
+        DCGAN(load_recipe("clip-dcgan", [*changes, f"network.normalised_discriminator={value}"]))
+        for value in ("true", "false")
+    )
+    counts = [
+        [sum(isinstance(layer, nn.BatchNorm1d) for layer in part) for part in (network.trunk, network.generator)]
+        for network in (plain, bare)
+    ]
+    assert counts == [[1, 1], [0, 1]]
+    clips = torch.rand(4, 4096, generator=chance()) - 0.5
+    with torch.no_grad():
+        for network, alike in ((plain, False), (bare, True)):
+            network.train()
+            alone, together = network.judge(clips[:1].repeat(4, 1)), network.judge(clips)
+            assert torch.allclose(alone[0], together[0], atol=1e-6) is alike
+    assert set(bare.state_dict()) < set(plain.state_dict())  # layers keep their numbers
 
 
 def test_a_length_that_strides_do_not_divide_is_refused():

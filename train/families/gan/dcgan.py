@@ -102,7 +102,8 @@ def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
         layers += [
             Lengthening(in_channels, out_channels, KERNEL, STRIDE),
             nn.ReLU(),
-            *_normalisation(out_channels, settings),
+            nn.BatchNorm1d(out_channels),
+            nn.Dropout(settings.dropout),
         ]
     return nn.Sequential(*layers[:-3], nn.Tanh(), nn.Flatten())
 
@@ -116,10 +117,7 @@ def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
         layers += [
             Shortening(in_channels, out_channels, KERNEL, STRIDE),
             nn.ReLU(),
-            *_normalisation(out_channels, settings),
+            nn.BatchNorm1d(out_channels) if settings.normalised_discriminator else nn.Identity(),
+            nn.Dropout(settings.dropout),
         ]
     return nn.Sequential(*layers[:-2], nn.Flatten(), nn.Linear(widths[-1] * shortest_length, settings.latents))
-
-
-def _normalisation(width: int, settings: DCGANNetwork) -> list[nn.Module]:
-    return [nn.BatchNorm1d(width), nn.Dropout(settings.dropout)]
