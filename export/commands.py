@@ -177,7 +177,7 @@ def evaluate(
         Path, typer.Argument(help="A run folder; with --corpus an instrument, as 'timbrel render' takes it.")
     ],
     checkpoint: Annotated[Which | None, typer.Option(help="Which checkpoint; the best by default.")] = None,
-    classifier: Annotated[Path | None, typer.Option(help="A classifier's run, which judges clips made.")] = None,
+    classifier: Annotated[Path | None, typer.Option(help="A classifier's run, which judges clips or words.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="Held-out notes to compare an instrument's notes with.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="With --corpus: the report, a new folder.")

@@ -53,7 +53,7 @@ def evaluate(
 
     Args:
         checkpoint: the last replaces a missing best one (latents never varied).
-        classifier: judges clips made by labels.
+        classifier: judges generated clips, or the words of rebuilt recordings.
         exported: returns the run as an instrument; None exports it temporarily.
         instrument: future folder of the report, as typed, for the page's commands.
         progress: receives the share, 0 to 1, and a description.
