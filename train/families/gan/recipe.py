@@ -101,7 +101,7 @@ class DCGANNetwork(RecipeSection):
     latents: Codes
     channels: Annotated[Widths, Field(min_length=1)]  # of the discriminator, first to last; the generator mirrors them
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    # Batch normalisation between the discriminator's layers, as in the post; without it, codes' sounds differ.
+    # Batch normalisation between the discriminator's layers, as in the post; without it, codes' sounds differ more.
     normalised_discriminator: bool = True
 
 
