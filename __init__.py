@@ -7,33 +7,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .export.api.instrument import Instrument, RecoveredSound, make, play
-    from .export.api.instrument import open_instrument as open
+    from .export.api.instrument import Instrument, Landmark, RecoveredSound, make, play
+    from .export.api.instrument import open as open
     from .export.api.live import KnobRange, LivePlayer, Note
     from .export.api.sound import Sound
     from .host.errors import Failure, TimbrelError, UserError
+    from .host.preset.shipped import model_names, preset_names
 
 __version__ = "0.1.0"
 
 _PLACES = {  # imported when first used: importing timbrel alone is quick
-    "open": ("export.api.instrument", "open_instrument"),
+    "open": ("export.api.instrument", "open"),
     "make": ("export.api.instrument", "make"),
     "play": ("export.api.instrument", "play"),
     "Instrument": ("export.api.instrument", "Instrument"),
+    "Landmark": ("export.api.instrument", "Landmark"),
     "RecoveredSound": ("export.api.instrument", "RecoveredSound"),
     "LivePlayer": ("export.api.live", "LivePlayer"),
     "KnobRange": ("export.api.live", "KnobRange"),
     "Note": ("export.api.live", "Note"),
     "Sound": ("export.api.sound", "Sound"),
+    "preset_names": ("host.preset.shipped", "preset_names"),
+    "model_names": ("host.preset.shipped", "model_names"),
     "TimbrelError": ("host.errors", "TimbrelError"),
     "UserError": ("host.errors", "UserError"),
     "Failure": ("host.errors", "Failure"),
 }
 
-__all__ = [
+__all__ = [  # without `open`, which would shadow Python's own
     "Failure",
     "Instrument",
     "KnobRange",
+    "Landmark",
     "LivePlayer",
     "Note",
     "RecoveredSound",
@@ -41,8 +46,9 @@ __all__ = [
     "TimbrelError",
     "UserError",
     "make",
-    "open",
+    "model_names",
     "play",
+    "preset_names",
 ]
 
 

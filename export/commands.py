@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, opened_model, preset_names
+from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, known_names, opened_model
 from ..host.errors import UserError
 from ..train.commands import Accelerator, RecipeName, Which
 from .families import MADE as MADE_FAMILIES
@@ -288,7 +288,7 @@ def sample(
 def dataset(
     presets: Annotated[
         list[str],
-        typer.Argument(metavar="PRESET...", help=f"One or several. {PRESET_HELP}", autocompletion=preset_names),
+        typer.Argument(metavar="PRESET...", help=f"One or several. {PRESET_HELP}", autocompletion=known_names),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The data set: a new folder, or one to go on with.")],
     notes: Annotated[int, typer.Option(help="How many, in all.")],

@@ -60,19 +60,32 @@ class RecoveredSound(NamedTuple):
     figures: Mapping[str, Any]
 
 
+class Landmark(NamedTuple):
+    """A sound of the model's training data: its ``label``, and its ``code``, float32 [latents]."""
+
+    label: str
+    code: Array
+
+
 class Instrument:
-    """An opened preset with its model, for any thread; each call begins from rest."""
+    """An opened preset with its model; `timbrel.open` makes one.
+
+    Every call begins from rest, so equal calls return equal samples. ``render``, ``render_many``, ``encode``,
+    ``decode``, ``recover`` and ``process`` may run in several threads.
+    """
 
     def __init__(self, name: str, patch: Patch) -> None:
-        """Use `open_instrument`."""
+        """Use `timbrel.open`."""
         self._opened, self._patch = name, patch
 
     @property
     def name(self) -> str:
+        """The preset's name, or the bare model's."""
         return self._patch.name
 
     @property
     def description(self) -> str:
+        """The preset's description in one line; without one, the model's."""
         return self._patch.preset.description or self._patch.model.card.description
 
     @property
@@ -81,8 +94,35 @@ class Instrument:
         return self._patch.model.card.kind
 
     @property
+    def card(self) -> dict[str, Any]:
+        """The model's metadata, as `timbrel info --json` prints them: plain dictionaries, lists, texts and numbers.
+
+        ``card["latents"]`` has the range of each latent, ``low`` to ``high``. Each access makes a new dictionary.
+        """
+        return self._patch.model.card.model_dump(mode="json")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that `decode` takes, of models of labelled clips; empty for others."""
+        return tuple(self._patch.model.card.labels)
+
+    @property
+    def landmarks(self) -> tuple[Landmark, ...]:
+        """Sounds of the training data with their codes; several may have one label."""
+        return tuple(
+            Landmark(landmark.label, np.array(landmark.latent, np.float32))
+            for landmark in self._patch.model.card.landmarks
+        )
+
+    @property
+    def hop_seconds(self) -> float:
+        """Seconds from a code of `encode` to the next; of a model of clips the length of a clip, which has one code."""
+        card = self._patch.model.card
+        return (card.frame_length if kind_of(card).of_clips else card.hop_length) / card.sample_rate
+
+    @property
     def latents(self) -> tuple[str, ...]:
-        """Names, ``latent N`` for nameless ones."""
+        """Names of the latents in the order of codes, ``latent N`` for nameless ones."""
         return tuple(
             latent.name or f"latent {latent_index}"
             for latent_index, latent in enumerate(self._patch.model.card.latents)
@@ -90,7 +130,10 @@ class Instrument:
 
     @functools.cached_property
     def knobs(self) -> Mapping[str, KnobRange]:
-        """All knobs by name, further ones of the same name by target."""
+        """All knobs with their ranges, by name; further ones of the same name by target.
+
+        Latents, macros, the envelope, effects, and the controls of the model's kind.
+        """
         ranges_by_name: dict[str, KnobRange] = {}
         knob_values = ChannelInstrument(self._patch, RATE).knobs
         for control in controls(self._patch.preset, self._patch.model, knob_values):
@@ -203,9 +246,7 @@ class Instrument:
         is_clip = kind_of(card).of_clips
         if is_clip and len(code_frames) > 1:
             raise UserError(f"{len(code_frames)} codes: a clip of model {card.name!r} has one; decode them one by one")
-        hop_seconds = (
-            card.frame_length if is_clip else card.hop_length if len(code_frames) > 1 else card.sample_rate
-        ) / card.sample_rate
+        hop_seconds = self.hop_seconds if is_clip or len(code_frames) > 1 else 1.0  # a single code is held
         note = Note(key, 0.0, len(code_frames) * hop_seconds, velocity)
         low, high = ([getattr(latent, field_name) for latent in card.latents] for field_name in ("low", "high"))
         resting_code = np.clip(code_frames[0], low, high).tolist()
@@ -305,7 +346,7 @@ class Instrument:
         )
 
 
-def open_instrument(name: PathLike, *, trust: bool = False) -> Instrument:
+def open(name: PathLike, *, trust: bool = False) -> Instrument:
     """Open a shipped preset or model, a ``.toml`` preset, a folder that `make` wrote, or an ``.onnx`` model.
 
     ``trust`` lets its plugins run; without it, new ones are asked about, or refused without a terminal.
@@ -357,7 +398,7 @@ def make(
             license=license,
             credits=credits,
         )
-    return open_instrument(output)
+    return open(output)
 
 
 def play(
@@ -380,7 +421,7 @@ def play(
     Raises:
         UserError: the card, a port or the preset cannot be used.
     """
-    opened_instrument = instrument if isinstance(instrument, Instrument) else open_instrument(instrument)
+    opened_instrument = instrument if isinstance(instrument, Instrument) else open(instrument)
     check_block(block)
     if rate is not None and not CARD_RATES[0] <= number("rate", rate) <= CARD_RATES[1]:
         raise UserError(f"rate {rate!r} is out of range; give {CARD_RATES[0]} to {CARD_RATES[1]} Hz")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import INFO_HELP, Overwrite, opened_model, preset_names
+from .options import INFO_HELP, Overwrite, known_names, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -15,7 +15,7 @@ PACKAGES = ("numpy", "onnxruntime", "soundfile", "pedalboard", "pydantic", "soun
 
 @commands.command()
 def info(
-    model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)],
+    model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=known_names)],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
     """Describe a model, or a pack."""
@@ -73,7 +73,7 @@ def version(
 
 
 @commands.command()
-def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)]) -> None:
+def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=known_names)]) -> None:
     """Run a model's own references, and play its recordings; exit status 1 if outputs differ or are not all covered."""
     from ..engines.engine import recordings_off
     from ..errors import printable
@@ -114,9 +114,9 @@ def presets() -> None:
     """List the presets that ship with their program numbers, your own, earlier ones, and models without a preset."""
     from ..model.model import Model
     from ..preset.loading import described_presets
-    from ..preset.shipped import own_presets, shipped_models, shipped_presets
+    from ..preset.shipped import preset_names, shipped_models
 
-    program_numbers = {name: number for number, name in enumerate([*shipped_presets(), *own_presets()], 1)}
+    program_numbers = {name: number for number, name in enumerate(preset_names(), 1)}
     preset_entries = list(described_presets())
     model_files = {name: path for name, path in shipped_models().items() if name not in program_numbers}
     name_width = max(map(len, [*program_numbers, *model_files]))

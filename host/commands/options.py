@@ -26,7 +26,7 @@ Programs = Annotated[Path | None, typer.Option("--set", help="A folder of preset
 MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
 
 
-def preset_names(incomplete: str) -> list[str]:
+def known_names(incomplete: str) -> list[str]:
     """Names that a shell may complete."""
     from ..preset.shipped import own_presets, shipped_models, shipped_presets
 
@@ -37,7 +37,7 @@ def preset_names(incomplete: str) -> list[str]:
 
 
 PRESET_HELP = "A preset or model, shipped or your own, a .toml preset, an instrument's folder, a pack or an .onnx file."
-PresetName = Annotated[str, typer.Argument(help=PRESET_HELP, autocompletion=preset_names)]
+PresetName = Annotated[str, typer.Argument(help=PRESET_HELP, autocompletion=known_names)]
 MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, or a preset that has one."
 INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 

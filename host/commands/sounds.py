@@ -17,8 +17,8 @@ from .options import (
     Programs,
     Trust,
     channel_presets,
+    known_names,
     opened_model,
-    preset_names,
     presets_in,
     warn,
 )
@@ -70,7 +70,7 @@ def demo(
 @commands.command()
 def process(
     sound: Annotated[Path, typer.Argument(help="A sound file.")],
-    preset: Annotated[str, typer.Option(help=PRESET_HELP, autocompletion=preset_names)],
+    preset: Annotated[str, typer.Option(help=PRESET_HELP, autocompletion=known_names)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     scale: Annotated[
         list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")

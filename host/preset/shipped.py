@@ -95,6 +95,20 @@ def shipped_tunes() -> dict[str, Path]:
     return {name: files[name] for name in PARTS} | preset_tunes
 
 
+def preset_names() -> list[str]:
+    """Return the names of the shipped presets in order of their program numbers, then of the user's own.
+
+    Raises:
+        UserError: the configuration file, which may name the folder of own presets, cannot be read.
+    """
+    return [*shipped_presets(), *own_presets()]
+
+
+def model_names() -> list[str]:
+    """Return the names of the shipped models, sorted."""
+    return list(shipped_models())
+
+
 def preset_file(name: str) -> Path | None:
     """A preset's file: shipped, by path (may be missing), in an instrument's folder, a pack, or the user's own.
 

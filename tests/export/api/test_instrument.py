@@ -1,3 +1,5 @@
+import builtins
+import json
 import pickle
 import re
 import subprocess
@@ -48,9 +50,10 @@ def test_importing_timbrel_loads_neither_numpy_nor_its_own_rooms() -> None:
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_all_promised_names_exist() -> None:
-    assert set(timbrel.__all__) <= set(dir(timbrel))
-    assert all(getattr(timbrel, name) for name in timbrel.__all__)
+def test_all_promised_names_exist_and_shadow_nothing_of_python() -> None:
+    assert {*timbrel.__all__, "open"} <= set(dir(timbrel))
+    assert all(getattr(timbrel, name) for name in [*timbrel.__all__, "open"])
+    assert not set(timbrel.__all__) & set(dir(builtins))
     with pytest.raises(AttributeError, match="no attribute 'opne'"):
         timbrel.opne  # noqa: B018
 
@@ -94,6 +97,33 @@ def test_every_knob_is_listed_with_its_range(oboe: timbrel.Instrument) -> None:
     targets = [knob.target for knob in oboe.knobs.values()]
     assert len(set(targets)) == len(targets)
     assert "envelope.release_seconds" in targets
+
+
+def test_presets_and_models_are_listed_as_the_command_lists_them(timbrel: Callable[..., Any]) -> None:
+    import timbrel as package
+
+    words = [line.split(maxsplit=1)[0] for line in timbrel("presets").out.splitlines() if line]
+    assert sorted({*package.preset_names(), *package.model_names()}) == sorted({*words} - {"preset", "model"})
+    assert package.preset_names()[:2] == ["digits-keys", "drum-kit"]
+    assert all(package.open(name).kind for name in package.model_names()[:2])
+
+
+def test_the_card_is_that_of_the_command_and_its_own_copy(
+    oboe: timbrel.Instrument, timbrel: Callable[..., Any]
+) -> None:
+    card = oboe.card
+    assert card == json.loads(timbrel("info", "gm-partials-8", "--json").out)
+    card["latents"].clear()
+    assert len(oboe.card["latents"]) == 8
+
+
+def test_landmarks_labels_and_the_hop_are_those_of_the_model(oboe: timbrel.Instrument) -> None:
+    assert [landmark.label for landmark in oboe.landmarks] == [one["label"] for one in oboe.card["landmarks"]]
+    assert oboe.landmarks[3].code == pytest.approx(oboe.card["landmarks"][3]["latent"])
+    assert oboe.landmarks[3].code.dtype == np.float32
+    assert (oboe.labels, oboe.hop_seconds) == ((), 1024 / 44_100)
+    digits = timbrel.open("digits-gan")
+    assert (digits.labels, digits.hop_seconds) == (tuple("0123456789"), 8192 / 8000)
 
 
 def test_channels_take_other_presets_or_are_muted(oboe: timbrel.Instrument) -> None:
