@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .export.api.automation import KnobRange
     from .export.api.instrument import Instrument, Landmark, RecoveredSound, make, play
     from .export.api.instrument import open as open
-    from .export.api.live import KnobRange, LivePlayer, Note
+    from .export.api.live import LivePlayer
+    from .export.api.notes import Note
     from .export.api.sound import Sound
     from .host.errors import Failure, TimbrelError, UserError
     from .host.preset.shipped import model_names, preset_names
@@ -24,8 +26,8 @@ _PLACES = {  # imported when first used: importing timbrel alone is quick
     "Landmark": ("export.api.instrument", "Landmark"),
     "RecoveredSound": ("export.api.instrument", "RecoveredSound"),
     "LivePlayer": ("export.api.live", "LivePlayer"),
-    "KnobRange": ("export.api.live", "KnobRange"),
-    "Note": ("export.api.live", "Note"),
+    "KnobRange": ("export.api.automation", "KnobRange"),
+    "Note": ("export.api.notes", "Note"),
     "Sound": ("export.api.sound", "Sound"),
     "preset_names": ("host.preset.shipped", "preset_names"),
     "model_names": ("host.preset.shipped", "model_names"),

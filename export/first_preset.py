@@ -9,7 +9,7 @@ import numpy as np
 from ..host.arrays import Array
 from ..host.engines.engine import VOICE_LUFS
 from ..host.errors import printable
-from ..host.events import Event, NoteOff, NoteOn
+from ..host.events import Event, NoteOff, NoteOn, nearest_key
 from ..host.kinds.card_fields import UNKNOWN_LICENCE
 from ..host.kinds.clip import recordings_of
 from ..host.kinds.spectrum import GestureSettings
@@ -42,7 +42,7 @@ def keys_of(patch: Patch) -> list[int]:
     """Return ascending keys; none for a single held key."""
     if KINDS[patch.model.card.kind].holds_one_key:
         return []
-    return sorted({event.key for event in demo(patch).events if isinstance(event, NoteOn)})
+    return sorted({nearest_key(event.key) for event in demo(patch).events if isinstance(event, NoteOn)})
 
 
 BLOCK = 8192  # samples at a time

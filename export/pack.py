@@ -22,7 +22,7 @@ from ..host.play.render import render_samples
 from ..host.preset.collected_files import collect
 from ..host.preset.library import Patch
 from ..host.preset.shipped import MADE
-from .api.live import Note, performance_of
+from .api.notes import Note, performance_of
 from .api.sound import spectrogram_png
 
 MODEL = "model.onnx"

@@ -4,6 +4,7 @@
 events in order of time.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,11 +17,11 @@ Part = Literal["coarse", "fine", "up", "down"]  # of data entry: MSB or LSB, or 
 
 @dataclass(frozen=True, slots=True)
 class NoteOn:
-    """``velocity`` is 1 to 127; key 60 is C4."""
+    """``velocity`` is 1 to 127; key 60 is C4. MIDI has whole keys; from Python others sound between them."""
 
     time: int
     channel: int
-    key: int
+    key: float
     velocity: int
 
 
@@ -28,7 +29,7 @@ class NoteOn:
 class NoteOff:
     time: int
     channel: int
-    key: int
+    key: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +198,8 @@ Event = (
     | ZoneSize
     | StealVoice
 )
+
+
+def nearest_key(key: float) -> int:
+    """The whole key nearest to one between two; the upper one of halves."""
+    return math.floor(key + 0.5)

@@ -132,7 +132,7 @@ BAD = {
     "render model.onnx good.mid -o empty": ["empty"],
     "render model.onnx good.mid -o new.mp9": ["new.mp9", ".wav, .flac, .ogg"],
     "render model.onnx good.mid -o new": ["new", "without suffix"],
-    f"{RENDER} --rate 22050": ["--rate 22050", "44100, 48000, 96000"],
+    f"{RENDER} --rate 15999": ["--rate 15999", "16000 to 96000"],
     f"{RENDER} --channel 17=model.onnx": ["'17=model.onnx'", "1 to 16"],
     f"{RENDER} --channel model.onnx": ["'model.onnx'", "NUMBER=PRESET"],
     # playing live

@@ -8,6 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,16 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.arrays import Array
+from ...host.arrays import Array, Doubles
 from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
 from ...host.commands.live import RATES as CARD_RATES
 from ...host.errors import TimbrelError, UserError, naming_extras
-from ...host.events import Event, NoteOff, NoteOn, ParameterChange
+from ...host.events import Event, NoteOff, NoteOn, ParameterChange, PitchBend
 from ...host.kinds.spectrum import GestureSettings
 from ...host.kinds.table import kind_of
-from ...host.midi.files import Performance, read_performance
+from ...host.midi.files import LONGEST_SECONDS, Performance
+from ...host.model.card import Card
 from ...host.play.rack import ChannelInstrument
 from ...host.play.render import RATES, arrange, render_samples
 from ...host.preset.library import Patch, open_patch
@@ -37,8 +39,11 @@ from ...host.resynthesis.process import process, with_options
 from ...host.resynthesis.recover import recover
 from ...host.session.messages import Setup
 from ...host.session.view_builder import controls
+from ...host.workers import free_processors
 from ..recovery.method import chosen_method
-from .live import KnobRange, LivePlayer, Note, Points, knob_changes, number, performance_of
+from .automation import KnobRange, Points, bend_events, knob_changes, number
+from .live import LivePlayer
+from .notes import Music, Note, performance_of_music
 from .sound import MOST_CHANNELS, Sound
 
 PathLike = str | os.PathLike[str]
@@ -143,54 +148,88 @@ class Instrument:
 
     def render(
         self,
-        music: PathLike | Note | Iterable[Note],
+        music: Music,
         sample_rate: int = RATE,
         *,
+        seconds: float | None = None,
         knobs: Mapping[str, Points] | None = None,
+        bend: Points | None = None,
         channels: "Mapping[int, PathLike | Instrument | None] | None" = None,
         tail_seconds: float = 30.0,
     ) -> Sound:
-        """Play a MIDI file, or notes: the samples that `timbrel render --float` writes.
+        """Play music: the samples that `timbrel render --float` writes of a MIDI file.
 
         Args:
-            music: a MIDI file's path, a note, or notes in any order; a restruck key is released first.
-            sample_rate: 44100, 48000 or 96000 Hz.
-            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one, or
-                (seconds, position) pairs that lines join.
-            channels: other presets by MIDI channel, 1 to 16; None mutes one.
-            tail_seconds: the longest that sound may ring on.
+            music: a MIDI file's path; a `Note`, or several in any order, of which a restruck key is released first; a
+                ``mido.MidiFile``, or mido's messages whose ``time`` is in seconds from the beginning; notes or
+                instruments of the shape of pretty_midi's, each instrument on a channel of its own, drums on channel 10.
+            sample_rate: 16000 to 96000 Hz, a whole number.
+            seconds: the sound's exact length, 0 to 36000: it is cut, or padded with silence, to the nearest sample, and
+                its last 5 ms fade out. Without it the sound ends when it is silent.
+            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one; or
+                (seconds, position) pairs that lines join, also as an array [points, 2]; or an array with one position
+                a sample, of which one in 5 ms counts.
+            bend: semitones, -24 to 24, that all its notes are bent by, as ``knobs`` takes positions. The music may
+                have no bends of its own then.
+            channels: other presets by MIDI channel, 1 to 16; None mutes one. Knobs and bend leave them alone.
+            tail_seconds: the longest that sound may ring on, 0 to 600; unused with ``seconds``.
+
+        Returns:
+            float32 [2, samples], within ±1.
 
         Raises:
-            UserError: a file, note, knob or preset cannot be used.
+            UserError: a file, note, message, knob, bend or preset cannot be used, or a value is out of range.
         """
         sample_rate = _checked_rate(sample_rate)
         if not 0 <= number("tail_seconds", tail_seconds) <= LONGEST_TAIL_SECONDS:
             raise UserError(f"tail_seconds {tail_seconds!r} is out of range; give 0 to {LONGEST_TAIL_SECONDS:g}")
-        if isinstance(music, str | os.PathLike):
-            performance, music_name = read_performance(Path(music), sample_rate), os.fspath(music)
-        else:
-            performance = performance_of([music] if isinstance(music, Note) else music, sample_rate)
-            music_name = "the notes"
+        if seconds is not None and not 0 <= number("seconds", seconds) <= LONGEST_SECONDS:
+            raise UserError(f"seconds {seconds!r} is out of range; give 0 to {LONGEST_SECONDS}")
+        performance, music_name = performance_of_music(music, sample_rate)
         arranged = arrange(performance, self._patch, music_name, _channels(channels or {}))
         _warn(arranged.warnings)
         performance = arranged.performance
+        own_channels = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]
+        automation: list[Event] = []
+        if bend is not None:
+            _check_unbent(performance.events, own_channels, music_name)
+            automation += bend_events(bend, own_channels, sample_rate)
         if knobs:
-            own_channels = [
-                channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset
-            ]
-            knob_events = knob_changes(knobs, self.knobs, own_channels, sample_rate)
-            # stable: knobs move first
-            sorted_events = sorted([*knob_events, *performance.events], key=lambda event: event.time)
-            performance = performance._replace(events=sorted_events)
+            automation += knob_changes(knobs, self.knobs, own_channels, sample_rate)
+        # stable: knobs move first
+        sorted_events = sorted([*automation, *performance.events], key=lambda event: event.time)
         samples = render_samples(
             arranged.patches,
-            performance,
+            performance._replace(events=sorted_events) if automation else performance,
             sample_rate=sample_rate,
             tail_seconds=tail_seconds,
             omni=performance.recorded,
             successors=arranged.successors,
+            length_samples=None if seconds is None else round(seconds * sample_rate),
         )
         return Sound(samples, sample_rate)
+
+    def render_many(
+        self,
+        notes: Iterable[Music],
+        sample_rate: int = RATE,
+        *,
+        seconds: float | None = None,
+        knobs: Mapping[str, Points] | None = None,
+        bend: Points | None = None,
+    ) -> list[Sound]:
+        """Play each note apart, on all free processors: the samples of `render` for each, in the order of ``notes``.
+
+        Args:
+            notes: notes, or other music of `render`, each of which becomes a sound.
+            sample_rate, seconds, knobs, bend: as `render`, for each sound.
+
+        Raises:
+            UserError: as `render`.
+        """
+        play = functools.partial(self.render, sample_rate=sample_rate, seconds=seconds, knobs=knobs, bend=bend)
+        with ThreadPoolExecutor(free_processors()) as pool:
+            return list(pool.map(play, notes))
 
     def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:
         """Return the codes of a recording, float32 [frames, latents], one a hop of the model; of a clip [1, latents].
@@ -213,16 +252,27 @@ class Instrument:
         return code_track.codes[np.maximum(newest_code_indices, 0)].astype(np.float32)
 
     def decode(
-        self, codes: npt.ArrayLike, key: int = 60, *, velocity: int = 100, label: str | None = None,
-        sample_rate: int = RATE,
+        self, codes: npt.ArrayLike, key: float = 60, *, velocity: int = 100, label: str | None = None,
+        sample_rate: int = RATE, clamp: bool = False,
     ) -> Sound:  # fmt: skip
-        """Play codes, [latents] or [frames, latents], as a note without gesture, effects and envelope of the preset.
+        """Play codes as a note without gesture, effects and envelope of the preset.
 
         Lines join frames at the model's hop. A single code is held for a second; a clip has one code and its own
-        length. ``label`` goes with models of labelled clips.
+        length.
+
+        Args:
+            codes: [latents] or [frames, latents], each within its latent's range, ``low`` to ``high`` in ``card``.
+            key: as of a `Note`, 0 to 127; velocity: 1 to 127.
+            label: one of ``labels``, for models of labelled clips; the preset's first without it.
+            sample_rate: 16000 to 96000 Hz, a whole number.
+            clamp: move codes that lie outside to the ends of their ranges, in place of the error.
+
+        Returns:
+            float32 [2, samples], within ±1.
 
         Raises:
-            UserError: codes of another shape, or not finite; a key, velocity or rate out of range; an unknown label.
+            UserError: codes of another shape, not finite, or outside their ranges; a key, velocity or rate out of
+                range; an unknown label.
         """
         self._check_codes()
         sample_rate = _checked_rate(sample_rate)
@@ -248,8 +298,9 @@ class Instrument:
             raise UserError(f"{len(code_frames)} codes: a clip of model {card.name!r} has one; decode them one by one")
         hop_seconds = self.hop_seconds if is_clip or len(code_frames) > 1 else 1.0  # a single code is held
         note = Note(key, 0.0, len(code_frames) * hop_seconds, velocity)
-        low, high = ([getattr(latent, field_name) for latent in card.latents] for field_name in ("low", "high"))
-        resting_code = np.clip(code_frames[0], low, high).tolist()
+        if not clamp:
+            _check_spans(code_frames, card)
+        resting_code = np.clip(code_frames[0], *np.transpose(card.spans)).tolist()
         preset_tables = dict(kind_of(card).tables(label, sustained=not is_clip))
         if model.gestures is not None:  # the codes have the note's movement already
             preset_tables["gesture"] = GestureSettings(amount=0.0)
@@ -433,9 +484,16 @@ def play(
 
 
 def _checked_rate(rate: float) -> int:
-    if rate not in RATES:
-        raise UserError(f"a sample rate of {rate} Hz: give one of {', '.join(map(str, RATES))}")
+    if not RATES[0] <= number("sample_rate", rate) <= RATES[1] or rate != int(rate):
+        raise UserError(f"a sample rate of {rate} Hz: give {RATES[0]} to {RATES[1]}, a whole number")
     return int(rate)
+
+
+def _check_unbent(events: Iterable[Event], channels: Sequence[int], music_name: str) -> None:
+    """Raise UserError if events bend channels."""
+    bent_channel = next((e.channel for e in events if isinstance(e, PitchBend) and e.channel in channels), None)
+    if bent_channel is not None:
+        raise UserError(f"{music_name}: channel {bent_channel + 1} has bends of its own; leave bend out")
 
 
 def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) -> dict[int, str | None]:
@@ -447,6 +505,19 @@ def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) ->
         name = preset._opened if isinstance(preset, Instrument) else preset
         names_by_channel[channel - 1] = None if name is None else os.fspath(name)
     return names_by_channel
+
+
+def _check_spans(code_frames: Doubles, card: Card) -> None:
+    """Raise UserError for codes, [frames, latents], outside their ranges, but for what float32 rounds."""
+    low, high = np.transpose(card.spans)
+    lowest, highest = np.minimum(low, low.astype(np.float32)), np.maximum(high, high.astype(np.float32))
+    outside = np.argwhere((code_frames < lowest) | (code_frames > highest))
+    if len(outside):
+        frame_index, latent_index = outside[0].tolist()
+        raise UserError(
+            f"codes[{frame_index}]: latent {latent_index} is {code_frames[frame_index, latent_index]:g}; give "
+            f"{low[latent_index]:g} to {high[latent_index]:g}, or clamp=True"
+        )
 
 
 @contextlib.contextmanager

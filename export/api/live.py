@@ -1,165 +1,18 @@
-"""Live playing from Python: a session on a thread, controlled by methods; notes and knob movements as events."""
+"""Live playing from Python: a session on a thread, controlled by methods."""
 
 import atexit
-import itertools
-import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
-from operator import index
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
-
-from ...host.errors import Failure, UserError, nearest
-from ...host.events import Event, NoteOff, NoteOn, ParameterChange
+from ...host.errors import Failure, UserError
+from ...host.events import Event, NoteOff, NoteOn
 from ...host.live.session import play_until
-from ...host.midi.files import LONGEST_SECONDS, Performance
 from ...host.session.messages import Command, Events, LiveStatus, Message, Setup
 from ...host.session.takes import Recording
-
-STEP_SECONDS = 0.005  # between the values of a moving knob; the player's own ramps smooth them
-
-Points = float | Sequence[tuple[float, float]]  # a position, or (seconds, position) pairs in order of time
-
-
-@dataclass(frozen=True)
-class Note:
-    """A note: MIDI ``key`` 0 to 127 (60 is C4), ``start`` and ``duration`` in seconds, ``velocity`` 1 to 127.
-
-    Raises:
-        UserError: a value is out of its range.
-    """
-
-    key: int
-    start: float = 0.0
-    duration: float = 1.0
-    velocity: int = 100
-
-    def __post_init__(self) -> None:
-        for field_name, low, high in (("key", 0, 127), ("velocity", 1, 127)):
-            value = getattr(self, field_name)
-            try:
-                integer = index(value)
-            except TypeError:
-                raise UserError(f"Note: {field_name} {value!r} is not a whole number; give {low} to {high}") from None
-            if not low <= integer <= high:
-                raise UserError(f"Note: {field_name} {value!r} is out of range; give {low} to {high}")
-        if not 0 <= number("Note: start", self.start) <= LONGEST_SECONDS:
-            raise UserError(f"Note: start {self.start!r} is out of range; give 0 to {LONGEST_SECONDS} seconds")
-        if not 0 < number("Note: duration", self.duration) <= LONGEST_SECONDS:
-            raise UserError(f"Note: duration {self.duration!r} is out of range; give seconds, more than 0")
-
-
-class KnobRange(NamedTuple):
-    """A knob: the ``target`` as in presets, and its ``low``, ``high`` and ``rest`` in ``unit``."""
-
-    target: str
-    low: float
-    high: float
-    rest: float
-    unit: str
-
-
-def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
-    """Return the notes as events; a restruck key is released first.
-
-    Raises:
-        UserError: no `Note`.
-    """
-    note_list = list(notes)
-    for note in note_list:
-        if not isinstance(note, Note):
-            raise UserError(f"{note!r} is no timbrel.Note; give notes, or the path of a MIDI file")
-    timed_events: list[tuple[int, int, int, Event]] = []
-    next_start_samples: dict[int, int] = {}  # the start of each key's next note
-    length_samples = 0
-    for note in sorted(note_list, key=lambda note: (note.start, note.duration), reverse=True):
-        key, start_sample = index(note.key), round(float(note.start) * sample_rate)
-        end_sample = max(start_sample + 1, round((float(note.start) + float(note.duration)) * sample_rate))
-        length_samples = max(length_samples, end_sample)
-        next_start_sample = next_start_samples.get(key, end_sample)
-        next_start_samples[key] = start_sample
-        if next_start_sample == start_sample:  # of strikes at once the longest counts
-            continue
-        timed_events.append((start_sample, 1, key, NoteOn(start_sample, 0, key, index(note.velocity))))
-        timed_events.append(
-            (min(end_sample, next_start_sample), 0, key, NoteOff(min(end_sample, next_start_sample), 0, key))
-        )
-    timed_events.sort(key=lambda entry: entry[:3])
-    warnings = [] if timed_events else ["no notes: the output is silence"]
-    return Performance([event for *_, event in timed_events], length_samples, [0] if timed_events else [], warnings)
-
-
-def knob_changes(
-    knobs: Mapping[str, Points], ranges: Mapping[str, KnobRange], channels: Iterable[int], sample_rate: int
-) -> list[ParameterChange]:
-    """Return changes of knobs, by name or target, in order of time.
-
-    Positions are 0 to 1 of a knob's range; lines join points, and both ends hold.
-
-    Raises:
-        UserError: an unknown knob, or points that are not in order of time.
-    """
-    ranges_by_target = {knob.target: knob for knob in ranges.values()}
-    changes: list[ParameterChange] = []
-    channel_list = list(channels)
-    for knob_name, points in knobs.items():
-        knob_range = ranges.get(knob_name) or ranges_by_target.get(knob_name)
-        if knob_range is None:
-            raise UserError(f"no knob is named {knob_name!r}{nearest(knob_name, [*ranges, *ranges_by_target])}")
-        for seconds, position in _moments(knob_name, points):
-            value = knob_range.low + position * (knob_range.high - knob_range.low)
-            changes += [
-                ParameterChange(round(seconds * sample_rate), channel, knob_range.target, value)
-                for channel in channel_list
-            ]
-    return sorted(changes, key=lambda change: change.time)
-
-
-def _moments(knob_name: str, points: Points) -> list[tuple[float, float]]:
-    """Return (seconds, position) pairs that lie close enough to sound like the lines between the points."""
-    pairs: list[Any] = [(0.0, points)]
-    if isinstance(points, Iterable) and np.ndim(points) > 0:  # an array of numpy may be one number
-        pairs = list(points)
-    if not pairs:
-        raise UserError(f"knob {knob_name!r} has no points; give (seconds, position) pairs, or one position")
-    for pair in pairs:
-        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise UserError(f"knob {knob_name!r}: {pair!r} is no pair; give (seconds, position)")
-        seconds, position = (number(f"knob {knob_name!r}: ", coordinate) for coordinate in pair)
-        if not 0 <= position <= 1:
-            raise UserError(f"knob {knob_name!r}: position {position:g} is out of range; give 0 to 1 of its range")
-        if not 0 <= seconds <= LONGEST_SECONDS:
-            raise UserError(f"knob {knob_name!r}: {seconds:g} s is out of range; give 0 to {LONGEST_SECONDS} seconds")
-    pairs = [(float(seconds), float(position)) for seconds, position in pairs]
-    moments = [(0.0, pairs[0][1])]
-    for (start_seconds, start_position), (end_seconds, end_position) in itertools.pairwise(pairs):
-        if end_seconds < start_seconds:
-            raise UserError(
-                f"knob {knob_name!r}: {end_seconds:g} s comes after {start_seconds:g} s; give points in order of time"
-            )
-        step_count = (
-            max(1, math.ceil((end_seconds - start_seconds) / STEP_SECONDS)) if end_position != start_position else 1
-        )
-        fractions = np.arange(1, step_count + 1) / step_count
-        moments += [
-            (
-                float(start_seconds + fraction * (end_seconds - start_seconds)),
-                float(start_position + fraction * (end_position - start_position)),
-            )
-            for fraction in fractions
-        ]
-    return moments
-
-
-def number(name: str, value: object) -> float:
-    """Return a finite number; raise UserError for all else."""
-    if isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0 and math.isfinite(value):
-        return float(value)
-    raise UserError(f"{name} {value!r} is no number; give one")
-
+from .automation import KnobRange, knob_changes, number
+from .notes import Note
 
 END_SECONDS = 10.0  # for the session to end
 

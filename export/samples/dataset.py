@@ -23,6 +23,7 @@ from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
 from ...host.files import WRITING, check_new_folder, claimed, replacing
+from ...host.play.render import fade_out
 from ...host.play.separate_notes import render_notes
 from ...host.preset.collected_files import referenced_files
 from ...host.preset.library import Patch, open_patch
@@ -109,7 +110,6 @@ def _biquad(
 
 
 ALLOCATED_BYTES = (32 << 20) - (1 << 16)  # bytes, just below the largest that glibc ever keeps when it is freed
-FADE_SECONDS = 0.005  # at the end of a file, where a note may still sound
 SILENT_DB = -120.0
 A4_HZ, A4_KEY = 440.0, 69
 
@@ -205,8 +205,7 @@ def _shift_to_onset(sound: Array, onset_samples: int, settings: DatasetSettings)
         is_mono = np.array_equal(sound[0], sound[-1])
         channels = sound[:1] if is_mono else mix_to_mono(sound, settings.sample_rate)[np.newaxis]
     shifted_sound[:, onset_samples:] = channels[:, : length_samples - onset_samples]
-    fade_samples = round(FADE_SECONDS * settings.sample_rate)
-    shifted_sound[:, length_samples - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
+    fade_out(shifted_sound, settings.sample_rate)
     return shifted_sound
 
 

@@ -256,7 +256,7 @@ class ControllerState:
         self._reader = ControllerReader()
         self._sizes = {LOWER: 0, UPPER: 0}
         self._messages: dict[_Subject, list[Event]] = {}
-        self._keys: dict[tuple[int, int], NoteOn] = {}
+        self._keys: dict[tuple[int, float], NoteOn] = {}
 
     def apply(self, event: Event) -> None:
         match self._reader.read(event):
@@ -422,7 +422,7 @@ class HeldEvents:
         self._releases.clear()
         return sorted(events, key=lambda event: not isinstance(event, NoteOff))
 
-    def _hold(self, is_held: bool, release: Event, *number: int | str) -> None:
+    def _hold(self, is_held: bool, release: Event, *number: float | str) -> None:
         assert not isinstance(release, Timing)
         hold_key = (type(release), release.channel, *number)
         if is_held:

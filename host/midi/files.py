@@ -102,15 +102,28 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     Raises:
         UserError: unreadable, broken, no MIDI file, or longer than ten hours.
     """
-    midi_bytes = _read_midi_bytes(path)
+    return parse_performance(_read_midi_bytes(path), str(path), sample_rate)
+
+
+def parse_performance(midi_bytes: bytes, source: str, sample_rate: int) -> Performance:
+    """As `read_performance`, from the bytes of a file; ``source`` names it in errors."""
     try:
         file_type, division, tracks, parse_remarks = parse(midi_bytes)
         clock = _Clock.from_division(division)
         sequences = [[track] for track in tracks] if file_type == 2 else [tracks]
         performance = _perform(sequences, clock, sample_rate)
     except SmfError as parse_error:
-        raise UserError(f"cannot read {path}: {parse_error}") from parse_error
+        raise UserError(f"cannot read {source}: {parse_error}") from parse_error
     return performance._replace(warnings=[*parse_remarks, *performance.warnings])
+
+
+def performance_of_events(events: Sequence[Event], length: int) -> Performance:
+    """Return events, in order of time, as the performance of a file with these events, ``length`` samples long."""
+    settled_events = _settle(events)
+    release_events, unreleased_count, pedal_channels = _releases(settled_events, length)
+    channels = sorted({event.channel for event in settled_events if isinstance(event, NoteOn)})
+    warnings = _warnings(channels, unreleased_count, pedal_channels)
+    return Performance([*settled_events, *release_events], length, channels, warnings)
 
 
 class _Clock(NamedTuple):
@@ -182,19 +195,32 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
                 for tick, microseconds in tempo_map.changes
             ]
             sequence_events = sorted([*tempo_events, *_settle(sequence_events)], key=lambda event: event.time)
-        held_keys, held_pedals = _left_down(sequence_events)
-        unreleased_count += sum(held_keys.values())
-        pedal_channels |= {channel for channel, _ in held_pedals}
-        events += sequence_events
-        events += [NoteOff(_round(samples_per_unit * end_units), channel, key) for channel, key in held_keys]
-        events += [
-            ControlChange(_round(samples_per_unit * end_units), channel, number, 0) for channel, number in held_pedals
-        ]
+        release_events, sequence_unreleased_count, sequence_pedal_channels = _releases(
+            sequence_events, _round(samples_per_unit * end_units)
+        )
+        unreleased_count += sequence_unreleased_count
+        pedal_channels |= sequence_pedal_channels
+        events += [*sequence_events, *release_events]
         start_units = end_units
     channels = sorted({event.channel for event in events if isinstance(event, NoteOn)})
-    warnings = []
+    warnings = _warnings(channels, unreleased_count, pedal_channels)
     if len(sequences) > 1:
-        warnings.append(f"a file of type 2: its {len(sequences)} patterns are played one after another")
+        warnings.insert(0, f"a file of type 2: its {len(sequences)} patterns are played one after another")
+    is_recorded = any(track.in_order for sequence in sequences for track in sequence)
+    return Performance(events, _round(samples_per_unit * start_units), channels, warnings, is_recorded, annotations)
+
+
+def _releases(events: Sequence[Event], time: int) -> tuple[list[Event], int, set[int]]:
+    """Events at sample ``time`` that lift keys and pedals left down; how many keys, and the pedals' channels."""
+    held_keys, held_pedals = _left_down(events)
+    release_events: list[Event] = [NoteOff(time, channel, key) for channel, key in held_keys]
+    release_events += [ControlChange(time, channel, number, 0) for channel, number in held_pedals]
+    return release_events, sum(held_keys.values()), {channel for channel, _ in held_pedals}
+
+
+def _warnings(channels: Sequence[int], unreleased_count: int, pedal_channels: Collection[int]) -> list[str]:
+    """Return warnings of a performance with notes on ``channels``."""
+    warnings = []
     if not channels:
         warnings.append("no notes: the output is silence")
     if unreleased_count:
@@ -207,8 +233,7 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
             f"{', '.join(str(channel + 1) for channel in sorted(pedal_channels))}"
         )
         warnings.append(f"a pedal of {channel_list} is never lifted: lifted at the end")
-    is_recorded = any(track.in_order for sequence in sequences for track in sequence)
-    return Performance(events, _round(samples_per_unit * start_units), channels, warnings, is_recorded, annotations)
+    return warnings
 
 
 def _round(value: Fraction) -> int:
@@ -230,10 +255,10 @@ def _event(time: int, status: int, data: bytes) -> Event:
 def _settle(events: Sequence[Event]) -> list[Event]:
     """A held key's note-off precedes its note-on at the same sample; a silent key's note has zero length."""
     settled_events: list[Event] = []
-    held_notes: set[tuple[int, int]] = set()
+    held_notes: set[tuple[int, float]] = set()
     for _, event_group in groupby(events, key=lambda event: event.time):
         simultaneous_events: list[Event] = []
-        struck_notes: dict[tuple[int, int], NoteOn] = {}
+        struck_notes: dict[tuple[int, float], NoteOn] = {}
         for event in event_group:
             if isinstance(event, NoteOn):
                 struck_notes.setdefault((event.channel, event.key), event)
@@ -254,12 +279,12 @@ def _settle(events: Sequence[Event]) -> list[Event]:
     return settled_events
 
 
-def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], list[tuple[int, int]]]:
+def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, float], bool], list[tuple[int, int]]]:
     """Channels and numbers of the keys without a note-off, and of the pedals that are down after the last event.
 
     Keys that all notes off has released are False: presets that start zones may take its channel for a member's.
     """
-    keys: dict[tuple[int, int], bool] = {}
+    keys: dict[tuple[int, float], bool] = {}
     pedals: dict[tuple[int, int], None] = {}
     controller_reader, zone_sizes = ControllerReader(), {LOWER: 0, UPPER: 0}
     for event in events:

@@ -31,6 +31,7 @@ from ..events import (
     SystemReset,
     Tempo,
     ZoneSize,
+    nearest_key,
 )
 from ..files import replacing
 from . import files
@@ -199,9 +200,9 @@ def _message(event: "Event | _Note") -> bytes:
         case ParameterChange() | ParameterTouch():
             return _ours(files.to_bytes(event))
         case NoteOn(_, channel, key, velocity):
-            return bytes([0x90 | channel, key, velocity])
+            return bytes([0x90 | channel, nearest_key(key), velocity])
         case NoteOff(_, channel, key):
-            return bytes([0x80 | channel, key, RELEASE_VELOCITY])
+            return bytes([0x80 | channel, nearest_key(key), RELEASE_VELOCITY])
         case KeyPressure(_, channel, key, value):
             return bytes([0xA0 | channel, key, value])
         case ControlChange(_, channel, number, value):

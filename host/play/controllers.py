@@ -89,7 +89,7 @@ class Mapper:
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
         self._pressures: dict[int, _Knob] = {}  # by channel
         self._key_pressures: dict[int, _Knob] = {}
-        self._pressed_keys: dict[int, dict[int, int]] = {}  # pressures of held keys, by channel and key
+        self._pressed_keys: dict[int, dict[float, int]] = {}  # pressures of held keys, by channel and key
         self._knob_targets: set[str] = set()  # targets of knobs; pressures return to rest by themselves
         self._moved_targets: set[str] = set()
         self._careful: list[_Binding] = []  # those with another takeover than jump
@@ -200,7 +200,7 @@ class Mapper:
         if source is not None and (source.has_moved or value):  # an initial 0 must not move the target
             self._turn_coarse(time, source, value)
 
-    def _press(self, time: int, channel: int, held_keys: dict[int, int]) -> None:
+    def _press(self, time: int, channel: int, held_keys: dict[float, int]) -> None:
         if channel not in self._pressed_keys:
             return
         self._pressed_keys[channel] = held_keys

@@ -21,6 +21,7 @@ from ..events import (
     Tempo,
     ZoneSize,
 )
+from ..preset.tuning import pitch_of
 from .controllers import CHANNELS, Mapper
 from .motions import Latents
 from .mpe import MpeChannels, NoteExpression
@@ -36,7 +37,7 @@ class EventDispatcher(ABC):
     def apply(self, event: Event) -> None:
         """Times must not decrease."""
         match event:
-            case NoteOn(_, _, key) if key not in self._tuning:
+            case NoteOn(_, _, key) if pitch_of(key, self._tuning) is None:
                 pass
             case NoteOn():
                 self._start_note(event)

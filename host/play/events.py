@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
-from ..events import ControlChange, NoteOff, NoteOn
+from ..events import ControlChange, NoteOff, NoteOn, nearest_key
 from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
@@ -160,7 +160,7 @@ class EventProcessor(EventDispatcher):
 
     def _start_note(self, event: NoteOn) -> None:
         time, channel, key, velocity = event.time, event.channel, event.key, event.velocity
-        gain = self._voice_gain * self._key_gains.get(key, 1.0) * self._velocity_gain(velocity)
+        gain = self._voice_gain * self._key_gains.get(nearest_key(key), 1.0) * self._velocity_gain(velocity)
         self._velocities[channel, key] = velocity
         self.voices.note_on(time, key, gain, channel)
 

@@ -48,7 +48,7 @@ def decibels(model: Model, codes: Doubles) -> Doubles:
     return matrix
 
 
-Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
+Note = tuple[int, float]  # channel and key: with MPE, one key may be down on two channels
 
 LATENT = "latent."
 

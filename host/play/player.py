@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..audio.output import limit
 from ..errors import UserError, printable
-from ..events import Event, NoteOn, ParameterChange, Timing
+from ..events import Event, NoteOn, ParameterChange, Timing, nearest_key
 from ..midi.controllers import ControllerState
 from ..preset.library import Patch
 from ..preset.recording_notes import Notes
@@ -150,7 +150,7 @@ class Player:
     @property
     def held(self) -> list[int]:
         """Keys, 0-127, sorted."""
-        return sorted({note.key for note in self._controllers.keys})
+        return sorted({nearest_key(note.key) for note in self._controllers.keys})
 
     def schedule(self, event: Event) -> None:
         """A late event takes effect at the next sample."""

@@ -12,7 +12,7 @@ from ..audio.effects import EffectChain
 from ..audio.output import Output, limit
 from ..engines.engine import VoiceMaker
 from ..errors import UserError
-from ..events import Event, StealVoice
+from ..events import Event, StealVoice, nearest_key
 from ..midi.controllers import Zones
 from ..preset.library import Patch
 from ..preset.validation import check
@@ -77,7 +77,7 @@ class ChannelInstrument:
 
     @property
     def sounding_keys(self) -> set[int]:
-        return {voice.key for voice in tuple(self._processor.voices)}
+        return {nearest_key(voice.key) for voice in tuple(self._processor.voices)}
 
     @property
     def knobs(self) -> Mapper:

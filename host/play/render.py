@@ -29,7 +29,8 @@ AHEAD = 2  # blocks: other processes compute the next while one is mixed
 SILENT_SECONDS = 2.0  # of silence end a tail, plus the effects' longest pause before an echo
 WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second process has started
 DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion
-RATES = (44100, 48000, 96000)
+RATES = (16_000, 96_000)  # Hz: below, keys above the middle lose their brightness; above, nobody hears more
+FADE_SECONDS = 0.005  # at the end of a sound of a given length, where a note may still sound
 PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (EBU R 128)
 
 
@@ -196,11 +197,33 @@ def render_samples(
     tail_seconds: float = 30.0,
     omni: bool = False,
     successors: Sequence[Successor] = (),
+    length_samples: int | None = None,
 ) -> Array:
-    """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there."""
+    """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there.
+
+    ``length_samples`` cuts or pads them, with `fade_out`; what follows is not computed, and no tail ends earlier.
+    """
+    if length_samples is not None:
+        tail_seconds = max(0, length_samples - performance.length) / sample_rate
+    mixes: list[Array] = []
     with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
-        mixes = [mix for _, mix, _ in blocks(rack, performance, tail_seconds, sample_rate)]
-    return np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)
+        for done_samples, mix, _ in blocks(rack, performance, tail_seconds, sample_rate):
+            mixes.append(mix)
+            if length_samples is not None and done_samples >= length_samples:
+                break
+    samples: Array = np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)
+    if length_samples is None:
+        return samples
+    fitted_samples = np.zeros((2, length_samples), np.float32)
+    fitted_samples[:, : samples.shape[1]] = samples[:, :length_samples]
+    fade_out(fitted_samples, sample_rate)
+    return fitted_samples
+
+
+def fade_out(samples: Array, sample_rate: int) -> None:
+    """Fade the end of [channels, n] to 0 on a line of `FADE_SECONDS`, in place."""
+    fade_samples = min(round(FADE_SECONDS * sample_rate), samples.shape[1])
+    samples[:, samples.shape[1] - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class Voice:
     stolen_at: int | None = None
 
     @property
-    def key(self) -> int:
+    def key(self) -> float:
         return self.note[1]
 
     @property

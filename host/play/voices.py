@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engines.engine import VoiceMaker
+from ..events import nearest_key
 from ..kinds.kind import Keying
 from ..preset.preset import PlaySettings
+from ..preset.tuning import pitch_of
 from ..ramps import RAMP_SECONDS, Ramp
 from .gestures import NO_OFFSETS, GesturePlayer, Note, NoteValues
 from .mpe import MpeChannels, NoteExpression
@@ -41,14 +43,20 @@ class VoiceFactory:
         gestures: GesturePlayer | None,
     ) -> None:
         """``tuning``: pitches of playable keys, in semitones, 69 for 440 Hz; ``velocities``: of struck keys."""
-        self._engine, self._parameters, self.mpe, self.tuning = engine, parameters, mpe, tuning
+        self._engine, self._parameters, self.mpe, self._tuning = engine, parameters, mpe, tuning
         self._velocities = velocities
         self._note_values, self._gestures = note_values, gestures
 
+    def pitch(self, key: float) -> float:
+        """Pitch of a playable key, in semitones, 69 for 440 Hz."""
+        pitch = pitch_of(key, self._tuning)
+        assert pitch is not None  # the dispatcher passes over others
+        return pitch
+
     def start_voice(self, time: int, note: Note, gain: float, bus: int, part: int) -> Voice:
         channel, key = note
-        pitch = self.tuning[key]
-        stream = self._engine.start_stream(pitch, time, key, self._velocities[note])
+        pitch = self.pitch(key)
+        stream = self._engine.start_stream(pitch, time, nearest_key(key), self._velocities[note])
         if stream.over is not None and (semitones := self.mpe.wheel(channel).tuning) < 0:  # tuned down, it plays longer
             stream.over = time + math.ceil((stream.over - time) * 2 ** (-semitones / 12))
         offsets = NO_OFFSETS if self._note_values is None else self._note_values.offsets(note)
@@ -85,11 +93,11 @@ class Voices(ABC):
         return len(self._voices)
 
     @abstractmethod
-    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+    def note_on(self, time: int, key: float, gain: float, channel: int = 0) -> None:
         """``gain`` is that of the key's velocity."""
 
     @abstractmethod
-    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+    def note_off(self, time: int, key: float, channel: int = 0) -> None:
         """Pedals may hold the key's voice."""
 
     @abstractmethod
@@ -196,12 +204,12 @@ class PolyAssignment(Voices):
         super().__init__(sample_rate, factory)
         self._limit, self._chokes = limit, chokes
 
-    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+    def note_on(self, time: int, key: float, gain: float, channel: int = 0) -> None:
         note = (channel, key)
         self._down.add(note)
-        choke, bus = self._chokes.get(key), self._mpe.bus(channel)
+        choke, bus = self._chokes.get(nearest_key(key)), self._mpe.bus(channel)
         for voice in list(self._voices):
-            if choke is not None and self._chokes.get(voice.key) == choke and voice.bus == bus:
+            if choke is not None and self._chokes.get(nearest_key(voice.key)) == choke and voice.bus == bus:
                 self._cut(voice, time)
             elif voice.note == note:
                 self._replace(voice, time)
@@ -209,7 +217,7 @@ class PolyAssignment(Voices):
             self.shed(time)
         self._start_voice(time, note, gain, bus)
 
-    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+    def note_off(self, time: int, key: float, channel: int = 0) -> None:
         note = (channel, key)
         self._down.discard(note)
         for voice in self._voices:
@@ -237,20 +245,20 @@ class Latch(PolyAssignment):
     Pedals hold released notes; all notes off (CC 123) releases all.
     """
 
-    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+    def note_on(self, time: int, key: float, gain: float, channel: int = 0) -> None:
         latched = [v for v in self._sounding(time) if v.key == key and v.down and v.bus == self._mpe.bus(channel)]
         if latched:
             super().note_off(time, key, latched[0].note[0])
         else:
             super().note_on(time, key, gain, channel)
 
-    def note_off(self, time: int, key: int, channel: int = 0) -> None: ...
+    def note_off(self, time: int, key: float, channel: int = 0) -> None: ...
 
 
 class Struck(PolyAssignment):
     """One voice per key, which plays to its end or all notes off (CC 123)."""
 
-    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+    def note_off(self, time: int, key: float, channel: int = 0) -> None:
         self._down.discard((channel, key))
 
 
@@ -287,7 +295,7 @@ class MonoAssignment(Voices):
     def glide(self, bus: int, samples: int) -> None:
         self._line(bus).glide_samples = samples
 
-    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+    def note_on(self, time: int, key: float, gain: float, channel: int = 0) -> None:
         note, bus = (channel, key), self._mpe.bus(channel)
         slurred = self._legato and any(self._mpe.bus(down[0]) == bus for down in self._down - {note})
         self._down.add(note)
@@ -297,7 +305,7 @@ class MonoAssignment(Voices):
         ]
         self._play(time, bus, slurred)
 
-    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+    def note_off(self, time: int, key: float, channel: int = 0) -> None:
         self._down.discard((channel, key))
         self._settle(time)
 
@@ -340,7 +348,7 @@ class MonoAssignment(Voices):
         for voice in [voice for voice in self._voices if voice.bus == bus]:
             self._cut(voice, time)
         voice = self._start_voice(time, last.note, last.gain, bus)
-        begin = self._factory.tuning[voice.key] if line.last_pitch is None else line.last_pitch.value(time)
+        begin = self._factory.pitch(voice.key) if line.last_pitch is None else line.last_pitch.value(time)
         voice.stream.pitch = Ramp(begin, 1)
         if self._chord:
             voice.stream.chord = Ramp(0, 1)
@@ -353,7 +361,7 @@ class MonoAssignment(Voices):
         voice.gain.move(time, last.gain)
         if voice.touch is not None and (touch := self._mpe.touch(last.note[0])) is not None:
             voice.touch.follow(time, touch)
-        pitches = [self._factory.tuning[held_note.note[1]] for held_note in line.held_notes]
+        pitches = [self._factory.pitch(held_note.note[1]) for held_note in line.held_notes]
         if voice.stream.chord is not None:
             classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models have no others
             voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))

@@ -211,7 +211,7 @@ class AudioThread:
         due_events: list[Event] = []
         while self._waiting and self._waiting[0].time < end:
             due_events += self._events(self._waiting.popleft())
-        ended_keys: set[tuple[int, int]] = set()
+        ended_keys: set[tuple[int, float]] = set()
         audible_events: list[Event] = []
         for event in reversed(due_events):
             if isinstance(event, NoteOff):

@@ -102,7 +102,7 @@ class NoteSettings(SettingsSection):
             raise ValueError(f"key_low {self.key_low} must be below key_high {self.key_high}")
         return self
 
-    def added(self, velocity: int, key: int) -> float:
+    def added(self, velocity: int, key: float) -> float:
         """Offset of a note of this velocity and key."""
         first_value, last_value = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
         source_value = velocity if self.source == "velocity" else key

@@ -57,6 +57,19 @@ def tuned_keys(
     return audible_pitches
 
 
+def pitch_of(key: float, tuning: Mapping[int, float]) -> float | None:
+    """Pitch of a key, in semitones, 69 for 440 Hz; between two whole keys on the line that joins theirs.
+
+    ``tuning``: pitches of playable keys. None if the key, or one of both neighbours, is not among them.
+    """
+    lower_key = math.floor(key)
+    pitch = tuning.get(lower_key)
+    if key == lower_key or pitch is None:
+        return pitch
+    upper_pitch = tuning.get(lower_key + 1)
+    return None if upper_pitch is None else pitch + (key - lower_key) * (upper_pitch - pitch)
+
+
 class Scale(NamedTuple):
     """Semitones above degree 0; it repeats at the last, not necessarily an octave."""
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles
 from ..errors import UserError
-from ..events import Event, NoteOff, NoteOn
+from ..events import Event, NoteOff, NoteOn, nearest_key
 from ..files import replacing
 from ..model.card import Card, in_deviations
 from ..units import note_name
@@ -221,15 +221,15 @@ def _draw_spectrogram(panel: "Axes", key_axes: "Axes", audio: Array, rate: int, 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
     """(start, end, key, velocity) of notes, in samples; unreleased ones end at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
-    held_notes: dict[tuple[int, int], NoteOn] = {}
+    held_notes: dict[tuple[int, float], NoteOn] = {}
     for event in events:
         if isinstance(event, NoteOn | NoteOff):
             note_on = held_notes.pop((event.channel, event.key), None)
             if note_on is not None:
-                spans.append((note_on.time, event.time, note_on.key, note_on.velocity))
+                spans.append((note_on.time, event.time, nearest_key(note_on.key), note_on.velocity))
             if isinstance(event, NoteOn):
                 held_notes[event.channel, event.key] = event
-    spans += [(note.time, length, note.key, note.velocity) for note in held_notes.values()]
+    spans += [(note.time, length, nearest_key(note.key), note.velocity) for note in held_notes.values()]
     return sorted(spans)
 
 

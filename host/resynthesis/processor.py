@@ -29,6 +29,7 @@ from ..play.mpe import NoteExpression, mpe_channels_of
 from ..play.parameters import ParameterSet
 from ..preset.controls import macro_targets
 from ..preset.library import Patch
+from ..preset.tuning import pitch_of
 from ..preset.validation import check
 from ..ramps import RAMP_SECONDS, Ramp
 from ..unattended import UnattendedRun
@@ -41,7 +42,7 @@ CHANNEL = 0  # of the one instrument
 
 class HeldKey(NamedTuple):
     channel: int  # 0 to 15
-    key: int  # 0 to 127
+    key: float  # 0 to 127
     pitch: float  # 69.0 for 440 Hz
     touch: NoteExpression | None  # inside MPE zones
     tuning: Ramp | None  # in semitones, outside
@@ -117,13 +118,15 @@ class CodeTransform:
                 pitches[row] = key.pitch + key.bend(time)
         return pitches
 
-    def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
+    def press(self, time: int, channel: int, key: float, touch: NoteExpression | None) -> None:
         """Times never decrease; ``key`` has a pitch."""
         tuning_ramp = self.mpe.channel_wheels.of(channel).bend if touch is None else None
-        self.down.append(HeldKey(channel, key, self._pitch_by_key[key], touch, tuning_ramp))
+        pitch = pitch_of(key, self._pitch_by_key)
+        assert pitch is not None
+        self.down.append(HeldKey(channel, key, pitch, touch, tuning_ramp))
         self._note_key(time)
 
-    def release(self, time: int, channel: int, key: int) -> None:
+    def release(self, time: int, channel: int, key: float) -> None:
         self.down = [pressed for pressed in self.down if (pressed.channel, pressed.key) != (channel, key)]
         self._note_key(time)
 

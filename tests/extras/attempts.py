@@ -113,7 +113,7 @@ def _public_names(quick: bool) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     yield "Sound.save", "", lambda: sound.save("sound.flac")
     yield "Sound", "", lambda: sound._repr_html_()
     yield "encode", "", lambda: oboe.encode(sound)
-    yield "decode", "", lambda: oboe.decode([0.0] * len(oboe.latents))
+    yield "decode", "", lambda: oboe.decode([0.5] * len(oboe.latents))
     yield "recover", "", lambda: oboe.recover(sound)
     yield "process", "", lambda: oboe.process(sound)
     yield "make", "train", lambda: timbrel.make("empty", "nothing")

@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 from timbrel import Note, UserError
-from timbrel.export.api.live import KnobRange, knob_changes, performance_of
+from timbrel.export.api.automation import KnobRange, knob_changes
+from timbrel.export.api.notes import performance_of, performance_of_music
 from timbrel.host.events import NoteOff, NoteOn
 
 KNOWN = {"bright": KnobRange("latent.0", -2.0, 2.0, 0.0, ""), "level": KnobRange("gain", -60.0, 12.0, 0.0, "dB")}
@@ -52,7 +53,10 @@ def test_no_notes_are_silence_with_a_warning() -> None:
     ("wrong", "said"),
     [
         ({"key": 128}, "key 128 is out of range"),
-        ({"key": 60.5}, "key 60.5 is not a whole number"),
+        ({"key": 127.5}, "key 127.5 is out of range"),
+        ({"key": "C4"}, "key 'C4' is no number"),
+        ({"key": 60, "velocity": 64.5}, "velocity 64.5 is not a whole number"),
+        ({"key": 60, "channel": 0}, "channel 0 is out of range"),
         ({"key": 60, "velocity": 0}, "velocity 0 is out of range"),
         ({"key": 60, "start": -1}, "start -1 is out of range"),
         ({"key": 60, "start": float("nan")}, "start nan is no number"),
@@ -67,7 +71,7 @@ def test_a_note_out_of_range_is_one_line(wrong: dict[str, object], said: str) ->
 
 def test_other_things_than_notes_are_refused() -> None:
     with pytest.raises(UserError, match=r"60 is no timbrel\.Note"):
-        performance_of([60], 1000)
+        performance_of_music([60], 1000)
 
 
 def test_a_position_sets_a_knob_at_the_start_in_its_own_unit_on_each_channel() -> None:

@@ -6,6 +6,7 @@ from timbrel.host.play.envelope import Envelope
 from timbrel.host.play.mpe import MpeChannels
 from timbrel.host.play.voice import Voice
 from timbrel.host.play.voices import MonoAssignment, PolyAssignment
+from timbrel.host.preset.tuning import pitch_of
 from timbrel.host.ramps import Ramp
 
 RATE = 44100
@@ -20,11 +21,14 @@ class SilentFactory:
 
     def __init__(self, tuning=EQUAL, release=RELEASE, over=None, **envelope):
         self.mpe = MpeChannels(None, None, [], 1)
-        self.tuning, self._release, self._over, self._envelope = tuning, release, over, envelope
+        self._tuning, self._release, self._over, self._envelope = tuning, release, over, envelope
+
+    def pitch(self, key):
+        return pitch_of(key, self._tuning)
 
     def start_voice(self, time, note, gain, bus, part):
         over = None if self._over is None else time + self._over
-        stream = SimpleNamespace(key=self.tuning[note[1]], on=time, over=over, pitch=None, chord=None)
+        stream = SimpleNamespace(key=self.pitch(note[1]), on=time, over=over, pitch=None, chord=None)
         return Voice(note, bus, part, Ramp(gain, RAMP), Envelope(on=time, release=1, **self._envelope), stream)
 
     def release_samples(self, voice):
