@@ -1,26 +1,33 @@
 """Live playing from Python: a session on a thread, controlled by methods."""
 
 import atexit
+import itertools
 import threading
-from collections.abc import Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing import Pipe
+from operator import attrgetter
 from typing import Any, Self
 
 from ...host.errors import Failure, UserError
-from ...host.events import Event, NoteOff, NoteOn
+from ...host.events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
 from ...host.live.session import play_until
+from ...host.midi.controllers import HeldEvents
 from ...host.session.messages import Command, Events, LiveStatus, Message, Setup
 from ...host.session.takes import Recording
-from .automation import KnobRange, knob_changes, number
-from .notes import Note
+from .automation import KnobRange, bend_events, knob_changes, number
+from .notes import Music, Note, controller_data, performance_of_music
 
 END_SECONDS = 10.0  # for the session to end
+TUNE_RATE = 48_000  # units a second of a tune's times
 
 
 class LivePlayer:
     """An instrument that MIDI inputs and methods play live, until ``close`` or the end of ``with``.
 
-    Methods may be called from any thread, and return at once.
+    `timbrel.play` starts one. Methods may be called from any thread, and return at once. Channels are MIDI's, 1 to 16.
     """
 
     def __init__(self, setup: Setup, knobs: Mapping[str, KnobRange]) -> None:
@@ -33,6 +40,7 @@ class LivePlayer:
         self._stop, self._changed = threading.Event(), threading.Event()
         self._reports, self._commands = _Reports(self._changed), _Commands()
         self._error: BaseException | None = None
+        self._tune: _Tune | None = None
         self._thread = threading.Thread(target=self._play, args=(setup,), name="timbrel", daemon=True)
         self._thread.start()
         atexit.register(self._end)  # a script that ends without close would wait for the sound process
@@ -43,26 +51,37 @@ class LivePlayer:
 
     @property
     def status(self) -> LiveStatus:
-        """The newest report: device, latency, load, underruns, voices and more."""
+        """The newest report, some ten a second: device, latency, load, underruns, voices, held keys and more."""
         assert self._reports.newest is not None
         return self._reports.newest
 
     @property
     def messages(self) -> Sequence[str]:
+        """The lines that `timbrel play` would have printed until now."""
         return tuple(self._reports.lines)
 
     @property
     def playing(self) -> bool:
+        """Whether the session goes on: nobody closed it, and no error ended it."""
         return self._thread.is_alive()
 
-    def note_on(self, key: int, velocity: int = 100) -> None:
-        """Ranges are as in `Note`."""
-        Note(key, velocity=velocity)
-        self._send(NoteOn(0, 0, key, velocity))
+    def note_on(self, key: int, velocity: int = 100, channel: int = 1) -> None:
+        """Press a key, a whole number; other ranges are as in `Note`.
 
-    def note_off(self, key: int) -> None:
-        Note(key)
-        self._send(NoteOff(0, 0, key))
+        Raises:
+            UserError: a value is out of range.
+        """
+        Note(_whole_key(key), velocity=velocity, channel=channel)
+        self._send(NoteOn(0, channel - 1, key, velocity))
+
+    def note_off(self, key: int, channel: int = 1) -> None:
+        """Release a key.
+
+        Raises:
+            UserError: a value is out of range.
+        """
+        Note(_whole_key(key), channel=channel)
+        self._send(NoteOff(0, channel - 1, key))
 
     def turn(self, knob: str, position: float) -> None:
         """Turn a knob to ``position``, 0 to 1 of its range.
@@ -71,6 +90,51 @@ class LivePlayer:
             UserError: no such knob or position.
         """
         self._send(*knob_changes({knob: number(f"knob {knob!r}:", position)}, self._knobs, [0], 1))
+
+    def control(self, controller: int, value: int, channel: int = 1) -> None:
+        """Move a MIDI controller (CC), as an input would: ``controller`` and ``value`` 0 to 127, whole numbers.
+
+        Raises:
+            UserError: a value is out of range.
+        """
+        Note(60, channel=channel)
+        self._send(ControlChange(0, channel - 1, controller_data(controller), controller_data(value)))
+
+    def bend(self, semitones: float, channel: int = 1) -> None:
+        """Bend a channel's notes, -24 to 24 semitones.
+
+        Raises:
+            UserError: a value is out of range.
+        """
+        Note(60, channel=channel)
+        self._send(*bend_events(number("bend:", semitones), [channel - 1], 1))
+
+    def play(self, music: Music) -> float:
+        """Play music beside the inputs, in place of music that still plays; return its length in seconds.
+
+        Args:
+            music: as `Instrument.render` takes it. Its events sound some milliseconds after their times, and program
+                changes are passed over.
+
+        Raises:
+            UserError: the music cannot be read.
+        """
+        performance, _ = performance_of_music(music, TUNE_RATE)
+        for line in performance.warnings:
+            warnings.warn(line, stacklevel=2)
+        events = [event for event in performance.events if not isinstance(event, ProgramChange)]
+        if any(isinstance(event, NoteOn) and event.key != int(event.key) for event in events):
+            raise UserError("live, keys are whole numbers; render the music, or bend a channel's notes")
+        self.stop()
+        self._check_playing()
+        self._tune = _Tune(events, self._send)
+        return performance.length / TUNE_RATE
+
+    def stop(self) -> None:
+        """End the music of `play`, and release its keys and pedals."""
+        if self._tune is not None:
+            self._tune.stop()
+            self._tune = None
 
     def close(self) -> None:
         """Stop playing; raise the error that had ended it."""
@@ -86,6 +150,7 @@ class LivePlayer:
         self.close()
 
     def _end(self) -> None:
+        self.stop()
         self._stop.set()
         self._thread.join(END_SECONDS)
         self._commands.close()
@@ -100,9 +165,49 @@ class LivePlayer:
             self._changed.set()
 
     def _send(self, *events: Event) -> None:
+        self._check_playing()
+        self._commands.send(Events(events))
+
+    def _check_playing(self) -> None:
         if not self.playing:
             raise UserError("nothing plays any more; start it again with timbrel.play")
-        self._commands.send(Events(events))
+
+
+def _whole_key(key: int) -> int:
+    if number("key", key) != int(key):
+        raise UserError(f"key {key!r}: live, keys are whole numbers; bend a channel's notes")
+    return key
+
+
+class _Tune:
+    """Music on a thread of its own, which sends events at their times."""
+
+    def __init__(self, events: Sequence[Event], send: Callable[..., None]) -> None:
+        self._events, self._send = events, send
+        self._held = HeldEvents()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._play, name="tune", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send no more, but what releases keys, pedals and bends."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _play(self) -> None:
+        begin_seconds = time.monotonic()
+        try:
+            for time_samples, group in itertools.groupby(self._events, key=attrgetter("time")):
+                wait_seconds = begin_seconds + time_samples / TUNE_RATE - time.monotonic()
+                if self._stopping.wait(max(0.0, wait_seconds)):
+                    break
+                events = [replace(event, time=0) for event in group]
+                for event in events:
+                    self._held.apply(event)
+                self._send(*events)
+            self._send(*self._held.take_releases([]))
+        except (UserError, OSError):  # the session has ended; its player tells of it
+            pass
 
 
 class _Reports:

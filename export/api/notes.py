@@ -160,7 +160,9 @@ def _instruments_performance(instruments: Sequence[Any], sample_rate: int) -> Pe
         notes += [replace(_as_note(note), channel=channel) for note in instrument.notes]
         for change in getattr(instrument, "control_changes", []):
             time = _sample("control change", change.time, sample_rate)
-            controllers.append(ControlChange(time, channel - 1, _data(change.number), _data(change.value)))
+            controllers.append(
+                ControlChange(time, channel - 1, controller_data(change.number), controller_data(change.value))
+            )
         for bend in getattr(instrument, "pitch_bends", []):
             value = min(max(index(bend.pitch), -8192), 8191)
             controllers.append(PitchBend(_sample("pitch bend", bend.time, sample_rate), channel - 1, value))
@@ -190,7 +192,7 @@ def _sample(name: str, seconds: object, sample_rate: int) -> int:
     return round(time_seconds * sample_rate)
 
 
-def _data(value: object) -> int:
+def controller_data(value: object) -> int:
     """Return a controller's number or value; raise UserError for one out of range."""
     data = number("control change:", value)
     if not 0 <= data <= 127 or data != int(data):

@@ -1,13 +1,18 @@
+import re
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mido
 import psutil
 import pytest
 import timbrel
 from timbrel.export.api import live as module
+from timbrel.host.events import ControlChange, DataEntry, Event, NoteOff, NoteOn, PitchBend
 from timbrel.host.session.messages import Setup
 
 from ...host.panel.fakes import status
@@ -34,6 +39,116 @@ def test_notes_and_knobs_reach_the_sound(live: timbrel.LivePlayer) -> None:
     assert not live.playing
     with pytest.raises(timbrel.UserError, match="nothing plays any more"):
         live.note_on(60)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[timbrel.LivePlayer, list[tuple[float, Event]]]]:
+    """A player whose session plays nothing, and the events that reach it, with their times of arrival."""
+    arrived: list[tuple[float, Event]] = []
+
+    def session(stop: threading.Event, setup: Setup, screen: Any, *others: Any, panel: Any) -> None:
+        screen.show(status())
+        while not stop.wait(0.001):
+            arrived.extend((time.monotonic(), event) for command in panel.commands() for event in command.events)
+
+    monkeypatch.setattr(module, "play_until", session)
+    with module.LivePlayer(Setup("gm-oboe"), {}) as player:
+        yield player, arrived
+
+
+def test_controllers_bends_and_channels_are_sent_as_an_input_would(
+    sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]],
+) -> None:
+    player, arrived = sent
+    player.control(74, 100)
+    player.control(1, 0, channel=16)
+    player.bend(-1.5)
+    player.note_on(60, 90, channel=2)
+    player.note_off(60, channel=2)
+    until(lambda: len(arrived) == 6)
+    assert [event for _, event in arrived] == [
+        ControlChange(0, 0, 74, 100),
+        ControlChange(0, 15, 1, 0),
+        DataEntry(0, 0, True, 0, "coarse", 2),
+        PitchBend(0, 0, -6144),
+        NoteOn(0, 1, 60, 90),
+        NoteOff(0, 1, 60),
+    ]
+
+
+def test_music_is_sent_at_its_times_and_in_order(sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]]) -> None:
+    player, arrived = sent
+    begin = time.monotonic()
+    assert player.play([timbrel.Note(60, 0, 0.1), timbrel.Note(64, 0.1, 0.2, channel=3)]) == pytest.approx(0.3)
+    until(lambda: len(arrived) == 4)
+    assert [event for _, event in arrived] == [
+        NoteOn(0, 0, 60, 100),
+        NoteOff(0, 0, 60),
+        NoteOn(0, 2, 64, 100),
+        NoteOff(0, 2, 64),
+    ]
+    assert [at - begin >= due for (at, _), due in zip(arrived, (0, 0.1, 0.1, 0.3), strict=True)] == [True] * 4
+
+
+def test_music_that_is_stopped_or_replaced_releases_its_keys_and_pedals(
+    sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]],
+) -> None:
+    player, arrived = sent
+    pedal = mido.Message("control_change", control=64, value=127)
+    program = mido.Message("program_change", program=3)
+    held = [pedal, program, mido.Message("note_on", note=60), mido.Message("note_off", note=60, time=600)]
+    with pytest.warns(UserWarning, match="a pedal of channel 1 is never lifted"):
+        assert player.play(held) == 600
+    until(lambda: len(arrived) == 2)
+    player.play(timbrel.Note(72, 500))
+    until(lambda: len(arrived) == 4)
+    assert [event for _, event in arrived] == [
+        ControlChange(0, 0, 64, 127),
+        NoteOn(0, 0, 60, 64),
+        NoteOff(0, 0, 60),
+        ControlChange(0, 0, 64, 0),
+    ]
+    player.stop()
+    player.stop()
+    player.close()
+    assert len(arrived) == 4
+
+
+def test_music_sounds(live: timbrel.LivePlayer) -> None:
+    with live:
+        live.play([timbrel.Note(60, 0, 600)])
+        until(lambda: live.status.held == [60] and live.status.voices == 1)
+        live.stop()
+        until(lambda: not live.status.held)
+        live.control(64, 127)
+        live.note_on(62)
+        live.note_off(62)
+        until(lambda: live.status.voices == 1 and not live.status.held)
+        live.control(64, 0)
+        until(lambda: live.status.voices == 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("player.control(128, 0)", "control change: 128 is out of range"),
+        ("player.control(7, 0.5)", "control change: 0.5 is out of range"),
+        ("player.control(7, 0, channel=17)", "channel 17 is out of range"),
+        ("player.bend(30)", "bend: value 30 is out of range"),
+        ("player.bend([0, 1])", "bend: [0, 1] is no number"),
+        ("player.note_on(60.5)", "live, keys are whole numbers"),
+        ("player.play([timbrel.Note(60.5)])", "live, keys are whole numbers"),
+        ("player.play('no.mid')", "cannot read no.mid"),
+    ],
+)
+def test_values_out_of_range_are_one_line_and_nothing_is_sent(
+    sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]], call: str, said: str
+) -> None:
+    player, arrived = sent
+    with pytest.raises(timbrel.UserError, match=re.escape(said)):
+        eval(call, {"timbrel": timbrel, "player": player})
+    player.close()
+    assert not arrived
 
 
 def test_a_card_that_is_not_there_is_one_line_and_leaves_nothing_open() -> None:
