@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from .export.api.instrument import open as open
     from .export.api.live import LivePlayer
     from .export.api.notes import Note
+    from .export.api.runs import LabelledSound, evaluate_run, export_model, render_dataset
     from .export.api.sound import Sound
     from .host.errors import Failure, TimbrelError, UserError
     from .host.preset.shipped import model_names, preset_names
+    from .train.api import build_corpus, train_recipe
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,12 @@ _PLACES = {  # imported when first used: importing timbrel alone is quick
     "LivePlayer": ("export.api.live", "LivePlayer"),
     "KnobRange": ("export.api.automation", "KnobRange"),
     "Note": ("export.api.notes", "Note"),
+    "LabelledSound": ("export.api.runs", "LabelledSound"),
+    "build_corpus": ("train.api", "build_corpus"),
+    "train_recipe": ("train.api", "train_recipe"),
+    "evaluate_run": ("export.api.runs", "evaluate_run"),
+    "export_model": ("export.api.runs", "export_model"),
+    "render_dataset": ("export.api.runs", "render_dataset"),
     "Sound": ("export.api.sound", "Sound"),
     "preset_names": ("host.preset.shipped", "preset_names"),
     "model_names": ("host.preset.shipped", "model_names"),
@@ -40,6 +48,7 @@ __all__ = [  # without `open`, which would shadow Python's own
     "Failure",
     "Instrument",
     "KnobRange",
+    "LabelledSound",
     "Landmark",
     "LivePlayer",
     "Note",
@@ -47,10 +56,15 @@ __all__ = [  # without `open`, which would shadow Python's own
     "Sound",
     "TimbrelError",
     "UserError",
+    "build_corpus",
+    "evaluate_run",
+    "export_model",
     "make",
     "model_names",
     "play",
     "preset_names",
+    "render_dataset",
+    "train_recipe",
 ]
 
 

@@ -1,7 +1,6 @@
 """Commands of exporting: models, instruments, evaluation, recovery and studies."""
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -89,20 +88,24 @@ def export(
 ) -> None:
     """Write a model for any host, or a file for Max and Pd, and prove that it agrees with the trained network."""
     from ..host.progress import Display
-    from .export import LabelInput
-    from .nn import written
+    from .api.runs import export_model
 
-    card_texts = LabelInput(name, description, license, credits)
-    export_options: Any = {
-        "which": checkpoint.value,
-        "weights": weights.value,
-        "recordings": recordings,
-        "overwrite": overwrite,
-    }
     with Display() as display:
         display.stage("exporting")
-        for written_line in written(source, output, nn, labels=card_texts, **export_options):
-            print(written_line)
+        export_model(
+            source,
+            output,
+            nn=nn,
+            checkpoint=checkpoint.value,
+            weights=weights.value,
+            name=name,
+            description=description,
+            license=license,
+            credits=credits,
+            recordings=recordings,
+            overwrite=overwrite,
+            progress=print,
+        )
 
 
 @commands.command()
@@ -184,10 +187,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a run on its test split, or an instrument beside a corpus; writes a folder with index.html."""
-    from ..host.preset.shipped import is_instrument
     from ..host.progress import Display
-    from ..train.run import Run
-    from .evaluate import evaluate
+    from .api.runs import evaluate_run
     from .knobs.effects import as_text as knobs_text
     from .reports.floor_tables import floors_text
 
@@ -196,15 +197,12 @@ def evaluate(
         return
     if output is not None:
         raise UserError(f"-o {output} goes with --corpus; the report of a run is written to {run / 'report'}")
-    if not (run / "run.json").exists() and is_instrument(str(run)):
-        raise UserError(_no_run(run))
     with Display() as display:
         display.stage("evaluating")
-        classifier_run = None if classifier is None else Run.open(classifier)
-        figures = evaluate(
-            Run.open(run),
+        figures = evaluate_run(
+            run,
             checkpoint=(checkpoint or Which.best).value,
-            classifier=classifier_run,
+            classifier=classifier,
             progress=display.update,
         )
     _tell_notes(figures)
@@ -213,17 +211,6 @@ def evaluate(
     if figures.get("knobs"):
         print(knobs_text(figures["knobs"]))
     print(f"{run / 'report' / 'index.html'}")
-
-
-def _no_run(instrument: Path) -> str:
-    """Say that an instrument is no run, and how to evaluate it."""
-    run_folder = instrument / "run"
-    run_hint = (
-        f"; its run is {run_folder}: timbrel evaluate {shlex.quote(str(run_folder))}"
-        if (run_folder / "run.json").exists()
-        else ""
-    )
-    return f"{instrument} is an instrument, no run{run_hint}; to compare its notes, give --corpus CORPUS -o REPORT"
 
 
 def _compare_with_corpus(instrument: Path, corpus: Path, output: Path | None, run_option: object) -> None:

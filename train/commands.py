@@ -1,7 +1,6 @@
 """Commands of training: corpora, recipes and runs."""
 
 import shlex
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,10 +31,6 @@ Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
 RecipeName = Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
-
-# Options of the runs that recipes build on.
-OPTIONS = {"generator": "--generator", "judge": "--classifier", "grains": "--grains"}
-BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
 @corpus_commands.command("build")
@@ -79,18 +74,12 @@ def corpus_build(
 
     A build that was stopped goes on when the same command runs again.
     """
-    if workers is not None and ray is not None:
-        raise UserError(f"--workers {workers} and --ray {ray} are two ways to share the work; give one of them")
-    if loops and melodies:
-        raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
-
     from ..host.progress import Display
-    from ..host.workers import free_processors
-    from .corpus.build import build
+    from .api import build_corpus
 
     with Display() as display:
         display.stage("reading sounds")
-        report = build(
+        report = build_corpus(
             sounds,
             output,
             rate=rate,
@@ -104,7 +93,7 @@ def corpus_build(
             loops=loops,
             melodies=melodies,
             append=append,
-            workers=workers or free_processors(),
+            workers=workers,
             ray=ray,
             progress=display.update,
         )
@@ -219,63 +208,38 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in RUN/tensorboard.")] = False,
 ) -> None:
     """Train a recipe on a corpus. Ctrl-C saves and stops."""
-    changes = list(change or [])
-    if minutes is not None:
-        if budget_change := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
-            raise UserError(f"--minutes {minutes:g} and --set {budget_change} are two budgets; give one of them")
-        changes.append(f"training.minutes={minutes}")
-
     from ..host.progress import Display
+    from .api import train_recipe
     from .families import FAMILIES
     from .families.recipes import load_recipe
-    from .launch import begin_pretrained, start
-    from .launch import resume as go_on
-    from .loop import RunOptions
 
-    loaded_recipe = load_recipe(recipe, changes)
-    source_folders = _source_folders(
-        loaded_recipe.name,
-        FAMILIES[loaded_recipe.family].reads,
-        resume,
-        generator=generator,
-        judge=classifier,
-        grains=grains,
-    )
-    if pretrained is not None:
-        if resume:
-            raise UserError(f"--pretrained {pretrained} begins a run, and --resume goes on with one; give one of them")
-        begin_pretrained(loaded_recipe, corpus, output, pretrained)
+    loaded_recipe = load_recipe(recipe, change or [])
+    with Display() as display:
+        display.stage(f"training {loaded_recipe.name}")
+        report, say = _reporters(display, devices * nodes)
+        outcome = train_recipe(
+            recipe,
+            corpus,
+            output,
+            changes=change or [],
+            minutes=minutes,
+            generator=generator,
+            classifier=classifier,
+            grains=grains,
+            pretrained=pretrained,
+            resume=resume,
+            devices=devices,
+            nodes=nodes,
+            accelerator=accelerator,
+            tensorboard=tensorboard,
+            progress=report,
+            say=say,
+        )
+    if outcome is None:
         print(f"{output}: the generator of {pretrained}")
         print(f"next: timbrel export {shlex.quote(str(output))} -o MODEL.onnx")
         return
-    with Display() as display:
-        display.stage(f"training {loaded_recipe.name}")
-        run_options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)
-        outcome = (
-            go_on(output, loaded_recipe, run_options)
-            if resume
-            else start(loaded_recipe, corpus, output, run_options, source_folders)
-        )
     _end_of_training(outcome, output, corpus, FAMILIES[loaded_recipe.family].previewed)
-
-
-def _source_folders(recipe_name: str, reads: Sequence[str], resume: bool, **folders: Path | None) -> dict[str, Path]:
-    """Return the folders of the runs that a recipe reads, by name; raise UserError for a missing or surplus one."""
-    source_folders = {name: path for name, path in folders.items() if path is not None}
-    if resume:
-        for name, path in source_folders.items():
-            raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")
-        return {}
-    for name in reads:
-        if name not in source_folders:
-            raise UserError(
-                f"recipe {recipe_name} is built on other runs; "
-                f"give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
-            )
-    for name, path in source_folders.items():
-        if name not in reads:
-            raise UserError(f"{OPTIONS[name]} {path} is no option of recipe {recipe_name}; leave it out")
-    return source_folders
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:

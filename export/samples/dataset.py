@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -152,20 +152,25 @@ def _digest(patch: Patch) -> str:
     return hashlib.sha256(json.dumps([patch.digest, digests_by_file], sort_keys=True).encode()).hexdigest()
 
 
-def render_batch(job: Job, batch_number: int) -> list[Member]:
-    """Return the files of a batch's notes, in their order.
+Result = TypeVar("Result")
 
-    Raises:
-        UserError: this process has another timbrel, model or preset.
-        Failure: a sound is not finite.
-    """
+
+class LabelledNote(NamedTuple):
+    """A note's number, its samples, [1 or 2, n], and what its .json says."""
+
+    number: int
+    samples: Array
+    labels: dict[str, Any]
+
+
+def _labelled_notes(job: Job, batch_number: int) -> Iterator[LabelledNote]:
+    """Yield a batch's notes, those of a preset together; errors as `render_batch`."""
     presets, settings = _opened(job)
     first_note_number = batch_number * BATCH
     drawn_notes = [
         draw(note_number, presets, settings)
         for note_number in range(first_note_number, min(first_note_number + BATCH, job.notes))
     ]
-    members_by_note: dict[int, list[Member]] = {}
     for preset_index in sorted({note.preset for note in drawn_notes}):
         preset_notes = [note for note in drawn_notes if note.preset == preset_index]
         length_samples = round(settings.seconds * settings.sample_rate)
@@ -176,8 +181,24 @@ def render_batch(job: Job, batch_number: int) -> list[Member]:
             note = preset_notes[note_index]
             samples = _shift_to_onset(sound.samples, note.onset_samples, settings)
             note_labels = _labels(note, presets[preset_index].patch, sound.pitch, samples, settings)
-            members_by_note[note.number] = list(_members(note.number, samples, note_labels, settings))
-    return [member for note in drawn_notes for member in members_by_note[note.number]]
+            yield LabelledNote(note.number, samples, note_labels)
+
+
+def render_labelled(job: Job, batch_number: int) -> list[LabelledNote]:
+    """Return a batch's notes in their order; errors as `render_batch`."""
+    return sorted(_labelled_notes(job, batch_number), key=lambda note: note.number)
+
+
+def render_batch(job: Job, batch_number: int) -> list[Member]:
+    """Return the files of a batch's notes, in their order.
+
+    Raises:
+        UserError: this process has another timbrel, model or preset.
+        Failure: a sound is not finite.
+    """
+    _, settings = _opened(job)
+    members_by_note = {note.number: list(_members(*note, settings)) for note in _labelled_notes(job, batch_number)}
+    return [member for number in sorted(members_by_note) for member in members_by_note[number]]
 
 
 @functools.lru_cache(maxsize=2)
@@ -450,7 +471,19 @@ def _difference(stored_settings: dict[str, Any], job_settings: dict[str, Any]) -
     return "other notes"
 
 
-Batches = Iterator[list[Member]]
+def dataset_job(names: Sequence[str], settings: DatasetSettings, notes: int, warn: Callable[[str], None]) -> Job:
+    """Return the job of a data set; arguments and errors as `make_dataset`."""
+    if not 1 <= notes <= MOST_NOTES:
+        raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
+    patches = [open_patch(name) for name in names]
+    for patch in patches:
+        for warning in patch.warnings:
+            warn(warning)
+        DatasetPreset(patch, settings)
+    preset_names = [patch.name for patch in patches]
+    if duplicate_name := next((name for name in preset_names if preset_names.count(name) > 1), None):
+        raise UserError(f"two presets are named {duplicate_name!r}, by which labels tell them apart; rename one")
+    return Job.for_patches(names, patches, settings, notes)
 
 
 def make_dataset(
@@ -478,18 +511,8 @@ def make_dataset(
         UserError: a preset, a setting or the folder does not fit.
         Failure: a shard cannot be written, or a worker died; whole shards stay.
     """
-    if not 1 <= notes <= MOST_NOTES:
-        raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
     emit_warning = warn or (lambda line: None)
-    patches = [open_patch(name) for name in names]
-    for patch in patches:
-        for warning in patch.warnings:
-            emit_warning(warning)
-        DatasetPreset(patch, settings)
-    preset_names = [patch.name for patch in patches]
-    if duplicate_name := next((name for name in preset_names if preset_names.count(name) > 1), None):
-        raise UserError(f"two presets are named {duplicate_name!r}, by which labels tell them apart; rename one")
-    job = Job.for_patches(names, patches, settings, notes)
+    job = dataset_job(names, settings, notes, emit_warning)
     index = Index.open(output, job, emit_warning)
     missing_shards = index.missing
     batch_numbers = [number for shard in missing_shards for number in index.batches_of(shard)]
@@ -499,7 +522,7 @@ def make_dataset(
             index.make_folder()
             with claimed(output):
                 index.remove_leftovers()
-                batches = _counted(render_batches(batch_numbers), len(batch_numbers), progress)
+                batches = counted(render_batches(batch_numbers), len(batch_numbers), progress)
                 for shard in missing_shards:
                     index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
     total_bytes = sum(shard.bytes for shard in index.shards.values())
@@ -509,7 +532,9 @@ def make_dataset(
     )
 
 
-def _counted(batches: Batches, batch_count: int, progress: Callable[[float], None] | None) -> Batches:
+def counted(
+    batches: Iterable[list[Result]], batch_count: int, progress: Callable[[float], None] | None
+) -> Iterator[list[Result]]:
     """Yield the batches, and report the share that is done."""
     for finished_count, batch in enumerate(batches, 1):
         if progress is not None:

@@ -116,7 +116,13 @@ def _public_names(quick: bool) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     yield "decode", "", lambda: oboe.decode([0.5] * len(oboe.latents))
     yield "recover", "", lambda: oboe.recover(sound)
     yield "process", "", lambda: oboe.process(sound)
+    yield "render_many", "", lambda: oboe.render_many([timbrel.Note(60)], seconds=0.1)
+    yield "render_dataset", "", lambda: next(timbrel.render_dataset("gm-oboe", 1, seconds=0.5))
     yield "make", "train", lambda: timbrel.make("empty", "nothing")
+    yield "build_corpus", "train", lambda: timbrel.build_corpus("empty", "nothing")
+    yield "train_recipe", "train", lambda: timbrel.train_recipe("tuned-8", "empty", "nothing")
+    yield "evaluate_run", "train", lambda: timbrel.evaluate_run("empty")
+    yield "export_model", "train", lambda: timbrel.export_model("empty", "nothing.onnx")
     if not quick:
         yield "play", "", lambda: _play(timbrel, oboe)
 

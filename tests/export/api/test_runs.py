@@ -1,0 +1,194 @@
+"""Corpora, training, evaluation, export and data sets from Python: what the commands do, with progress."""
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import timbrel
+from timbrel.export import evaluate as evaluating
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_corpus_has_the_bytes_of_the_commands(tones: Path, tmp_path: Path, timbrel: Callable[..., Any]) -> None:
+    import timbrel as package
+
+    shares: list[tuple[float, str]] = []
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    report = package.build_corpus(
+        str(tones),
+        tmp_path / "ours" / "tones",
+        split="0.7/0.15/0.15",
+        licence="CC0-1.0",
+        workers=1,
+        progress=lambda share, note: shares.append((share, note)),
+    )
+    options = ["--split", "0.7/0.15/0.15", "--licence", "CC0-1.0", "--workers", "1"]
+    assert timbrel("corpus", "build", tones, "-o", tmp_path / "theirs" / "tones", *options).out == f"{report.text()}\n"
+    assert report.clips > 0
+    assert files_of(tmp_path / "ours") == files_of(tmp_path / "theirs")
+    assert [share for share, _ in shares] == sorted(share for share, _ in shares)
+    assert shares[-1] == (1.0, "done")
+
+
+def test_a_recipe_trains_stops_and_goes_on(
+    tone_corpus: Path, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timbrel.train import loop
+
+    states: list[Any] = []
+
+    def stop_early(status: Any) -> None:
+        states.append(status)
+        stop.requested = True
+
+    stop = loop.Stop()
+    monkeypatch.setattr(loop, "Stop", lambda **_: stop)
+    run = tmp_path / "run"
+    first = timbrel.train_recipe("tuned-8", tone_corpus, run, changes=small, accelerator="cpu", progress=stop_early)
+    assert first is not None
+    assert first.interrupted
+    assert 0 < first.step < 60
+    assert 0 < states[0].budget_share < 1
+    assert np.isfinite(states[0].loss)
+    monkeypatch.undo()
+    last = timbrel.train_recipe("tuned-8", str(tone_corpus), str(run), changes=small, accelerator="cpu", resume=True)
+    assert last is not None
+    assert (last.step, last.interrupted) == (60, False)
+
+
+def test_the_command_trains_by_the_same_function(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, timbrel: Callable[..., Any]
+) -> None:
+    from timbrel.train import api
+
+    asked: dict[str, Any] = {}
+
+    def trained(*arguments: Any, **options: Any) -> None:
+        asked.update(options, arguments=arguments)
+
+    monkeypatch.setattr(api, "train_recipe", trained)
+    words = ["train", "tuned-8", "--corpus", "c", "-o", "run", "--set", "training.epochs=2", "--accelerator", "cpu"]
+    assert timbrel(*words, "--pretrained", "w.pt").status == 0
+    del asked["progress"], asked["say"]
+    assert asked == {
+        "arguments": ("tuned-8", Path("c"), Path("run")),
+        "changes": ["training.epochs=2"],
+        "minutes": None,
+        "generator": None,
+        "classifier": None,
+        "pretrained": Path("w.pt"),
+        "resume": False,
+        "devices": 1,
+        "nodes": 1,
+        "accelerator": "cpu",
+        "tensorboard": False,
+    }
+
+
+def test_an_exported_model_opens_and_each_file_has_a_line(small_run: Path, one_table: None, tmp_path: Path) -> None:
+    lines: list[str] = []
+    timbrel.export_model(
+        str(small_run), tmp_path / "small.onnx", name="tones", license="CC0-1.0", progress=lines.append
+    )
+    model = timbrel.open(tmp_path / "small.onnx")
+    assert (model.card["name"], model.card["license"]) == ("tones", "CC0-1.0")
+    assert [line.partition(":")[0] for line in lines] == [
+        str(tmp_path / "small.onnx"),
+        str(tmp_path / "small.encoder.onnx"),
+    ]
+    assert model.render(timbrel.Note(60, 0, 0.2), seconds=0.2).any()
+    with pytest.raises(timbrel.UserError, match="exists"):
+        timbrel.export_model(small_run, tmp_path / "small.onnx")
+
+
+def test_a_run_is_evaluated_with_progress(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def evaluate(opened_run: Any, **options: Any) -> dict[str, Any]:
+        asked.update(options, folder=opened_run.folder)
+        options["progress"](0.5, "half")
+        return {"format": 2}
+
+    monkeypatch.setattr(evaluating, "evaluate", evaluate)
+    shares: list[tuple[float, str]] = []
+    assert timbrel.evaluate_run(
+        small_run, checkpoint="last", progress=lambda share, note: shares.append((share, note))
+    ) == {"format": 2}
+    del asked["progress"]
+    assert asked == {"checkpoint": "last", "classifier": None, "folder": small_run}
+    assert shares == [(0.5, "half")]
+
+
+def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel: Callable[..., Any]) -> None:
+    import timbrel as package
+
+    shares: list[float] = []
+    found = package.render_dataset(
+        ["gm-oboe", "gm-keys"],
+        70,
+        seconds=0.5,
+        keys=[60, 64, 67],
+        velocities="40-90",
+        knobs={"gain": (0.3, 0.8)},
+        sample_rate=16_000,
+        seed=5,
+        progress=shares.append,
+    )
+    options = ["--notes", "70", "--seconds", "0.5", "--keys", "60,64,67", "--velocities", "40-90"]
+    options += ["--knob", "gain=0.3,0.8", "--rate", "16000", "--seed", "5", "--float"]
+    assert timbrel("dataset", "gm-oboe", "gm-keys", *options, "-o", tmp_path / "notes").status == 0
+    with tarfile.open(tmp_path / "notes" / "notes-000000.tar") as shard:
+        members = {member.name: shard.extractfile(member).read() for member in shard}  # type: ignore[union-attr]
+    count = 0
+    for number, (sound, labels) in enumerate(found):
+        samples, rate = soundfile.read(io.BytesIO(members[f"{number:09d}.wav"]), dtype="float32", always_2d=True)
+        np.testing.assert_array_equal(sound, samples.T)
+        assert (sound.sample_rate, rate, sound.shape) == (16_000, 16_000, (1, 8000))
+        assert json.loads(members[f"{number:09d}.json"]) == labels
+        count += 1
+    assert count == 70
+    assert shares == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("timbrel.build_corpus([], 'c', workers=2, ray='auto')", "two ways to share the work"),
+        ("timbrel.build_corpus([], 'c', workers=0)", "workers 0 is out of range; give at least 1"),
+        ("timbrel.build_corpus([], 'c', loops=True, melodies=True)", "two kinds of corpus"),
+        ("timbrel.build_corpus('nowhere', 'c')", "nowhere"),
+        ("timbrel.train_recipe('tuned-9', 'c', 'r')", "did you mean"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', changes=['training.epochs=1'], minutes=1)", "two budgets"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', classifier='x')", "is no option of recipe tuned-8"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r')", "c"),
+        ("timbrel.evaluate_run('gm-oboe')", "gm-oboe is an instrument, no run"),
+        ("timbrel.evaluate_run('nowhere')", "nowhere"),
+        ("timbrel.export_model('run')", "nothing to write of run"),
+        ("timbrel.export_model('nowhere', 'm.onnx')", "nowhere"),
+        ("timbrel.render_dataset('gm-obo', 1)", "did you mean 'gm-oboe'?"),
+        ("timbrel.render_dataset('gm-oboe', 0)", "0 is out of range"),
+        ("timbrel.render_dataset('gm-oboe', 1, keys='200')", "'200' is out of range"),
+        ("timbrel.render_dataset('gm-oboe', 1, knobs={'brigt': 1})", "has no knob named 'brigt'"),
+        ("timbrel.render_dataset('gm-oboe', 1, workers=0)", "workers 0 is out of range"),
+        ("timbrel.render_dataset('gm-oboe', 1, sample_rate=8000)", "sample_rate 8000 is unknown"),
+    ],
+)
+def test_wrong_work_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(timbrel.UserError, match=re.escape(said)) as caught:
+        eval(call, {"timbrel": timbrel})
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

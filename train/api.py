@@ -1,0 +1,202 @@
+"""Corpora and training: for the commands, and from Python. Light import: torch loads when they are called."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..host.errors import UserError, naming_extras
+
+if TYPE_CHECKING:
+    from .corpus.report import CorpusReport
+    from .loop import Outcome, RunStatus
+
+PathLike = str | os.PathLike[str]
+
+# Options of the runs that recipes build on.
+OPTIONS = {"generator": "--generator", "judge": "--classifier", "grains": "--grains"}
+BUDGETS = ("training.epochs", "training.steps", "training.minutes")
+
+
+def build_corpus(
+    sounds: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    rate: int | None = None,
+    split: str = "0.85/0.07/0.08",
+    seed: int = 0,
+    group: str | None = None,
+    label: str | None = None,
+    shortest_seconds: float | None = None,
+    loops: bool = False,
+    melodies: bool = False,
+    append: bool = False,
+    workers: int | None = None,
+    ray: str | None = None,
+    name: str | None = None,
+    licence: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> "CorpusReport":
+    """Build a corpus to train on, as `timbrel corpus build`; needs timbrel[train].
+
+    The same call goes on with a build that was stopped, and the number of processes does not change the corpus.
+
+    Args:
+        sounds: sound files, and folders to search.
+        output: a new folder.
+        rate: 8000 to 192000 Hz; 44100 by default, or that of a corpus that grows.
+        split: fractions for training, validation and test, or a JSON file that lists names under each.
+        seed: decides the split.
+        group: a regular expression; clips whose match in their names is equal stay in one part.
+        label: ``"folder"`` for the name of a sound's folder, or a regular expression on names.
+        shortest_seconds: 0.005 to 10; 4096 samples by default.
+        loops: put loops on one grid.
+        melodies: cut melodies into notes, a clip each.
+        append: add the sounds that the corpus ``output`` lacks.
+        workers: processes, at least 1; the idle cores by default. Above 1, a script begins under
+            ``if __name__ == "__main__"``.
+        ray: the address of a Ray cluster, HOST:PORT or auto, in place of ``workers``.
+        name: the corpus's; the folder's by default.
+        licence: of the sounds, which models carry on.
+        progress: receives the completed share, 0 to 1, and a description.
+
+    Returns:
+        The report: ``clips``, ``seconds``, ``split_clips``, ``labels``, ``unreadable`` and more; ``text()`` prints it.
+
+    Raises:
+        UserError: a value, a sound or the output cannot be used, or a package of timbrel[train] is missing.
+        Failure: the disk is full, or a process died; sounds read so far are kept.
+    """
+    if workers is not None and ray is not None:
+        raise UserError(f"--workers {workers} and --ray {ray} are two ways to share the work; give one of them")
+    if workers is not None and workers < 1:
+        raise UserError(f"workers {workers} is out of range; give at least 1")
+    if loops and melodies:
+        raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
+    with naming_extras():
+        from ..host.workers import free_processors
+        from .corpus.build import build
+        from .corpus.report import no_progress
+
+        return build(
+            [Path(sound) for sound in ([sounds] if isinstance(sounds, str | os.PathLike) else sounds)],
+            Path(output),
+            rate=rate,
+            split=split,
+            seed=seed,
+            group=group,
+            label=label,
+            shortest_seconds=shortest_seconds,
+            name=name,
+            licence=licence,
+            loops=loops,
+            melodies=melodies,
+            append=append,
+            workers=workers or free_processors(),
+            ray=ray,
+            progress=progress or no_progress,
+        )
+
+
+def train_recipe(
+    recipe: PathLike,
+    corpus: PathLike,
+    output: PathLike,
+    *,
+    changes: Sequence[str] = (),
+    minutes: float | None = None,
+    generator: PathLike | None = None,
+    classifier: PathLike | None = None,
+    grains: PathLike | None = None,
+    pretrained: PathLike | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] | str = "auto",
+    tensorboard: bool = False,
+    progress: "Callable[[RunStatus], None] | None" = None,
+    say: Callable[[str], None] | None = None,
+) -> "Outcome | None":
+    """Train a recipe on a corpus, as `timbrel train`; needs timbrel[train], and the main thread.
+
+    Ctrl-C saves and stops; ``resume`` goes on.
+
+    Args:
+        recipe: a shipped recipe's name, which `timbrel recipes` lists, or a TOML file.
+        corpus: a folder that `build_corpus` wrote.
+        output: the run, a new folder, or one to resume.
+        changes: of the recipe's settings, such as ``"training.epochs=5"``.
+        minutes: the budget, above 0, with a schedule made for it.
+        generator, classifier: runs that recipe ``invert`` is built on.
+        grains: a run of grains, whose codes recipe ``grain-path`` learns.
+        pretrained: a published network's weights, for recipes that read them; nothing is trained.
+        resume: go on with a run that was stopped.
+        devices: GPUs or processes, at least 1. Above 1, a script begins under ``if __name__ == "__main__"``.
+        nodes: machines, at least 1, on each of which torchrun or srun starts the script.
+        accelerator: auto, cpu, cuda or mps.
+        tensorboard: log for TensorBoard in ``output/tensorboard``.
+        progress: receives the state some times a second: ``budget_share`` (0 to 1), ``step``, ``loss``, ``terms`` of
+            the loss, ``examples_per_second``, ``seconds_left``.
+        say: receives lines, such as warnings.
+
+    Returns:
+        The outcome: ``step``, ``validation`` (loss), ``interrupted`` by a signal. None with ``pretrained``.
+
+    Raises:
+        UserError: the recipe, a setting, the corpus or another run cannot be used, or a package of timbrel[train] is
+            missing.
+        Failure: the loss is not finite, or the disk is full.
+    """
+    change_list = list(changes)
+    if minutes is not None:
+        if budget_change := next((c for c in change_list if c.partition("=")[0] in BUDGETS), None):
+            raise UserError(f"--minutes {minutes:g} and --set {budget_change} are two budgets; give one of them")
+        change_list.append(f"training.minutes={minutes}")
+    with naming_extras():
+        from .families import FAMILIES
+        from .families.recipes import load_recipe
+        from .launch import begin_pretrained, start
+        from .launch import resume as go_on
+        from .loop import RunOptions
+
+        loaded_recipe = load_recipe(os.fspath(recipe), change_list)
+        source_folders = _source_folders(
+            loaded_recipe.name,
+            FAMILIES[loaded_recipe.family].reads,
+            resume,
+            generator=generator,
+            judge=classifier,
+            grains=grains,
+        )
+        if pretrained is not None:
+            if resume:
+                raise UserError(
+                    f"--pretrained {pretrained} begins a run, and --resume goes on with one; give one of them"
+                )
+            begin_pretrained(loaded_recipe, Path(corpus), Path(output), Path(pretrained))
+            return None
+        run_options = RunOptions(accelerator, devices, tensorboard, progress, say, nodes=nodes)
+        if resume:
+            return go_on(Path(output), loaded_recipe, run_options)
+        return start(loaded_recipe, Path(corpus), Path(output), run_options, source_folders)
+
+
+def _source_folders(
+    recipe_name: str, reads: Sequence[str], resume: bool, **folders: PathLike | None
+) -> dict[str, Path]:
+    """Return the folders of the runs that a recipe reads, by name; raise UserError for a missing or surplus one."""
+    source_folders = {name: Path(path) for name, path in folders.items() if path is not None}
+    if resume:
+        for name, path in source_folders.items():
+            raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")
+        return {}
+    for name in reads:
+        if name not in source_folders:
+            raise UserError(
+                f"recipe {recipe_name} is built on other runs; "
+                f"give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
+            )
+    for name, path in source_folders.items():
+        if name not in reads:
+            raise UserError(f"{OPTIONS[name]} {path} is no option of recipe {recipe_name}; leave it out")
+    return source_folders
