@@ -10,7 +10,8 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-NATIVE = Path(__file__).resolve().parent / "host/plugin/native"
+ROOT = Path(__file__).resolve().parent
+NATIVE = ROOT / "host/plugin/native"
 CORE, JACK_CORE, CLOCK = "host/voice/core", "host/midi/core/jack_input", "host/midi/core/clock.h"
 # The same bits everywhere: no fused or reordered additions. Symbols are those that core.h exports.
 FLAGS = [
@@ -82,5 +83,29 @@ if sys.platform == "linux":
         )
     )
 
-# The root is the package, without this script: setuptools excludes it if it knows its name.
-setup(script_name="setup.py", cmdclass={"bdist_wheel": Wheel, "build_ext": CoreLibrary}, ext_modules=LIBRARIES)
+
+def _package_dir() -> dict[str, str]:
+    """Return where the packages are: the root is the package timbrel.
+
+    For an editable installation they are behind a link, so that it is a folder on Python's path, in which type checkers
+    find the package too. Where links are refused, setuptools installs a hook, which Python alone follows.
+    """
+    link = ROOT / ".types" / "timbrel"
+    if "editable_wheel" in sys.argv:
+        try:
+            link.parent.mkdir(exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to("..", target_is_directory=True)
+            return {"": link.parent.name}
+        except OSError as error:
+            print(f"warning: no link at {link} ({error}); type checkers will not find timbrel", file=sys.stderr)
+    return {"timbrel": "."}
+
+
+# Without this script in the package: setuptools excludes it if it knows its name.
+setup(
+    script_name="setup.py",
+    package_dir=_package_dir(),
+    cmdclass={"bdist_wheel": Wheel, "build_ext": CoreLibrary},
+    ext_modules=LIBRARIES,
+)
