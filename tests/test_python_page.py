@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import timbrel
 from nbclient import NotebookClient
@@ -30,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_examples_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run([block for block in BLOCKS if "timbrel.make" not in block and "timbrel.play" not in block])
+    found = run([block for block in BLOCKS if not re.search(r"timbrel\.(make|play|train_recipe)\(", block)])
     assert (folder / "tune.flac").exists()
     assert found["sound"].sample_rate == 44100
     assert "[" in capsys.readouterr().out
@@ -56,3 +57,26 @@ def test_the_notebook_runs_and_shows_its_sounds() -> None:
     pages = [str(output.get("data", {}).get("text/html", "")) for output in shown]
     assert sum("<audio" in page for page in pages) == 3
     assert any("brightness" in page for page in pages)
+
+
+def test_the_lines_of_the_five_jobs_are_those_that_the_page_counts(folder: Path) -> None:
+    jobs = [block for block in BLOCKS if re.match(r"# \d\. ", block)]
+    counted = re.findall(r"^\| (\d) \| (\d), ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [(str(place), str(len(job.splitlines()) - 1)) for place, job in enumerate(jobs, 1)] == counted
+    found = run(jobs, timbrel=timbrel, np=np, oboe=timbrel.open("gm-oboe"))
+    assert (folder / "1.wav").exists()
+    assert [sound.shape for sound in found["sounds"]] == [(2, 44_100)] * 24
+    assert found["swell"].shape == (2, 88_200)
+    assert len(found["pairs"]) == 64
+    assert all(len(code) == 8 and sound.shape == (1, 44_100) for sound, code in found["pairs"])
+
+
+@pytest.mark.slow
+def test_the_steps_of_make_run_as_the_page_has_them(tones: Path, folder: Path) -> None:
+    [block] = [block for block in BLOCKS if "timbrel.train_recipe" in block]
+    shutil.copytree(tones, "recordings")
+    short = block.replace("minutes=5", "minutes=0.05")
+    assert short != block
+    run([short], timbrel=timbrel)
+    assert timbrel.open("flute.onnx").kind == "partials"
+    assert (folder / "run/report/index.html").exists()
