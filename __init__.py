@@ -1,6 +1,16 @@
 """timbrel turns recordings into playable instruments: host plays, train learns, export joins the two.
 
-From Python: `open` an instrument, `render` it, `make` one, `play` it; docs/python.md is their page.
+From Python:
+
+- `open` an `Instrument`: a preset or a model by name (`preset_names`, `model_names`) or path. It renders music,
+  encodes, decodes, recovers and processes sounds; `Note`, `Sound`, `KnobRange`, `Landmark` and `RecoveredSound` go
+  with it.
+- `play` one live: a `LivePlayer`.
+- `make` one of sounds; or step by step: `build_corpus`, `train_recipe`, `evaluate_run`, `export_model`.
+- `render_dataset`: labelled notes, each a `LabelledSound`.
+
+Errors are a `UserError` for wrong input and a `Failure` for all else, both a `TimbrelError`, in one line each. Times
+are in seconds, rates in Hz, keys are MIDI's (60 is C4), channels 1 to 16. docs/python.md is the page for all of it.
 """
 
 from importlib import import_module

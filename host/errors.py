@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 
 class TimbrelError(Exception):
-    """One line per mistake."""
+    """The base of timbrel's errors: one line per mistake, with the next step."""
 
     exit_status = 1
 
@@ -14,6 +14,8 @@ class TimbrelError(Exception):
 
 
 class UserError(TimbrelError):
+    """Wrong input: a value, a file, a name. Nothing was written."""
+
     exit_status = 2
 
 

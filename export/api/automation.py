@@ -22,7 +22,14 @@ Points = float | Sequence[tuple[float, float]] | npt.NDArray[Any]
 
 
 class KnobRange(NamedTuple):
-    """A knob: the ``target`` as in presets, and its ``low``, ``high`` and ``rest`` in ``unit``."""
+    """A knob of `Instrument.knobs`.
+
+    Attributes:
+        target: its name in presets, such as ``latent.0``.
+        low, high: the ends of its range, in ``unit``.
+        rest: its value in the preset, in ``unit``.
+        unit: such as dB, Hz or s; empty for plain numbers.
+    """
 
     target: str
     low: float

@@ -54,9 +54,13 @@ LONGEST_TAIL_SECONDS = 600.0
 
 
 class RecoveredSound(NamedTuple):
-    """The code of a recording: ``code`` [latents], the ``label`` of a clip, the sound played again.
+    """The code of a recording, as `Instrument.recover` finds it.
 
-    ``figures``: as in the file beside a recovered preset, such as ``log_mel_db`` and ``ssim``.
+    Attributes:
+        code: float32 [latents].
+        label: of a clip, if the model has labels; else None.
+        sound: the code, played again.
+        figures: as in the file beside a recovered preset, such as ``log_mel_db``, the distance in dB.
     """
 
     code: Array
@@ -232,9 +236,16 @@ class Instrument:
             return list(pool.map(play, notes))
 
     def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:
-        """Return the codes of a recording, float32 [frames, latents], one a hop of the model; of a clip [1, latents].
+        """Find the codes of a recording with the model's encoder.
 
-        Frames without sound repeat the code before them. ``sample_rate`` in Hz goes with samples.
+        Args:
+            recording: a sound file's path, a `Sound`, or floats within ±1, [samples] or [channels, samples], of 1 to 8
+                channels.
+            sample_rate: of samples that are no `Sound`, 8000 to 192000 Hz.
+
+        Returns:
+            float32 [frames, latents], one each ``hop_seconds``; of a model of clips [1, latents]. Frames without sound
+            repeat the code before them. Codes may lie outside the latents' ranges.
 
         Raises:
             UserError: the model has no encoder, or the recording is silent, too short or unreadable.
@@ -325,7 +336,12 @@ class Instrument:
     def recover(
         self, recording: Recording, sample_rate: int | None = None, *, method: str | None = None
     ) -> RecoveredSound:
-        """Find the code of a recording, as `timbrel recover`; ``method``: network, gradient or hybrid.
+        """Find the code of a recording, as `timbrel recover`.
+
+        Args:
+            recording, sample_rate: as `encode`.
+            method: network (the model's encoder), gradient (a search) or hybrid (both); the last by default where
+                timbrel[train] is installed.
 
         Raises:
             UserError: the recording or the method cannot be used.
@@ -358,7 +374,14 @@ class Instrument:
         smooth_seconds: float | None = None,
         wet: float | None = None,
     ) -> Sound:
-        """Send a recording through the encoder and the decoder, as `timbrel process`; the options are the command's.
+        """Send a recording through the encoder and the decoder, as `timbrel process`.
+
+        Args:
+            recording, sample_rate: as `encode`.
+            to: lead codes to a landmark's label, or to another preset.
+            amount: how much of that way, 0 to 1.
+            smooth_seconds: in which codes follow the recording.
+            wet: how much of the sound went through the model, 0 to 1.
 
         Returns:
             [1, samples] of the recording's length at its rate, [2, samples] of a stereo one; with effects [2, samples],
@@ -398,9 +421,12 @@ class Instrument:
 
 
 def open(name: PathLike, *, trust: bool = False) -> Instrument:
-    """Open a shipped preset or model, a ``.toml`` preset, a folder that `make` wrote, or an ``.onnx`` model.
+    """Open an instrument.
 
-    ``trust`` lets its plugins run; without it, new ones are asked about, or refused without a terminal.
+    Args:
+        name: of a preset or model that `preset_names` and `model_names` list; or the path of a ``.toml`` preset, a
+            folder that `make` wrote, a pack, or an ``.onnx`` model.
+        trust: let its plugins run; without it, new ones are asked about, or refused without a terminal.
 
     Raises:
         UserError: unknown name, or it cannot be used.
@@ -426,13 +452,22 @@ def make(
     license: str | None = None,
     credits: str | None = None,
 ) -> Instrument:
-    """Make an instrument of sounds in ``output``, as `timbrel make`, and open it; needs timbrel[train].
+    """Make an instrument of sounds, as `timbrel make`, and open it; needs timbrel[train], and the main thread.
 
-    Of hits or words, its file contains the ``recordings``, unless they are left out. ``license`` and ``credits`` of the
-    sounds stand in its card, its preset and packs of it.
+    Args:
+        sounds: sound files and folders.
+        output: the instrument, a new folder.
+        minutes: how long to train; 5 by default.
+        more_minutes: train the finished instrument ``output`` so much longer, or a pack with its run, given as
+            ``sounds``, into a new ``output``.
+        family: auto chooses by what the sounds are; or one that `timbrel make --help` lists.
+        label: of hits or words: ``"folder"``, or a regular expression on files' names.
+        recordings: of hits or words, whether the model's file contains them.
+        license, credits: of the sounds; they stand in its card, its preset and packs of it.
 
     Raises:
-        UserError, Failure: as the command.
+        UserError: the sounds or a value cannot be used, or a package of timbrel[train] is missing.
+        Failure: the instrument cannot be trained or written.
     """
     sound_paths = [sounds] if isinstance(sounds, str | os.PathLike) else sounds
     with naming_extras():
@@ -461,13 +496,18 @@ def play(
     block: int = 128,
     midi_ports: str | Sequence[str] = (),
 ) -> LivePlayer:
-    """Play live, without blocking, MIDI inputs and the player's methods. Needs timbrel[live].
+    """Play live, without blocking: MIDI inputs and the player's methods play. Needs timbrel[live].
 
     Args:
-        device: the sound card, by any part of its name; ``null`` plays to nowhere.
-        rate: Hz; the card's own by default.
-        block: samples that the card takes at a time.
+        instrument: an opened one, or what `timbrel.open` takes.
+        device: the sound card, by any part of its name.
+        null: play to nowhere, in time.
+        rate: 8000 to 192000 Hz; the card's own by default.
+        block: samples that the card takes at a time, 16 to 8192.
         midi_ports: by any part of their names; all by default.
+
+    Returns:
+        A player, to be closed, or used by ``with``.
 
     Raises:
         UserError: the card, a port or the preset cannot be used.

@@ -66,7 +66,12 @@ class LivePlayer:
         return self._thread.is_alive()
 
     def note_on(self, key: int, velocity: int = 100, channel: int = 1) -> None:
-        """Press a key, a whole number; other ranges are as in `Note`.
+        """Press a key.
+
+        Args:
+            key: 0 to 127, a whole number; 60 is C4.
+            velocity: 1 to 127.
+            channel: 1 to 16.
 
         Raises:
             UserError: a value is out of range.
@@ -75,7 +80,7 @@ class LivePlayer:
         self._send(NoteOn(0, channel - 1, key, velocity))
 
     def note_off(self, key: int, channel: int = 1) -> None:
-        """Release a key.
+        """Release a ``key``, 0 to 127, of a ``channel``, 1 to 16.
 
         Raises:
             UserError: a value is out of range.
@@ -92,7 +97,11 @@ class LivePlayer:
         self._send(*knob_changes({knob: number(f"knob {knob!r}:", position)}, self._knobs, [0], 1))
 
     def control(self, controller: int, value: int, channel: int = 1) -> None:
-        """Move a MIDI controller (CC), as an input would: ``controller`` and ``value`` 0 to 127, whole numbers.
+        """Move a MIDI controller (CC), as an input would.
+
+        Args:
+            controller, value: 0 to 127, whole numbers.
+            channel: 1 to 16.
 
         Raises:
             UserError: a value is out of range.
@@ -101,7 +110,7 @@ class LivePlayer:
         self._send(ControlChange(0, channel - 1, controller_data(controller), controller_data(value)))
 
     def bend(self, semitones: float, channel: int = 1) -> None:
-        """Bend a channel's notes, -24 to 24 semitones.
+        """Bend the notes of a ``channel``, 1 to 16, by ``semitones``, -24 to 24.
 
         Raises:
             UserError: a value is out of range.

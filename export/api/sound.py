@@ -28,7 +28,8 @@ LONGEST_SHOWN_SECONDS = 600.0  # a longer player would swell the notebook's file
 class Sound(Samples):
     """Samples, float32 [2, samples], within ±1 unless a plugin exceeds it, with their ``sample_rate`` in Hz.
 
-    A numpy array: slices and sums of sounds are sounds.
+    A numpy array: slices and sums of sounds are sounds; sounds of two rates do not mix. Notebooks show a player and a
+    spectrogram.
     """
 
     sample_rate: int
@@ -62,10 +63,15 @@ class Sound(Samples):
 
     @property
     def seconds(self) -> float:
+        """Its length in seconds."""
         return self.shape[-1] / self.sample_rate
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write a ``.wav`` or ``.flac`` of 24 bits or an ``.ogg``, and return its path.
+        """Write a sound file, and return its path.
+
+        Args:
+            path: ``.wav`` or ``.flac``, of 24 bits, or ``.ogg``.
+            overwrite: replace a file that exists.
 
         Raises:
             UserError: another suffix, or the file exists and ``overwrite`` is false.
