@@ -329,6 +329,18 @@ def test_the_learned_path_that_ships_is_small_proved_and_in_the_public_domain():
     assert patch.path.verify().passed
 
 
+def test_the_learned_path_that_ships_stays_among_the_codes_of_recordings():
+    """Three minutes: without an end of its memory it would lie at the ends of the ranges, where 2 % of codes are."""
+    patch = open_patch("lakeside-learned")
+    card, start = patch.model.card, np.array(patch.preset.latent.values, np.float32)
+    walked = patch.path.walk(start, patch.preset.motion[0].learned.seed)
+    codes = np.array([next(walked) for _ in range(round(180 * card.sample_rate / card.learned_path.step_length))])
+    low, high = np.array(card.spans, np.float32).T
+    assert ((codes <= low) | (codes >= high)).mean() < 0.06
+    shares = codes.std(0) / [latent.std for latent in card.latents]
+    assert 0.6 < shares.mean() < 1.2
+
+
 @pytest.mark.parametrize("name", [DEMO, KEYS, "digits-keys", "digits-gan", "lakeside-walk", "grand-piano", "gm-hall"])
 def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
     """The tune and the picture are those of its first second: all of it takes long."""

@@ -8,7 +8,7 @@ from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import FAMILIES
 from timbrel.train.families.path import data as data_module
 from timbrel.train.families.path.data import excerpt_length, excerpts, recoloured
-from timbrel.train.families.path.network import PathStep
+from timbrel.train.families.path.network import MEMORY_STEPS, PathStep
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.run import Run, trained
@@ -57,6 +57,20 @@ def test_steps_one_by_one_are_those_of_the_whole_sequence():
         means = mixtures.means[torch.arange(5), index, components]
         np.testing.assert_allclose(following, means * step.deviation + step.mean, atol=2e-5)
     assert chosen_components == {0, 1, 2}
+
+
+@torch.no_grad()
+def test_the_state_of_a_walk_begins_anew_after_its_memory():
+    step, generator = random_step(), torch.Generator().manual_seed(0)
+    code, state = torch.randn(2, 4), torch.zeros(2, sum(step.sizes))
+    fresh_steps = []
+    for index in range(2 * MEMORY_STEPS + 3):
+        noise = torch.randn(2, 5, generator=generator)
+        fresh = step(code, torch.zeros_like(state), noise)[1]
+        code, state = step(code, state, noise)
+        code = code.clamp(-3, 3)
+        fresh_steps += [index] * torch.equal(state, fresh)
+    assert fresh_steps == [0, MEMORY_STEPS, 2 * MEMORY_STEPS]
 
 
 @torch.no_grad()

@@ -21,6 +21,9 @@ from .recipe import PathRecipe
 
 CODE_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 512)  # time constants of the averages of codes
 MOVE_STEPS = (4, 16, 64, 256)  # and of squared steps
+# Codes of a walk after which its state begins anew. Training knows no longer paths than recipes' steps: within a minute
+# walks drift to the ends of codes' ranges, and stay there.
+MEMORY_STEPS = 440
 TYPICAL_MOVE = 0.5  # square of a step, in deviations: the average before there is a step, of the weight of one
 LOG_DEVIATIONS = (-6.0, 2.0)  # of a component, limits
 NARROWER = -0.5  # log deviation of components before training: codes change by less than they vary
@@ -51,6 +54,8 @@ class PathStep(nn.Module):
         self.code_decay, self.move_decay = (
             constant(np.exp(-1 / np.array(steps))) for steps in (CODE_STEPS, MOVE_STEPS)
         )
+        slowest = float(self.code_decay[-1])
+        self.largest_weight = (1 - slowest ** (MEMORY_STEPS - 0.5)) / (1 - slowest)  # of the slowest average
         self.earlier = constant(np.triu(np.ones((components, components)), 1))  # sums weights of earlier components
         self.below = constant(np.tril(np.ones((latents, latents)), -1))  # the diagonal
         averaged_width = latents * (1 + len(CODE_STEPS))
@@ -88,6 +93,8 @@ class PathStep(nn.Module):
         The first number of the noise chooses the component.
         """
         scaled = (code - self.mean) / self.deviation
+        weight_index = sum(self.sizes[:3]) - 1
+        state = state * (state[:, weight_index : weight_index + 1] < self.largest_weight).to(state.dtype)
         previous, code_sums, code_weights, move_sums, move_weights, hidden = torch.split(state, self.sizes, 1)
         begun = code_weights[:, :1].clamp(max=1.0)  # 0 before the first code
         code_sums = self._summed(code_sums, self.code_decay, scaled)
