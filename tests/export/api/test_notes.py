@@ -4,9 +4,9 @@ import re
 import numpy as np
 import pytest
 from timbrel import Note, UserError
-from timbrel.export.api.automation import KnobRange, knob_changes
+from timbrel.export.api.automation import KnobRange, bend_events, knob_changes
 from timbrel.export.api.notes import performance_of, performance_of_music
-from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.events import DataEntry, NoteOff, NoteOn, PitchBend
 
 KNOWN = {"bright": KnobRange("latent.0", -2.0, 2.0, 0.0, ""), "level": KnobRange("gain", -60.0, 12.0, 0.0, "dB")}
 
@@ -35,6 +35,24 @@ def test_a_key_struck_again_while_it_sounds_is_released_first_and_two_at_once_ar
         (3000, 62, False),
     ]
     assert found.length == 3000
+
+
+def test_a_key_of_another_channel_goes_on() -> None:
+    for first, second in ((1, 2), (2, 1)):
+        found = performance_of([Note(60, 0, 1, channel=first), Note(60, 0.5, 1, channel=second)], 1000)
+        assert [(event.time, event.channel + 1) for event in found.events if isinstance(event, NoteOff)] == [
+            (1000, first),
+            (1500, second),
+        ]
+        assert found.channels == [0, 1]
+
+
+def test_the_ends_of_a_wheel_leave_room_for_semitones_that_are_exact() -> None:
+    for semitones, reach, value in ((2.0, 4, 4096), (-24, 32, -6144), (0.5, 1, 4096), (1, 2, 4096), (3, 4, 6144)):
+        assert bend_events(semitones, [3], 1000) == [
+            DataEntry(0, 3, True, 0, "coarse", reach),
+            PitchBend(0, 3, value),
+        ]
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
