@@ -44,7 +44,7 @@ def one_line(ended, status):
         (["render", "p", "m.mid", "-o", "o.wav", "--tail", "-1"], "--tail"),
         (["render", "p", "m.mid", "-o", "o.wav", "--tail", "601"], "--tail"),
         (["render", "p", "m.mid", "-o", "o.wav", "--rate", "high"], "--rate"),
-        (["render", "p", "m.mid", "-o", "o.wav", "--rate", "22050"], "--rate 22050"),
+        (["render", "p", "m.mid", "-o", "o.wav", "--rate", "15999"], "--rate 15999"),
         (["render", "gm-keys", "m.mid", "more", "-o", "o.wav"], "m.mid"),
         (["play"], "preset"),
         (["play", "p", "--voices", "0"], "--voices"),

@@ -44,7 +44,7 @@ def build_corpus(
     Args:
         sounds: sound files, and folders to search.
         output: a new folder.
-        rate: 8000 to 192000 Hz; 44100 by default, or that of a corpus that grows.
+        rate: 6000 to 192000 Hz; 44100 by default, or that of a corpus that grows.
         split: fractions for training, validation and test, or a JSON file that lists names under each.
         seed: decides the split.
         group: a regular expression; clips whose match in their names is equal stay in one part.

@@ -129,6 +129,7 @@ VALIDATION_FRAMES = 4096  # evenly spaced: evaluated within a fraction of a seco
 VALIDATION_STEPS = 200  # with shorter epochs, validate after enough epochs for this many steps
 LONGEST_STEPS = 1000  # with longer epochs, validate and save within them
 SAVE_SECONDS = 10.0  # with shorter epochs, the maximum age of the last checkpoint
+REPORT_SECONDS = 0.5  # between reports of the progress
 PREVIEW_SECONDS = 60.0  # between previews: often enough to follow a run's progress
 DEAD_FRAMES = 512  # training frames to test for varying latents; the validation split may hold one steady sound
 WARM_UP = 0.02  # of the budget, over which a cosine schedule rises to the learning rate
@@ -313,7 +314,7 @@ class _Loop:
                 loss = self._step(budget_share)
             self.progress.step += 1
             now = time.monotonic()
-            if now - last_report_seconds > 0.5:
+            if now - last_report_seconds > REPORT_SECONDS:
                 self._report(float(loss), (self.progress.step - last_report_step) / (now - last_report_seconds))
                 last_report_seconds, last_report_step = now, self.progress.step
             if self.progress.step % self.validation_steps == 0:

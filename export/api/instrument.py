@@ -241,7 +241,7 @@ class Instrument:
         Args:
             recording: a sound file's path, a `Sound`, or floats within ±1, [samples] or [channels, samples], of 1 to 8
                 channels.
-            sample_rate: of samples that are no `Sound`, 8000 to 192000 Hz.
+            sample_rate: of samples that are no `Sound`, 6000 to 192000 Hz.
 
         Returns:
             float32 [frames, latents], one each ``hop_seconds``; of a model of clips [1, latents]. Frames without sound

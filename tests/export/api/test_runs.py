@@ -54,6 +54,7 @@ def test_a_recipe_trains_stops_and_goes_on(
 
     stop = loop.Stop()
     monkeypatch.setattr(loop, "Stop", lambda **_: stop)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", -1.0)  # each step is reported
     run = tmp_path / "run"
     first = timbrel.train_recipe("tuned-8", tone_corpus, run, changes=small, accelerator="cpu", progress=stop_early)
     assert first is not None
@@ -87,6 +88,7 @@ def test_the_command_trains_by_the_same_function(
         "minutes": None,
         "generator": None,
         "classifier": None,
+        "grains": None,
         "pretrained": Path("w.pt"),
         "resume": False,
         "devices": 1,

@@ -72,7 +72,7 @@ WRONG = {
     "silent.wav --preset keyed.onnx": "silent.wav is silent, no frame is louder than -80 dB",
     "nan.wav --preset keyed.onnx": "nan.wav: it holds samples that are not finite",
     "late.wav --preset keyed.onnx": "late.wav: it holds samples that are not finite",
-    "slow.wav --preset keyed.onnx": "slow.wav has a rate of 4000 Hz; give a sound of 8000 to 192000 Hz",
+    "slow.wav --preset keyed.onnx": "slow.wav has a rate of 4000 Hz; give a sound of 6000 to 192000 Hz",
     "good.wav --preset keyed.onnx --scale 2=1": "--scale 2=1: model 'analytic' has 2 latents; give N=V, N from 0 to 1",
     "good.wav --preset keyed.onnx --shift 0.5": "--shift 0.5: model 'analytic' has 2 latents; give N=V, N from 0 to 1",
     "good.wav --preset keyed.onnx --shift 0=x": "--shift 0=x: 'x' is no number; give one, such as 0.5",
@@ -92,7 +92,7 @@ WRONG = {
     "good.wav --preset typo.toml": "unknown key 'process.weet'; did you mean 'wet'?",
     "good.wav --preset loud.toml": "process.wet = 2.0 should be less than or equal to 1",
     "good.wav --preset knob.toml": "CC 1 to 'process.wet': high = 7 is out of range [0, 1]",
-    "good.wav --preset keyed.onnx --rate 22050": "--rate 22050 is not one of 44100, 48000, 96000 Hz; choose one",
+    "good.wav --preset keyed.onnx --rate 15999": "--rate 15999 is out of range; give 16000 to 96000 Hz",
     "good.wav --preset keyed.onnx -o kept.wav": "kept.wav exists; give another name, or --overwrite",
     "good.wav --preset keyed.onnx -o new.mp3": "its suffix '.mp3' names no format",
 }
