@@ -1,6 +1,7 @@
 import itertools
 import re
 
+import mido
 import numpy as np
 import pytest
 from timbrel import Note, UserError
@@ -45,6 +46,18 @@ def test_a_key_of_another_channel_goes_on() -> None:
             (1500, second),
         ]
         assert found.channels == [0, 1]
+
+
+def test_a_key_that_messages_strike_again_at_its_release_is_released_first() -> None:
+    words = (("note_on", 0.0), ("note_on", 0.5), ("note_off", 0.5), ("note_off", 1.0))
+    performance, _ = performance_of_music([mido.Message(word, note=60, time=time) for word, time in words], 1000)
+    assert [(event.time, isinstance(event, NoteOn)) for event in performance.events] == [
+        (0, True),
+        (500, False),
+        (500, True),
+        (1000, False),
+    ]
+    assert performance.length == 1000
 
 
 def test_the_ends_of_a_wheel_leave_room_for_semitones_that_are_exact() -> None:
