@@ -23,7 +23,7 @@ from ...train.corpus.store import Corpus
 from ...train.metrics.clips import Judge
 from ...train.run import Run
 
-FORMAT = 2  # of report.json; 1 had no floors, and inception scores of ten parts
+FORMAT = 3  # of report.json; 1 had no floors, and inception scores of ten parts, 2 no silent time of clips
 DOTS_FORMAT = 1
 MOST_DOTS = 2000  # dots per picture: enough for one within a few pixels of any position
 PLACE_DIGITS = 4  # of the picture's size: a tenth of a pixel

@@ -122,10 +122,10 @@ class Training:
         if not report_path.exists() or report_path.stat().st_mtime < (self.folder / "last.ckpt").stat().st_mtime:
             return None
         figures: Figures = json.loads(report_path.read_text(encoding="utf-8"))
-        is_judged = "words" in figures["floors"] or bool(figures.get("generated", {}).get("told"))
-        if figures["format"] != FORMAT or (judged and not is_judged):
+        if figures["format"] != FORMAT:
             return None
-        return figures
+        is_judged = "words" in figures["floors"] or bool(figures.get("generated", {}).get("told"))
+        return figures if is_judged or not judged else None
 
 
 def _has_smaller_budget(trained_recipe: Recipe, recipe: Recipe) -> bool:

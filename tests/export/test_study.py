@@ -11,12 +11,14 @@ import scipy.signal
 import soundfile
 from timbrel.export.families import grain_report
 from timbrel.export.measures import codes
+from timbrel.export.reports.report import FORMAT
 from timbrel.export.study.grain import study
-from timbrel.export.study.runs import StudyOptions
+from timbrel.export.study.runs import StudyOptions, Training
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families.recipes import load_recipe
 
 from .undrawn import undrawn
 
@@ -222,3 +224,18 @@ def test_a_folder_that_holds_something_else_is_refused(corpus, tmp_path):
     with pytest.raises(UserError) as error:
         make(asked(corpus, tmp_path))
     assert "is not empty" in one_line(error)
+
+
+def test_reports_of_earlier_formats_and_without_a_judge_are_measured_again(tmp_path):
+    training = Training(load_recipe("grain-plain", []), tmp_path, tmp_path)
+    (tmp_path / "last.ckpt").touch()
+    (tmp_path / "report").mkdir()
+    for figures, plain, judged in (
+        ({"format": 1}, False, False),  # it had no floors
+        ({"format": FORMAT, "floors": {}}, True, False),
+        ({"format": FORMAT, "floors": {"words": {}}}, True, True),
+        ({"format": FORMAT, "floors": {}, "generated": {"told": {"score": 2.0}}}, True, True),
+    ):
+        (tmp_path / "report" / "report.json").write_text(json.dumps(figures))
+        assert (training.report(judged=False) == figures) == plain
+        assert (training.report(judged=True) == figures) == judged
