@@ -7,6 +7,7 @@ from timbrel.host.play.player import LOOK_SAMPLES, Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.project import unpack
 from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import shipped_presets
 
 RATE = 48000
 AT = 9999  # the sample of a change
@@ -67,16 +68,17 @@ def test_what_it_chose_is_what_the_project_holds_and_the_next_bounce_begins_with
 
 def test_one_beyond_the_list_is_said_and_changes_nothing(plugin):
     plugin.settle()
+    count = len(shipped_presets())
     beyond = [
-        (100, lambda: plugin.program(100, 27)),
+        (100, lambda: plugin.program(100, count)),
         (AT, lambda: plugin.midi(AT, 0xB0, 32, 1)),
         (AT, lambda: plugin.program(AT, 2)),
     ]
     sound = bounced(plugin, "gm-keys", beyond)
     plugin.listen(lambda: len(plugin.said) == 2)
-    assert len(plugin.presets) == 27
+    assert len(plugin.presets) == count
     on = "the preset before plays on"
-    assert plugin.said == [f"preset {one} asked for, but there are 27; {on}" for one in (28, 131)]
+    assert plugin.said == [f"preset {one} asked for, but there are {count}; {on}" for one in (count + 1, 131)]
     assert shipped(plugin) == "gm-keys"
     np.testing.assert_array_equal(sound, bounced(plugin, "gm-keys", []))
     plugin.settle()

@@ -277,7 +277,7 @@ WRONG = {
     "no such folder": (["PRESET", "SONG", "-o", "nowhere/out.wav"], "folder nowhere does not exist"),
     "a folder": (["PRESET", "SONG", "-o", "folder.wav"], "it is a folder"),
     "an output that exists": (["PRESET", "SONG", "-o", "there.wav"], "there.wav exists"),
-    "a wrong rate": (["PRESET", "SONG", "-o", "OUT", "--rate", "22050"], "44100, 48000, 96000"),
+    "a wrong rate": (["PRESET", "SONG", "-o", "OUT", "--rate", "15999"], "16000 to 96000"),
     "a negative tail": (["PRESET", "SONG", "-o", "OUT", "--tail", "-1"], "tail"),
     "channel 0": (["PRESET", "SONG", "-o", "OUT", "--channel", "0=PRESET"], "NUMBER from 1 to 16"),
     "channel 17": (["PRESET", "SONG", "-o", "OUT", "--channel", "17=PRESET"], "NUMBER from 1 to 16"),
