@@ -1,3 +1,4 @@
+import gc
 import re
 import subprocess
 import sys
@@ -5,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mido
 import psutil
@@ -16,7 +17,7 @@ from timbrel.host.events import ControlChange, DataEntry, Event, NoteOff, NoteOn
 from timbrel.host.session.messages import Setup
 
 from ...host.panel.fakes import status
-from ...patience import until
+from ...patience import PATIENCE_SECONDS, until
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def test_notes_and_knobs_reach_the_sound(live: timbrel.LivePlayer) -> None:
     with live:
         live.note_on(60)
         live.turn("brightness", 1.0)
-        until(lambda: live.status.held == [60] and live.status.voices == 1)
-        until(lambda: live.status.latents[0] == pytest.approx(live.status.spans[0][1]))
+        until(lambda: live.status.held == [60] and live.status.voices == 1, "key 60 is held, by one voice")
+        until(lambda: live.status.latents[0] == pytest.approx(live.status.spans[0][1]), "the knob has turned")
         live.note_off(60)
-        until(lambda: not live.status.held)
+        until(lambda: not live.status.held, "the key is released")
         with pytest.raises(timbrel.UserError, match="key 128 is out of range"):
             live.note_on(128)
         with pytest.raises(timbrel.UserError, match="no knob is named"):
@@ -41,9 +42,33 @@ def test_notes_and_knobs_reach_the_sound(live: timbrel.LivePlayer) -> None:
         live.note_on(60)
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[timbrel.LivePlayer, list[tuple[float, Event]]]]:
+class Sent(NamedTuple):
     """A player whose session plays nothing, and the events that reach it, with their times of arrival."""
+
+    player: timbrel.LivePlayer
+    arrived: list[tuple[float, Event]]
+
+    def events(self) -> list[Event]:
+        """Return all events that were sent until now: those that arrive before a last one."""
+        last = ControlChange(0, 15, 119, len(self.arrived))
+        self.player.control(last.number, last.value, channel=16)
+        until(lambda: self.has(last), "the last event arrives")
+        self.arrived.pop()
+        return [event for _, event in self.arrived]
+
+    def has(self, event: Event) -> bool:
+        return event in [arrived_event for _, arrived_event in self.arrived]
+
+    def wait_for_the_end(self) -> None:
+        """Wait for the end of the music."""
+        tune = self.player._tune
+        assert tune is not None
+        tune._thread.join(PATIENCE_SECONDS)
+        assert not tune._thread.is_alive(), "the music never ends"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     arrived: list[tuple[float, Event]] = []
 
     def session(stop: threading.Event, setup: Setup, screen: Any, *others: Any, panel: Any) -> None:
@@ -53,20 +78,17 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[timbrel.LivePlayer, 
 
     monkeypatch.setattr(module, "play_until", session)
     with module.LivePlayer(Setup("gm-oboe"), {}) as player:
-        yield player, arrived
+        yield Sent(player, arrived)
 
 
-def test_controllers_bends_and_channels_are_sent_as_an_input_would(
-    sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]],
-) -> None:
-    player, arrived = sent
+def test_controllers_bends_and_channels_are_sent_as_an_input_would(sent: Sent) -> None:
+    player = sent.player
     player.control(74, 100)
     player.control(1, 0, channel=16)
     player.bend(-1.5)
     player.note_on(60, 90, channel=2)
     player.note_off(60, channel=2)
-    until(lambda: len(arrived) == 6)
-    assert [event for _, event in arrived] == [
+    assert sent.events() == [
         ControlChange(0, 0, 74, 100),
         ControlChange(0, 15, 1, 0),
         DataEntry(0, 0, True, 0, "coarse", 2),
@@ -76,56 +98,53 @@ def test_controllers_bends_and_channels_are_sent_as_an_input_would(
     ]
 
 
-def test_music_is_sent_at_its_times_and_in_order(sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]]) -> None:
-    player, arrived = sent
+def test_music_is_sent_at_its_times_and_in_order(sent: Sent) -> None:
     begin = time.monotonic()
-    assert player.play([timbrel.Note(60, 0, 0.1), timbrel.Note(64, 0.1, 0.2, channel=3)]) == pytest.approx(0.3)
-    until(lambda: len(arrived) == 4)
-    assert [event for _, event in arrived] == [
+    notes = [timbrel.Note(60, 0, 0.1), timbrel.Note(64, 0.1, 0.2, channel=3)]
+    assert sent.player.play(notes) == pytest.approx(0.3)
+    sent.wait_for_the_end()
+    assert sent.events() == [
         NoteOn(0, 0, 60, 100),
         NoteOff(0, 0, 60),
         NoteOn(0, 2, 64, 100),
         NoteOff(0, 2, 64),
     ]
-    assert [at - begin >= due for (at, _), due in zip(arrived, (0, 0.1, 0.1, 0.3), strict=True)] == [True] * 4
+    assert [at - begin >= due for (at, _), due in zip(sent.arrived, (0, 0.1, 0.1, 0.3), strict=True)] == [True] * 4
 
 
-def test_music_that_is_stopped_or_replaced_releases_its_keys_and_pedals(
-    sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]],
-) -> None:
-    player, arrived = sent
+def test_music_that_is_stopped_or_replaced_releases_its_keys_and_pedals(sent: Sent) -> None:
+    player = sent.player
     pedal = mido.Message("control_change", control=64, value=127)
     program = mido.Message("program_change", program=3)
     held = [pedal, program, mido.Message("note_on", note=60), mido.Message("note_off", note=60, time=600)]
     with pytest.warns(UserWarning, match="a pedal of channel 1 is never lifted"):
         assert player.play(held) == 600
-    until(lambda: len(arrived) == 2)
+    until(lambda: sent.has(NoteOn(0, 0, 60, 64)), "the key is pressed")
     player.play(timbrel.Note(72, 500))
-    until(lambda: len(arrived) == 4)
-    assert [event for _, event in arrived] == [
+    expected = [
         ControlChange(0, 0, 64, 127),
         NoteOn(0, 0, 60, 64),
         NoteOff(0, 0, 60),
         ControlChange(0, 0, 64, 0),
     ]
+    assert sent.events() == expected
     player.stop()
     player.stop()
-    player.close()
-    assert len(arrived) == 4
+    assert sent.events() == expected
 
 
 def test_music_sounds(live: timbrel.LivePlayer) -> None:
     with live:
         live.play([timbrel.Note(60, 0, 600)])
-        until(lambda: live.status.held == [60] and live.status.voices == 1)
+        until(lambda: live.status.held == [60] and live.status.voices == 1, "key 60 is held, by one voice")
         live.stop()
-        until(lambda: not live.status.held)
+        until(lambda: not live.status.held, "the key is released")
         live.control(64, 127)
         live.note_on(62)
         live.note_off(62)
-        until(lambda: live.status.voices == 1 and not live.status.held)
+        until(lambda: live.status.voices == 1 and not live.status.held, "the pedal holds the voice alone")
         live.control(64, 0)
-        until(lambda: live.status.voices == 0)
+        until(lambda: live.status.voices == 0, "the voice has ended")
 
 
 @pytest.mark.parametrize(
@@ -141,18 +160,15 @@ def test_music_sounds(live: timbrel.LivePlayer) -> None:
         ("player.play('no.mid')", "cannot read no.mid"),
     ],
 )
-def test_values_out_of_range_are_one_line_and_nothing_is_sent(
-    sent: tuple[timbrel.LivePlayer, list[tuple[float, Event]]], call: str, said: str
-) -> None:
-    player, arrived = sent
+def test_values_out_of_range_are_one_line_and_nothing_is_sent(sent: Sent, call: str, said: str) -> None:
     with pytest.raises(timbrel.UserError, match=re.escape(said)):
-        eval(call, {"timbrel": timbrel, "player": player})
-    player.close()
-    assert not arrived
+        eval(call, {"timbrel": timbrel, "player": sent.player})
+    assert not sent.events()
 
 
 def test_a_card_that_is_not_there_is_one_line_and_leaves_nothing_open() -> None:
     def tried() -> int:
+        gc.collect()  # files of earlier tests
         with pytest.raises(timbrel.UserError, match="sound card"):
             timbrel.play("gm-oboe", device="no such card")
         return psutil.Process().num_fds()
@@ -167,7 +183,7 @@ def test_a_session_that_ends_by_a_fault_raises_it_once_when_it_is_closed(monkeyp
 
     monkeypatch.setattr(module, "play_until", session)
     live = module.LivePlayer(Setup("gm-oboe"), {})
-    until(lambda: not live.playing)
+    until(lambda: not live.playing, "the session has ended")
     with pytest.raises(timbrel.Failure, match="the card is gone"):
         live.close()
     live.close()
@@ -187,5 +203,5 @@ def test_a_script_without_guard_or_close_plays_once_and_ends(tmp_path: Path, way
     script = tmp_path / "script.py"
     script.write_text("import timbrel\nprint('once')\ntimbrel.play('gm-oboe', null=True).note_on(60)\n")
     command = [sys.executable, *way]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")
