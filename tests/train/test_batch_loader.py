@@ -8,6 +8,8 @@ import torch
 from timbrel.host.errors import Failure
 from timbrel.train.loop import BatchLoader
 
+from ..patience import PATIENCE_SECONDS
+
 
 class Examples:
     """Ten examples; a batch is their numbers and a random one, and the thread that cut it is noted."""
@@ -67,7 +69,7 @@ def test_the_next_step_is_cut_ahead(loaded):
     loader = loaded(data)
     loader.take(0)
     assert sorted(loader._ahead) == [0, 1, 2, 3]
-    loader._ahead[3].result(timeout=10)
+    loader._ahead[3].result(PATIENCE_SECONDS)
     assert len(data.cut) == 8
     loader.steps = 4
     loader.take(2)
