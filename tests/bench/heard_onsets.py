@@ -13,6 +13,7 @@ many of the superfluous onsets are a partial of a note that is heard too.
 """
 
 import argparse
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -183,9 +184,7 @@ def main() -> None:
     parser.add_argument("--piano", type=Path)
     parser.add_argument("--velocity", type=int, help="of all notes, in place of 64 to 112")
     arguments = parser.parse_args()
-    try:
-        import basic_pitch  # noqa: F401
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("basic_pitch") is None:
         sys.exit(
             "basic-pitch is missing: pip install --no-deps --target FOLDER basic-pitch==0.4.0, then PYTHONPATH=FOLDER"
         )

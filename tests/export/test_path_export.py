@@ -176,7 +176,10 @@ def test_steps_count_in_deviations_a_latent():
 def test_distances_of_distributions_are_wasserstein_s():
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((2, 4000, 3))
-    levels = lambda codes: codes[:, 0]  # noqa: E731
+
+    def levels(codes):
+        return codes[:, 0]
+
     kinds = [
         measures.features(codes, np.array([1.0, 1.0, spread]), levels, 50.0)
         for codes, spread in ((first, 1.0), (second, 0.5))

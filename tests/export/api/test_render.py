@@ -16,6 +16,7 @@ from timbrel.host import voice_library
 from timbrel.host.preset.shipped import MIDI
 from timbrel.host.preset.tuning import pitch_of
 
+from ...host.voice.rigs import needs_core
 from .test_instrument import RATE, cents
 
 PrettyNote = namedtuple("PrettyNote", "velocity pitch start end")  # as pretty_midi's
@@ -23,11 +24,9 @@ Change = namedtuple("Change", "number value time")
 Bend = namedtuple("Bend", "pitch time")
 
 
-@pytest.fixture(scope="module", params=["core", "numpy"])
+@pytest.fixture(scope="module", params=[pytest.param("core", marks=needs_core), "numpy"])
 def oboe(request: pytest.FixtureRequest) -> Iterator[timbrel.Instrument]:
     """The oboe, played by one of both voices."""
-    if request.param == "core" and voice_library.load_library() is None:
-        pytest.skip("the core is not compiled")
     with pytest.MonkeyPatch.context() as patches:
         patches.setenv(voice_library.VARIABLE, request.param)
         voice_library.voice_library.cache_clear()

@@ -151,7 +151,11 @@ def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel
     options += ["--knob", "gain=0.3,0.8", "--rate", "16000", "--seed", "5", "--float"]
     assert timbrel("dataset", "gm-oboe", "gm-keys", *options, "-o", tmp_path / "notes").status == 0
     with tarfile.open(tmp_path / "notes" / "notes-000000.tar") as shard:
-        members = {member.name: shard.extractfile(member).read() for member in shard}  # type: ignore[union-attr]
+        members: dict[str, bytes] = {}
+        for member in shard:
+            file = shard.extractfile(member)
+            assert file is not None
+            members[member.name] = file.read()
     count = 0
     for number, (sound, labels) in enumerate(found):
         samples, rate = soundfile.read(io.BytesIO(members[f"{number:09d}.wav"]), dtype="float32", always_2d=True)
