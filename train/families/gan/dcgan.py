@@ -7,6 +7,8 @@ of 25 and strides of 4, as in WaveGAN (64000 = 250 × 4⁴); 16 to 128 channels;
 """
 
 import itertools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +25,11 @@ BETAS = (0.5, 0.999)  # of both Adams
 
 class DCGAN(ClipGenerator):
     objectives = (Objective("discrimination", optimiser="discriminator"), Objective("deception", optimiser="generator"))
-    optimisers = {  # noqa: RUF012
+    optimisers: Mapping[str, Adam] = {
         "discriminator": Adam(modules=("trunk", "verdict"), betas=BETAS),
         "generator": Adam(modules=("generator",), betas=BETAS),
     }
-    sides = {"discriminator": ("real", "made"), "generator": ("deception",)}  # noqa: RUF012
+    sides: ClassVar[Mapping[str, tuple[str, ...]]] = {"discriminator": ("real", "made"), "generator": ("deception",)}
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()

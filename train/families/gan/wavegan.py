@@ -14,7 +14,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +38,14 @@ class WaveGAN(ClipGenerator):
         Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
         Objective("persuasion", optimiser="generator"),
     )
-    optimisers = {  # noqa: RUF012
+    optimisers: Mapping[str, Adam] = {
         "critic": Adam(modules=("critic",), betas=BETAS),
         "generator": Adam(modules=("generator",), betas=BETAS),
     }
-    sides = {"critic": ("distance", "penalty"), "generator": ("persuasion",)}  # noqa: RUF012
+    sides: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "critic": ("distance", "penalty"),
+        "generator": ("persuasion",),
+    }
 
     def __init__(self, recipe: GANRecipe) -> None:
         super().__init__()
@@ -236,7 +239,7 @@ class LogisticGAN(WaveGAN):
         Objective("criticism", optimiser="critic", batches=1, differentiates=True),
         Objective("persuasion", optimiser="generator"),
     )
-    sides = {  # noqa: RUF012
+    sides: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "critic": ("distance", "penalty", "classification"),
         "generator": ("persuasion", "recognition", "sameness"),
     }

@@ -5,6 +5,8 @@ Training minimises errors of codes, and a classifier's perceptual distance of re
 (``loss.recorded`` and ``loss.generated`` of 0) it learns from generated clips alone. Label prediction is an addition.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +24,7 @@ class Inverter(Network):
     """
 
     objectives: tuple[Objective, ...] = (Objective("recordings"), Objective("generation"))
-    optimisers = {"shared": Adam(modules=("network",))}  # noqa: RUF012
+    optimisers: Mapping[str, Adam] = {"shared": Adam(modules=("network",))}
 
     def __init__(self, recipe: InvertRecipe, generator: ClipGenerator, judge: Classifier) -> None:
         super().__init__()

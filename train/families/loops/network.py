@@ -6,6 +6,7 @@ predicts a distribution over a codebook (van den Oord et al., NeurIPS 2017): a m
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ class LoopNetwork(Autoencoder):
     Shapes: raw features [batch, steps, width]; slice codes [.., components]; steering codes [batch, latents].
     """
 
-    optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
+    optimisers: Mapping[str, Adam] = {SHARED: Adam(largest_norm=LARGEST_NORM)}
 
     def __init__(self, recipe: LoopRecipe) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ squares of steps, over one step to ten seconds of them.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...data import Data
-from ...network import DEAD_DEVIATION, Adam, Network, Objective, constant, seeded_dropout
+from ...network import DEAD_DEVIATION, SHARED, Adam, Network, Objective, constant, seeded_dropout
 from ..grain.network import GrainAutoencoder
 from .recipe import PathRecipe
 
@@ -195,7 +196,7 @@ class PathNetwork(Network):
     """
 
     objectives: tuple[Objective, ...] = (Objective("prediction"),)
-    optimisers = {"shared": Adam(modules=("path",), largest_norm=LARGEST_NORM)}  # noqa: RUF012
+    optimisers: Mapping[str, Adam] = {SHARED: Adam(modules=("path",), largest_norm=LARGEST_NORM)}
 
     def __init__(self, recipe: PathRecipe, grains: GrainAutoencoder) -> None:
         super().__init__()

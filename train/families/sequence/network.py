@@ -5,6 +5,7 @@ Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). 
 addition.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class RecurrentNetwork(Network):
     Shapes: frames [batch, frames, width], standard; codes [batch, latents]; sounds [batch, frames, frame_length].
     """
 
-    optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
+    optimisers: Mapping[str, Adam] = {SHARED: Adam(largest_norm=LARGEST_NORM)}
 
     def __init__(self, recipe: SequenceRecipe) -> None:
         super().__init__()
