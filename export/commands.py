@@ -119,7 +119,7 @@ def make(
             help="Train a finished instrument so much longer: OUTPUT, or a pack with its run into a new OUTPUT."
         ),
     ] = None,
-    family: Annotated[FamilyChoice, typer.Option(help="auto chooses by what the sounds are.")] = AUTO,
+    family: Annotated[FamilyChoice, typer.Option(help="auto chooses by the sounds.")] = AUTO,
     label: Annotated[
         str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
     ] = None,

@@ -156,7 +156,7 @@ Result = TypeVar("Result")
 
 
 class LabelledNote(NamedTuple):
-    """A note's number, its samples, [1 or 2, n], and what its .json says."""
+    """A note's number, its samples, [1 or 2, n], and the fields of its .json file."""
 
     number: int
     samples: Array

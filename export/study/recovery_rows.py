@@ -107,7 +107,7 @@ class MeasuredRow:
 
     @property
     def has_codes(self) -> bool:
-        """Whether the codes of the sounds are known, and those found compare with them."""
+        """Return whether the sounds' codes are known: recovered codes are compared with them."""
         return not np.isnan(self.correlation).any()
 
     @property

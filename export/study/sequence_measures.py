@@ -121,7 +121,7 @@ def _repeated_tail(sound: Array, frame_length: int) -> TailLevels:
     return tail_levels(np.resize(sound, TAIL * frame_length), frame_length)
 
 
-# Of what follows the end; floors' answers are repeated there.
+# Of the sound after the end; floors' answers are repeated there.
 TAILS = {
     "tail_db": SoundMeasure("Tail, dB", "+.0f", tail_db, rises=False),
     "rise_db": SoundMeasure("Rise, dB", "+.1f", rise_db, rises=False),

@@ -201,7 +201,7 @@ def render_samples(
 ) -> Array:
     """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there.
 
-    ``length_samples`` cuts or pads them, with `fade_out`; what follows is not computed, and no tail ends earlier.
+    ``length_samples`` cuts or pads them, with `fade_out`; samples beyond are not computed, and no tail ends earlier.
     """
     if length_samples is not None:
         tail_seconds = max(0, length_samples - performance.length) / sample_rate

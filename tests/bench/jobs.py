@@ -1,6 +1,6 @@
 """Five jobs of docs/python.md: lines of code and processor seconds, beside DawDreamer's sampler where it can do them.
 
-The sampler plays one recorded note at all keys, so its times say what such a job costs at least. pedalboard has no
+The sampler plays one recorded note at all keys, so its times are the least cost of such a job. pedalboard has no
 instrument of its own; both play instruments that are plugins.
 """
 
@@ -63,7 +63,7 @@ def seconds_of(code: str, names: dict[str, object]) -> float:
 
 
 def sampler_names(oboe: timbrel.Instrument) -> dict[str, object] | None:
-    """Return what the sampler's jobs use; None without DawDreamer."""
+    """Return the resources of the sampler's jobs; None without DawDreamer."""
     try:
         import dawdreamer
         import soundfile

@@ -103,7 +103,7 @@ def test_files_that_fail_are_not_written(folder, tmp_path, monkeypatch, name, va
 
 
 def test_the_shipped_recipe_s_file_is_far_below_the_limit(tmp_path):
-    """Of ten latents, as the shipped one."""
+    """A model of ten latents, as the shipped one."""
     from timbrel.export.graphs import save, trace
     from timbrel.train.families.path.network import PathStep
     from timbrel.train.families.recipes import load_recipe

@@ -59,7 +59,7 @@ class ChordVoicing(CoherentVoicing):
         assert layout is not None
         self._card, self.decoded = model.card, PartialsOfFrames(model.card, layout, self._bins, self._scale)
         self.lowest_key, self.highest_key = round(layout.low), round(layout.high)  # other keys are decoded as these
-        self.transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
+        self.transposed = gestures is not None and any(instrument.transposed for instrument in gestures.instruments)
         bands_hz, bin_hz = () if gestures is None else gestures.bands_hz, model.card.sample_rate / self.frame_length
         self.band_filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
         edges = np.array(self.decoded.low_edges)
@@ -67,12 +67,12 @@ class ChordVoicing(CoherentVoicing):
         self.low_widths = np.diff(edges).astype(np.float32)
         self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
 
-    def _inside(self, keys: Indices) -> Indices:
+    def _clamped_keys(self, keys: Indices) -> Indices:
         return np.clip(keys, self.lowest_key, self.highest_key)
 
-    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
+    def _formant_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
         if self._character.keep_formants or self.transposed:  # modes have no formants
-            return super()._kept_ratios(chroma, ratios)
+            return super()._formant_ratios(chroma, ratios)
         pitches = chroma + 12 * np.log2(ratios)
         beyond: Doubles = np.exp2((pitches - np.clip(pitches, self.lowest_key - 0.5, self.highest_key + 0.5)) / 12)
         return beyond
@@ -89,62 +89,69 @@ class ChordVoicing(CoherentVoicing):
     def _with_modes(
         self, modes: Sequence[Doubles | None], chroma: Indices | Array, rows: Array, strengths: Array
     ) -> SplitFrames:
-        placed = [self._placed(one, int(key)) for one, key in zip(modes, chroma.tolist(), strict=True)]
-        widest = max(len(each.orders) for each in placed)
+        modes_by_row = [
+            self._modes_at(note_modes, int(key)) for note_modes, key in zip(modes, chroma.tolist(), strict=True)
+        ]
+        widest = max(len(row_modes.orders) for row_modes in modes_by_row)
         orders, partials = np.ones((len(rows), widest)), np.zeros((len(rows), widest), np.float32)
         residue, low = self._layout.residue(rows), self._layout.low(rows)
-        power, taken = self._layout.band_power(rows).copy(), np.array([len(each.takers) > 0 for each in placed])
-        for _, group in itertools.groupby(range(len(rows)), key=lambda row: id(placed[row])):
-            own = list(group)
-            some, each = slice(own[0], own[-1] + 1), placed[own[0]]
-            orders[some, : len(each.orders)] = each.orders
-            partials[some, : len(each.orders)], power[some] = each.applied(strengths[some], power[some])
-        if taken.any():
+        power, has_takers = (
+            self._layout.band_power(rows).copy(),
+            np.array([len(row_modes.takers) > 0 for row_modes in modes_by_row]),
+        )
+        for _, group in itertools.groupby(range(len(rows)), key=lambda row: id(modes_by_row[row])):
+            group_rows = list(group)
+            row_slice, group_modes = slice(group_rows[0], group_rows[-1] + 1), modes_by_row[group_rows[0]]
+            orders[row_slice, : len(group_modes.orders)] = group_modes.orders
+            partials[row_slice, : len(group_modes.orders)], power[row_slice] = group_modes.applied(
+                strengths[row_slice], power[row_slice]
+            )
+        if has_takers.any():
             residue, low = residue.copy(), low.copy()
-            residue[taken], low[taken] = self.decoded.noise(power[taken])
+            residue[has_takers], low[has_takers] = self.decoded.noise(power[has_takers])
         return SplitFrames(orders, partials, residue, low)
 
-    def _placed(self, modes: Doubles | None, key: int) -> PlacedModes:
-        known = self._placed_modes.get((id(modes), key))
-        if known is None or known[0] is not modes:
+    def _modes_at(self, modes: Doubles | None, key: int) -> PlacedModes:
+        entry = self._placed_modes.get((id(modes), key))
+        if entry is None or entry[0] is not modes:
             if len(self._placed_modes) >= REMEMBERED:
                 del self._placed_modes[next(iter(self._placed_modes))]
             orders = self.decoded.orders if self.decoded.orders.ndim == 1 else self.decoded.orders[key]
-            placed = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
-            known = self._placed_modes[id(modes), key] = modes, placed
-        return known[1]
+            positions = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
+            entry = self._placed_modes[id(modes), key] = modes, positions
+        return entry[1]
 
-    def _filtered(self, by: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
+    def _filtered(self, band_filter: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
         """At equal power."""
-        factors = by.factors(gains)
-        at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
-        at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
-        moved, noise = split.strengths * factors.take(at), split.residue * factors
+        factors = band_filter.factors(gains)
+        bin_indices = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
+        bin_indices += (np.arange(len(bin_indices)) * self._bins)[:, np.newaxis]
+        strengths, noise = split.strengths * factors.take(bin_indices), split.residue * factors
         low = split.low * factors.take(self.low_middles, axis=1)
-        heard = max(self.low_bins, self.lowest_bin)
-        whole, after = (
+        lowest_bin = max(self.low_bins, self.lowest_bin)
+        power_before, power_after = (
             np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials)
-            + np.vecdot(rest, rest)
-            + np.vecdot(np.square(deep), self.low_widths)
-            for partials, rest, deep in (
-                (split.strengths, split.residue[:, heard:], split.low),
-                (moved, noise[:, heard:], low),
+            + np.vecdot(noise_levels, noise_levels)
+            + np.vecdot(np.square(low_levels), self.low_widths)
+            for partials, noise_levels, low_levels in (
+                (split.strengths, split.residue[:, lowest_bin:], split.low),
+                (strengths, noise[:, lowest_bin:], low),
             )
         )
-        kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
-        return split._replace(strengths=moved * kept, residue=noise * kept, low=low * kept)
+        correction = np.sqrt(power_before / np.maximum(power_after, SILENT))[:, np.newaxis]
+        return split._replace(strengths=strengths * correction, residue=noise * correction, low=low * correction)
 
     def start_state(self) -> ChordState:
         self._voices_begun += 1
         return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        rows, keys = _apart(chroma)
-        return bool(len(rows)) and super().prepare(latents[rows], self._inside(keys))
+        rows, keys = _rows_and_keys(chroma)
+        return bool(len(rows)) and super().prepare(latents[rows], self._clamped_keys(keys))
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        rows, keys = _apart(chroma)
-        super().keep(latents[rows], self._inside(keys))
+        rows, keys = _rows_and_keys(chroma)
+        super().keep(latents[rows], self._clamped_keys(keys))
 
     def make(
         self,
@@ -157,22 +164,24 @@ class ChordVoicing(CoherentVoicing):
     ) -> Array:
         """As `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
-            inside = self._inside(chroma.astype(np.intp))
-            return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual, amounts)
-        rows, keys = _apart(chroma)
+            decoded_keys = self._clamped_keys(chroma.astype(np.intp))
+            return super().make(
+                latents, decoded_keys, ratios * np.exp2((chroma - decoded_keys) / 12), states, residual, amounts
+            )
+        rows, keys = _rows_and_keys(chroma)
         sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
         if not len(rows):
             return sums
         counts = np.bincount(rows, minlength=len(chroma))
-        voice = {id(state): number for number, state in enumerate(states)}
+        voice_numbers = {id(state): number for number, state in enumerate(states)}
         # Frames of one key must be adjacent and in time order.
-        order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
+        order = np.lexsort((rows, keys, np.array([voice_numbers[id(states[row])] for row in rows])))
         rows, keys = rows[order], keys[order]
-        own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
-        part = residual and residual.of_rows(rows.tolist())
-        inside, own_amounts = self._inside(keys), None if amounts is None else amounts[rows]
-        own_ratios = ratios[rows] * np.exp2((keys - inside) / 12)
-        frames = super().make(latents[rows], inside, own_ratios, own, part, own_amounts)
+        key_states = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
+        key_residual = residual and residual.of_rows(rows.tolist())
+        decoded_keys, key_amounts = self._clamped_keys(keys), None if amounts is None else amounts[rows]
+        key_ratios = ratios[rows] * np.exp2((keys - decoded_keys) / 12)
+        frames = super().make(latents[rows], decoded_keys, key_ratios, key_states, key_residual, key_amounts)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
         np.add.at(sums, rows, frames)
         return sums
@@ -185,7 +194,7 @@ class ChordVoicing(CoherentVoicing):
         return state.keys[key]
 
 
-def _apart(chroma: Indices | Array) -> tuple[Indices, Indices]:
+def _rows_and_keys(chroma: Indices | Array) -> tuple[Indices, Indices]:
     if chroma.ndim == 1:
         return np.arange(len(chroma)), chroma.astype(np.intp)
     rows, keys = np.nonzero(chroma)

@@ -121,30 +121,30 @@ class CoherentVoicing:
 
     def image_curves(self, image: Doubles) -> Array:
         """Curves of an image, [32, 2], at the preset's amount: [8, bins]."""
-        known = self._images.get(id(image))
-        if known is None:
+        entry = self._images.get(id(image))
+        if entry is None:
             if len(self._images) >= MOST_IMAGES:
                 del self._images[next(iter(self._images))]
             character = self._character
             assert character.image is not None
             curves = image_curves(image, character.image, 1 - character.width, self._sample_rate, self._bins)
-            known = self._images[id(image)] = image, curves
-        return known[1]
+            entry = self._images[id(image)] = image, curves
+        return entry[1]
 
     def _curves_at(self, amounts: Doubles, residual: Residual | None) -> Array:
         """Curves of rows, [rows, 6, bins], at these amounts of their images."""
-        known, moved = self.image, amounts != self._character.image
-        assert known is not None
-        count = len(known) if moved.any() else MOVED_ROWS
+        usual_curves, differs = self.image, amounts != self._character.image
+        assert usual_curves is not None
+        count = len(usual_curves) if differs.any() else MOVED_ROWS
         notes = residual.images if residual is not None and self.plays_note_images else []
         if all(image is None for image in notes):  # also without any
-            curves = np.broadcast_to(known[:count], (len(amounts), count, self._bins))
+            curves = np.broadcast_to(usual_curves[:count], (len(amounts), count, self._bins))
         else:
-            images = [known if image is None else self.image_curves(image) for image in notes]
+            images = [usual_curves if image is None else self.image_curves(image) for image in notes]
             curves = np.stack([each[:count] for each in images])
-        if moved.any():
+        if differs.any():
             recorded, curves = curves, curves[:, :MOVED_ROWS].copy()
-            curves[moved] = moved_curves(recorded[moved], amounts[moved], 1 - self._character.width)
+            curves[differs] = moved_curves(recorded[differs], amounts[differs], 1 - self._character.width)
         return curves
 
     def start_state(self) -> CoherentState:
@@ -235,15 +235,17 @@ class CoherentVoicing:
         first = self.parts_of_frames.fundamentals(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)
-        strengths, kept = self._layout.harmonic(rows), self._kept_ratios(chroma, ratios)
-        if self._layout.harmonics and not np.all(kept == 1.0):
-            strengths = _formants_kept(strengths, kept)
+        strengths, formant_ratios = self._layout.harmonic(rows), self._formant_ratios(chroma, ratios)
+        if self._layout.harmonics and not np.all(formant_ratios == 1.0):
+            strengths = _keep_formants(strengths, formant_ratios)
         orders, residue, low = self.parts_of_frames.orders, self._layout.residue(rows), self._layout.low(rows)
         if orders.ndim > 1:
             orders = orders[chroma]
         split = SplitFrames(orders, strengths, residue, low)
         if residual is not None:
-            split = self._recorded(residual, chroma, rows, first * kept / ratios, split)  # gains shift with noise
+            split = self._recorded(
+                residual, chroma, rows, first * formant_ratios / ratios, split
+            )  # gains shift with noise
         orders, strengths, residue, low = split
 
         of_harmonic, number = np.nonzero(strengths)
@@ -258,18 +260,18 @@ class CoherentVoicing:
         signs = self.harmonic_signs[number], self.free_signs[np.rint(places[of_free, slot]).astype(np.intp)]
         partials = np.concatenate([of_harmonic, of_free]), frequency, turn, strength, np.concatenate(signs)
         spectra = self._sinusoids(len(rows), *partials, curves)
-        which = self._next_noise(states)
+        noise_indices = self._next_noise(states)
         if self.low_noise is not None and self.hiss > 0:
-            deep = self._low(which, low * self.hiss, curves)
-            spectra[:, :, : deep.shape[2]] += deep
-        return spectra, self._noise_at(which, curves), self._level(residue, ratios / kept)
+            low_noise = self._low(noise_indices, low * self.hiss, curves)
+            spectra[:, :, : low_noise.shape[2]] += low_noise
+        return spectra, self._noise_spectra(noise_indices, curves), self._level(residue, ratios / formant_ratios)
 
     def _recorded(
         self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
     ) -> SplitFrames:
         return split
 
-    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
+    def _formant_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
         """Part of pitch ratios that leaves formants in place."""
         if self._character.keep_formants:
             return ratios
@@ -280,38 +282,40 @@ class CoherentVoicing:
     ) -> tuple[Doubles, Doubles]:
         """Cycles, [rows, unison] and [rows, FREE, unison]; frequencies are linear between the middles of two frames."""
         overlap, detune = self.shape.overlap, self.detune
-        before, way = np.empty_like(first), np.empty_like(ratios)
-        before[1:], way[1:] = first[:-1], ratios[:-1]
+        last_firsts, last_ratios = np.empty_like(first), np.empty_like(ratios)
+        last_firsts[1:], last_ratios[1:] = first[:-1], ratios[:-1]
         runs = []  # rows of one voice, in time order
         starts = [row for row, state in enumerate(states) if row == 0 or state is not states[row - 1]]
         for start, end in zip(starts, [*starts[1:], len(states)], strict=True):
             state = states[start]
-            before[start] = first[start] if state.first is None else state.first
-            way[start] = ratios[start] if state.ratio is None else state.ratio
+            last_firsts[start] = first[start] if state.first is None else state.first
+            last_ratios[start] = ratios[start] if state.ratio is None else state.ratio
             runs.append((state, start, end))
-        known = np.isfinite(before) & np.isfinite(first)
-        steps = np.where(known, before + first, np.where(np.isfinite(first), 2 * first, 0.0)) / (2 * overlap)
+        are_continued = np.isfinite(last_firsts) & np.isfinite(first)
+        steps = np.where(are_continued, last_firsts + first, np.where(np.isfinite(first), 2 * first, 0.0)) / (
+            2 * overlap
+        )
         turns = np.multiply.outer(steps, detune)
         turns[starts] += np.array([state.turns for state, _, _ in runs])
-        last_first, last_ratio = first.tolist(), ratios.tolist()
+        first_values, ratio_values = first.tolist(), ratios.tolist()
         for state, start, end in runs:
             if end - start > 1:
                 np.cumsum(turns[start:end], axis=0, out=turns[start:end])
-            state.turns, state.first, state.ratio = turns[end - 1].copy(), last_first[end - 1], last_ratio[end - 1]
+            state.turns, state.first, state.ratio = turns[end - 1].copy(), first_values[end - 1], ratio_values[end - 1]
 
         free_turns = np.zeros((*places.shape, len(detune)))
         if not places.shape[1]:
             return turns, free_turns
         middles = np.rint(places).astype(np.intp)
-        around = middles[:, :, np.newaxis] + AROUND
-        moves = places * ((way + ratios) * (self._scale / overlap / 2))[:, np.newaxis]
+        neighbours = middles[:, :, np.newaxis] + AROUND
+        moves = places * ((last_ratios + ratios) * (self._scale / overlap / 2))[:, np.newaxis]
         moves = np.multiply.outer(moves, detune)
         for row, count in enumerate(np.count_nonzero(free, axis=1).tolist()):
             if count:
                 last = states[row].free
                 sounding = last[middles[row, :count]]
                 sounding += moves[row, :count]
-                last[around[row, :count]] = sounding[:, np.newaxis]
+                last[neighbours[row, :count]] = sounding[:, np.newaxis]
                 free_turns[row, :count] = sounding
         return turns, free_turns
 
@@ -336,59 +340,63 @@ class CoherentVoicing:
         top = bins - 1 - tuned
         unison = len(self.detune)
         faded = np.repeat(strength, unison) * np.clip(top / TOP_BINS, 0.0, 1.0).astype(np.float32)
-        heard = np.flatnonzero(faded)
-        tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
+        audible = np.flatnonzero(faded)
+        tuned, angle, faded, voice = tuned[audible], angle[audible], faded[audible], audible % unison
         middle = np.rint(tuned)
         lobes = self.lobes.take(np.rint((tuned - middle + 0.5) * LOBE_STEPS).astype(np.intp), axis=0)
-        of_row, bin_at = row[heard // unison], middle.astype(np.intp)
-        at = ((of_row * width + bin_at)[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
+        of_row, middle_bins = row[audible // unison], middle.astype(np.intp)
+        bin_indices = ((of_row * width + middle_bins)[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
         real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
-        own_curves = None if curves is None else curves[of_row, :, np.minimum(bin_at, bins - 1)].T
-        sides = sign[heard // unison], -sign[heard // unison]
+        row_curves = None if curves is None else curves[of_row, :, np.minimum(middle_bins, bins - 1)].T
+        sides = sign[audible // unison], -sign[audible // unison]
         spectra = np.empty((count, self._sides(curves), width), np.complex64)
         for channel, gains in enumerate(self.gains[: spectra.shape[1]]):
             gain, values = gains[voice], (real, imaginary)
-            if own_curves is not None:
-                gain, cosine, sine = gain * own_curves[channel], own_curves[COSINE], own_curves[SINE] * sides[channel]
+            if row_curves is not None:
+                gain, cosine, sine = gain * row_curves[channel], row_curves[COSINE], row_curves[SINE] * sides[channel]
                 values = real * cosine - imaginary * sine, imaginary * cosine + real * sine
             for part, value in zip((spectra.real, spectra.imag), values, strict=True):
                 lobe = lobes * (value * gain)[:, np.newaxis]
-                part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
-        below = spectra[:, :, taps - 1 :: -1]  # fold the parts below 0 Hz back as their mirror image
-        spectra[:, :, taps + 1 : 2 * taps + 1] += below.conj()
+                part[:, channel] = np.bincount(bin_indices, lobe.ravel(), count * width).reshape(count, width)
+        mirrored = spectra[:, :, taps - 1 :: -1]  # fold the parts below 0 Hz back as their mirror image
+        spectra[:, :, taps + 1 : 2 * taps + 1] += mirrored.conj()
         result = spectra[:, :, taps : taps + bins].copy()
         result[:, :, 0] *= 2
         return result
 
     def _next_noise(self, states: Sequence[CoherentState]) -> Indices:
-        which = np.empty(len(states), np.intp)
+        noise_indices = np.empty(len(states), np.intp)
         for row, state in enumerate(states):
-            which[row] = state.noise
+            noise_indices[row] = state.noise
             state.noise = (state.noise + 1) % len(self.noise_frames)
-        return which
+        return noise_indices
 
-    def _noise_at(self, which: Indices, curves: Array | None) -> Spectrum:
+    def _noise_spectra(self, noise_indices: Indices, curves: Array | None) -> Spectrum:
         if self._sides(curves) == 1:
-            return self.noise_frames[which][:, np.newaxis]
-        other = self.noise_frames[(which + APART) % len(self.noise_frames)]
-        return self._on_sides(self.noise_frames[which], other, curves)
+            return self.noise_frames[noise_indices][:, np.newaxis]
+        other_noise = self.noise_frames[(noise_indices + APART) % len(self.noise_frames)]
+        return self._on_sides(self.noise_frames[noise_indices], other_noise, curves)
 
-    def _low(self, which: Indices, levels: Array, curves: Array | None) -> Spectrum:
+    def _low(self, noise_indices: Indices, levels: Array, curves: Array | None) -> Spectrum:
         assert self.low_noise is not None
         levels = levels[:, :, np.newaxis]
-        low: Spectrum = (self.low_noise[which] * levels).sum(1)
+        low: Spectrum = (self.low_noise[noise_indices] * levels).sum(1)
         if self._sides(curves) == 1:
             return low[:, np.newaxis]
-        return self._on_sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1), curves)
+        return self._on_sides(
+            low, (self.low_noise[(noise_indices + APART) % len(self.low_noise)] * levels).sum(1), curves
+        )
 
-    def _on_sides(self, noise: Spectrum, other: Spectrum, curves: Array | None) -> Spectrum:
+    def _on_sides(self, noise: Spectrum, other_noise: Spectrum, curves: Array | None) -> Spectrum:
         if curves is not None:
             by_curve = curves[:, :, : noise.shape[1]].swapaxes(0, 1)
-            own_part, other_part = by_curve[OWN] * noise, by_curve[OTHER] * other
+            own_part, other_part = by_curve[OWN] * noise, by_curve[OTHER] * other_noise
             sides = by_curve[LEFT] * (own_part + other_part), by_curve[RIGHT] * (own_part - other_part)
             return np.stack(sides, axis=1)
         alike = 1 - self._character.width
-        return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
+        return np.stack(
+            [noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other_noise], axis=1
+        )
 
     def _level(self, residue: Array, ratios: Doubles) -> Array:
         level = residue * self.hiss
@@ -408,21 +416,21 @@ def _stretched(level: Array, ratios: Doubles) -> Array:
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
     from_bin += np.arange(count)[:, np.newaxis] * bins
-    moved: Array = level.take(from_bin, mode="clip")  # bins beyond the last have gain 0
-    moved *= gain
-    return moved
+    stretched: Array = level.take(from_bin, mode="clip")  # bins beyond the last have gain 0
+    stretched *= gain
+    return stretched
 
 
-def _formants_kept(strengths: Array, ratios: Doubles) -> Array:
+def _keep_formants(strengths: Array, ratios: Doubles) -> Array:
     """The envelope's mean of three harmonics keeps odd and even ones different."""
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
     envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2
-    at = np.clip(np.arange(1, count + 1) * ratios[:, np.newaxis] - 1, 0, count - 1)
-    low = np.minimum(at.astype(np.intp), count - 2)
-    share = at - low
+    positions = np.clip(np.arange(1, count + 1) * ratios[:, np.newaxis] - 1, 0, count - 1)
+    low = np.minimum(positions.astype(np.intp), count - 2)
+    share = positions - low
     rows = np.arange(len(strengths))[:, np.newaxis]
-    there = envelope[rows, low] * (1 - share) + envelope[rows, low + 1] * share
+    moved_envelope = envelope[rows, low] * (1 - share) + envelope[rows, low + 1] * share
     limit = FORMANT_DB / 20 * math.log(10)
-    held: Array = (strengths * np.exp(np.clip(there - envelope, -limit, limit))).astype(np.float32)
-    return held
+    strengths_kept: Array = (strengths * np.exp(np.clip(moved_envelope - envelope, -limit, limit))).astype(np.float32)
+    return strengths_kept

@@ -190,8 +190,8 @@ class SpectrumEngine(Engine[SpectrumStream]):
             return
         waiting: list[tuple[int, int, SpectrumStream, int]] = []
         frames = [max(stream.next_frame, hop + self._delay) for stream in streams]
-        own = self._read_at(np.array(frames, np.int64)).tolist()
-        for voice, (stream, frame, read) in enumerate(zip(streams, frames, own, strict=True)):
+        read_times = self._read_at(np.array(frames, np.int64)).tolist()
+        for voice, (stream, frame, read) in enumerate(zip(streams, frames, read_times, strict=True)):
             if read < now and read != stream.prepared:
                 waiting.append((frame, voice, stream, read))
         if not waiting:
@@ -214,8 +214,8 @@ class SpectrumEngine(Engine[SpectrumStream]):
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
         soon = [self._condition(stream.key) for stream in sorted(streams, key=lambda stream: stream.next_frame)]
-        others = [] if self._keyed else range(1 if self._octave is None else 12)
-        return list(dict.fromkeys([*soon, *others]))
+        other_classes = [] if self._keyed else range(1 if self._octave is None else 12)
+        return list(dict.fromkeys([*soon, *other_classes]))
 
     def _condition(self, pitch: float) -> int:
         return condition_of(self._card, pitch)
@@ -249,12 +249,12 @@ class SpectrumEngine(Engine[SpectrumStream]):
             onsets = np.array([stream.on for stream in streams], np.int64)
             read = self._read_at(begins)
             bends = np.maximum(begins, onsets)  # not before the note-on: its bend may not have arrived
-            chroma, away = self._places(streams, bends, motion.decoded_keys(voices))
+            chroma, semitones = self._places(streams, bends, motion.decoded_keys(voices))
             residual = motion.residual(voices, begins, self._frame_length // 2)
             bend = motion.bend_semitones(voices, bends)
             if residual is not None:
                 bend = bend + residual.vibrato
-            ratios = np.exp2((away + bend) / 12.0)
+            ratios = np.exp2((semitones + bend) / 12.0)
             states = [stream.state for stream in streams]
             codes = motion.latents(voices, self._knobs_at(streams, read), read)
             amounts = None if self._image is None else self._image.values(bends)
@@ -264,24 +264,26 @@ class SpectrumEngine(Engine[SpectrumStream]):
     def _overlap_add(
         self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
     ) -> None:
-        done = 0
+        first = 0
         for _, rows in itertools.groupby(voices):
             count = len(list(rows))
             if count == 1:  # the usual case in short blocks
-                at = times[done] - streams[done].origin
-                sum_so_far = streams[done].pending[:, at : at + self._frame_length]
-                sum_so_far += frames[done]
+                start = times[first] - streams[first].origin
+                sum_so_far = streams[first].pending[:, start : start + self._frame_length]
+                sum_so_far += frames[first]
             else:
-                self._add_successive(streams[done], times[done], frames[done : done + count])
-            done += count
+                self._add_successive(streams[first], times[first], frames[first : first + count])
+            first += count
 
     def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:
         """Last hops first: each sample sums its frames in time order."""
-        at = time - stream.origin
+        start = time - stream.origin
         length = len(frames) * self._hop
         for begin in reversed(range(0, self._frame_length, self._hop)):
             end = min(begin + self._hop, self._frame_length)
-            hops = stream.pending[:, at + begin : at + begin + length].reshape(self.channels, len(frames), self._hop)
+            hops = stream.pending[:, start + begin : start + begin + length].reshape(
+                self.channels, len(frames), self._hop
+            )
             hops[:, :, : end - begin] += frames[:, :, begin:end].swapaxes(0, 1)
 
     def _places(
@@ -294,17 +296,20 @@ class SpectrumEngine(Engine[SpectrumStream]):
         if self._keyed:
             keys = np.clip(np.floor(pitches + 0.5), 0, KEYS - 1).astype(np.intp)
             if streams[0].chord is None:
-                own = [key if asked is None else asked for key, asked in zip(keys.tolist(), decoded, strict=True)]
-                return np.array(own, np.intp), pitches - own
+                decoded_keys = [
+                    key if fixed_key is None else fixed_key
+                    for key, fixed_key in zip(keys.tolist(), decoded, strict=True)
+                ]
+                return np.array(decoded_keys, np.intp), pitches - decoded_keys
             rows, classes = np.nonzero(_classes(streams, times))
-            among = np.zeros((len(streams), KEYS), np.float32)
-            among[rows, np.minimum(keys[rows] + (classes - keys[rows]) % 12, KEYS - 1)] = 1.0
-            return among, pitches - keys
+            key_masks = np.zeros((len(streams), KEYS), np.float32)
+            key_masks[rows, np.minimum(keys[rows] + (classes - keys[rows]) % 12, KEYS - 1)] = 1.0
+            return key_masks, pitches - keys
         if self._octave is None:
             return np.zeros(len(streams), np.intp), pitches - MIDDLE_C
         keys = np.floor(pitches + 0.5).astype(np.intp)
-        away = 12 * (keys // 12 - 1 - self._octave) + (pitches - keys)
-        return (keys % 12 if streams[0].chord is None else _classes(streams, times)), away
+        semitones = 12 * (keys // 12 - 1 - self._octave) + (pitches - keys)
+        return (keys % 12 if streams[0].chord is None else _classes(streams, times)), semitones
 
 
 def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:

@@ -27,9 +27,10 @@ class SideFilters:
         self._taps = max(2, round(TAPS_SECONDS * sample_rate))
         length = FINENESS * fast_length(self._taps, PRIMES, step=2)
         curves = image_curves(image, amount, 1.0, sample_rate, length // 2 + 1).astype(np.float64)
-        own, other = (_minimum_phase(curves[row]) for row in (OWN, OTHER))
-        other = other * _all_passes(length, sample_rate)
-        spectra = [_minimum_phase(curves[row]) * (own + sign * other) for row, sign in ((LEFT, 1), (RIGHT, -1))]
+        own_spectrum, other_spectrum = (_minimum_phase(curves[row]) for row in (OWN, OTHER))
+        other_spectrum *= _all_passes(length, sample_rate)
+        mixtures = own_spectrum + other_spectrum, own_spectrum - other_spectrum
+        spectra = [_minimum_phase(curves[row]) * mix for row, mix in zip((LEFT, RIGHT), mixtures, strict=True)]
         self._filters: Array = np.fft.irfft(spectra, length)[:, : self._taps].astype(np.float32)
 
     @property
@@ -37,11 +38,14 @@ class SideFilters:
         """Samples before a sound that reach into it."""
         return self._taps - 1
 
-    def __call__(self, sound: Array, before: Array | None = None) -> Array:
-        """Return both sides, [2, length], of a sound, [length], that follows ``before``, [samples]; None is silence."""
+    def __call__(self, sound: Array, past_sound: Array | None = None) -> Array:
+        """Return both sides, [2, length], of a sound, [length].
+
+        ``past_sound``: the samples before it, [samples]; None is silence.
+        """
         count = len(sound)
-        if before is not None:
-            sound = np.concatenate([before[-self.memory_samples :], sound])
+        if past_sound is not None:
+            sound = np.concatenate([past_sound[-self.memory_samples :], sound])
         length = fast_length(len(sound) + self._taps - 1, PRIMES, step=2)
         spectra = np.fft.rfft(sound, length) * np.fft.rfft(self._filters, length)
         return np.fft.irfft(spectra, length)[:, len(sound) - count : len(sound)].astype(np.float32, copy=False)

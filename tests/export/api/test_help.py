@@ -1,4 +1,4 @@
-"""help() is the manual: every public name says what it is, what it takes, and what can go wrong."""
+"""help() is the manual: every public name states its purpose, arguments and errors."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Corpora, training, evaluation, export and data sets from Python: what the commands do, with progress."""
+"""Corpora, training, evaluation, export and data sets from Python: the work of the commands, with progress."""
 
 import io
 import json

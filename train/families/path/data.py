@@ -54,16 +54,16 @@ class PathData(Data[Excerpts]):
     together: ClassVar[int] = 8
 
     def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        later = rng.integers(0, self.hop, len(indices))
-        (samples,) = self._taken(self.train, indices, later)
+        delays = rng.integers(0, self.hop, len(indices))
+        (samples,) = self._excerpts(self.train, indices, delays)
         return (torch.from_numpy(recoloured(samples.numpy(), self.corpus.rate, rng)),)
 
     def examples(self, source: Excerpts, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return self._taken(source, indices, np.zeros(len(indices), np.int64))
+        return self._excerpts(source, indices, np.zeros(len(indices), np.int64))
 
-    def _taken(self, source: Excerpts, indices: Integers, later: Integers) -> tuple[Tensor, ...]:
+    def _excerpts(self, source: Excerpts, indices: Integers, delays: Integers) -> tuple[Tensor, ...]:
         samples = np.empty((len(indices), self.length), np.float32)
-        for row, index, delay in zip(samples, indices, later, strict=True):
+        for row, index, delay in zip(samples, indices, delays, strict=True):
             clip = source.clips[int(source.clip[index])]
             start = min(int(source.starts[index] + delay), clip.length - self.length)
             row[:] = self.corpus.samples(clip, start, start + self.length)
