@@ -3,7 +3,8 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from operator import index
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -158,6 +159,17 @@ def _sampled_moments(bounds: _Bounds, values: npt.NDArray[Any], sample_rate: int
     places = np.append(np.arange(0, len(values) - 1, step_samples), len(values) - 1)
     changed = np.append(True, values[places[1:]] != values[places[:-1]])
     return [(place / sample_rate, float(values[place])) for place in places[changed].tolist()]
+
+
+def whole_number(name: str, value: SupportsIndex, low: int, high: int) -> int:
+    """Return a whole number, ``low`` to ``high``; raise UserError for all else."""
+    try:
+        integer = index(value)
+    except TypeError:
+        raise UserError(f"{name} {value!r} is not a whole number; give {low} to {high}") from None
+    if not low <= integer <= high:
+        raise UserError(f"{name} {value!r} is out of range; give {low} to {high}")
+    return integer
 
 
 def number(name: str, value: object) -> float:

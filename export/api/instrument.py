@@ -460,7 +460,7 @@ def make(
         minutes: how long to train; 5 by default.
         more_minutes: train the finished instrument ``output`` so much longer, or a pack with its run, given as
             ``sounds``, into a new ``output``.
-        family: auto chooses by what the sounds are; or one that `timbrel make --help` lists.
+        family: auto chooses by the sounds; or one that `timbrel make --help` lists.
         label: of hits or words: ``"folder"``, or a regular expression on files' names.
         recordings: of hits or words, whether the model's file contains them.
         license, credits: of the sounds; they stand in its card, its preset and packs of it.
@@ -499,7 +499,7 @@ def play(
     """Play live, without blocking: MIDI inputs and the player's methods play. Needs timbrel[live].
 
     Args:
-        instrument: an opened one, or what `timbrel.open` takes.
+        instrument: an opened one, or a name or path that `timbrel.open` takes.
         device: the sound card, by any part of its name.
         null: play to nowhere, in time.
         rate: 8000 to 192000 Hz; the card's own by default.
@@ -548,7 +548,7 @@ def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) ->
 
 
 def _check_spans(code_frames: Doubles, card: Card) -> None:
-    """Raise UserError for codes, [frames, latents], outside their ranges, but for what float32 rounds."""
+    """Raise UserError for codes, [frames, latents], outside their ranges by more than float32 rounds."""
     low, high = np.transpose(card.spans)
     lowest, highest = np.minimum(low, low.astype(np.float32)), np.maximum(high, high.astype(np.float32))
     outside = np.argwhere((code_frames < lowest) | (code_frames > highest))

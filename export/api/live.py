@@ -12,13 +12,13 @@ from operator import attrgetter
 from typing import Any, Self
 
 from ...host.errors import Failure, UserError
-from ...host.events import ControlChange, Event, NoteOff, NoteOn, ProgramChange
+from ...host.events import Event, NoteOff, NoteOn, ProgramChange
 from ...host.live.session import play_until
 from ...host.midi.controllers import HeldEvents
 from ...host.session.messages import Command, Events, LiveStatus, Message, Setup
 from ...host.session.takes import Recording
-from .automation import KnobRange, bend_events, knob_changes, number
-from .notes import Music, Note, controller_data, performance_of_music
+from .automation import KnobRange, bend_events, knob_changes, number, whole_number
+from .notes import Music, control_change, performance_of_music
 
 END_SECONDS = 10.0  # for the session to end
 TUNE_RATE = 48_000  # units a second of a tune's times
@@ -41,6 +41,7 @@ class LivePlayer:
         self._reports, self._commands = _Reports(self._changed), _Commands()
         self._error: BaseException | None = None
         self._tune: _Tune | None = None
+        self._tune_lock = threading.Lock()  # two threads that play at once would leave one's music without an end
         self._thread = threading.Thread(target=self._play, args=(setup,), name="timbrel", daemon=True)
         self._thread.start()
         atexit.register(self._end)  # a script that ends without close would wait for the sound process
@@ -62,7 +63,7 @@ class LivePlayer:
 
     @property
     def playing(self) -> bool:
-        """Whether the session goes on: nobody closed it, and no error ended it."""
+        """Return whether the session runs: it was not closed, and no error ended it."""
         return self._thread.is_alive()
 
     def note_on(self, key: int, velocity: int = 100, channel: int = 1) -> None:
@@ -76,8 +77,8 @@ class LivePlayer:
         Raises:
             UserError: a value is out of range.
         """
-        Note(_whole_key(key), velocity=velocity, channel=channel)
-        self._send(NoteOn(0, channel - 1, key, velocity))
+        whole_number("velocity", velocity, 1, 127)
+        self._send(NoteOn(0, _channel_index(channel), _whole_key(key), velocity))
 
     def note_off(self, key: int, channel: int = 1) -> None:
         """Release a ``key``, 0 to 127, of a ``channel``, 1 to 16.
@@ -85,8 +86,7 @@ class LivePlayer:
         Raises:
             UserError: a value is out of range.
         """
-        Note(_whole_key(key), channel=channel)
-        self._send(NoteOff(0, channel - 1, key))
+        self._send(NoteOff(0, _channel_index(channel), _whole_key(key)))
 
     def turn(self, knob: str, position: float) -> None:
         """Turn a knob to ``position``, 0 to 1 of its range.
@@ -106,8 +106,7 @@ class LivePlayer:
         Raises:
             UserError: a value is out of range.
         """
-        Note(60, channel=channel)
-        self._send(ControlChange(0, channel - 1, controller_data(controller), controller_data(value)))
+        self._send(control_change(0, controller, value, channel))
 
     def bend(self, semitones: float, channel: int = 1) -> None:
         """Bend the notes of a ``channel``, 1 to 16, by ``semitones``, -24 to 24.
@@ -115,8 +114,7 @@ class LivePlayer:
         Raises:
             UserError: a value is out of range.
         """
-        Note(60, channel=channel)
-        self._send(*bend_events(number("bend:", semitones), [channel - 1], 1))
+        self._send(*bend_events(number("bend:", semitones), [_channel_index(channel)], 1))
 
     def play(self, music: Music) -> float:
         """Play music beside the inputs, in place of music that still plays; return its length in seconds.
@@ -134,13 +132,18 @@ class LivePlayer:
         events = [event for event in performance.events if not isinstance(event, ProgramChange)]
         if any(isinstance(event, NoteOn) and event.key != int(event.key) for event in events):
             raise UserError("live, keys are whole numbers; render the music, or bend a channel's notes")
-        self.stop()
-        self._check_playing()
-        self._tune = _Tune(events, self._send)
+        with self._tune_lock:
+            self._stop_tune()
+            self._check_playing()
+            self._tune = _Tune(events, self._send)
         return performance.length / TUNE_RATE
 
     def stop(self) -> None:
         """End the music of `play`, and release its keys and pedals."""
+        with self._tune_lock:
+            self._stop_tune()
+
+    def _stop_tune(self) -> None:
         if self._tune is not None:
             self._tune.stop()
             self._tune = None
@@ -182,10 +185,15 @@ class LivePlayer:
             raise UserError("nothing plays any more; start it again with timbrel.play")
 
 
-def _whole_key(key: int) -> int:
+def _whole_key(key: float) -> int:
     if number("key", key) != int(key):
         raise UserError(f"key {key!r}: live, keys are whole numbers; bend a channel's notes")
-    return key
+    return whole_number("key", int(key), 0, 127)
+
+
+def _channel_index(channel: int) -> int:
+    """Return a channel of 1 to 16 as events count it, from 0."""
+    return whole_number("channel", channel, 1, 16) - 1
 
 
 class _Tune:
@@ -199,7 +207,7 @@ class _Tune:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more, but what releases keys, pedals and bends."""
+        """Stop after events that release keys, pedals and bends."""
         self._stopping.set()
         self._thread.join()
 

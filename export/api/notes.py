@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter, index
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 from ...host.errors import UserError
 from ...host.events import ControlChange, Event, NoteOff, NoteOn, PitchBend
@@ -19,7 +19,7 @@ from ...host.midi.files import (
     performance_of_events,
     read_performance,
 )
-from .automation import number
+from .automation import number, whole_number
 
 DRUMS = 10  # General MIDI's channel of percussion
 MELODIC = [channel for channel in range(1, 17) if channel != DRUMS]
@@ -49,14 +49,8 @@ class Note:
     def __post_init__(self) -> None:
         if not 0 <= number("Note: key", self.key) <= 127:
             raise UserError(f"Note: key {self.key!r} is out of range; give 0 to 127")
-        for field_name, low, high in (("velocity", 1, 127), ("channel", 1, 16)):
-            value = getattr(self, field_name)
-            try:
-                integer = index(value)
-            except TypeError:
-                raise UserError(f"Note: {field_name} {value!r} is not a whole number; give {low} to {high}") from None
-            if not low <= integer <= high:
-                raise UserError(f"Note: {field_name} {value!r} is out of range; give {low} to {high}")
+        whole_number("Note: velocity", self.velocity, 1, 127)
+        whole_number("Note: channel", self.channel, 1, 16)
         if not 0 <= number("Note: start", self.start) <= LONGEST_SECONDS:
             raise UserError(f"Note: start {self.start!r} is out of range; give 0 to {LONGEST_SECONDS} seconds")
         if not 0 < number("Note: duration", self.duration) <= LONGEST_SECONDS:
@@ -64,7 +58,7 @@ class Note:
 
 
 # A MIDI file's path, or mido's MidiFile; a note, or several; mido's messages with absolute seconds; pretty_midi's
-# notes, instruments or PrettyMIDI. The classes are told by their attributes, so neither package is needed.
+# notes, instruments or PrettyMIDI. Attributes distinguish the classes, so neither package is needed.
 Music = str | os.PathLike[str] | Note | Iterable[Note] | Any
 
 
@@ -160,11 +154,9 @@ def _instruments_performance(instruments: Sequence[Any], sample_rate: int) -> Pe
         notes += [replace(_as_note(note), channel=channel) for note in instrument.notes]
         for change in getattr(instrument, "control_changes", []):
             time = _sample("control change", change.time, sample_rate)
-            controllers.append(
-                ControlChange(time, channel - 1, controller_data(change.number), controller_data(change.value))
-            )
+            controllers.append(control_change(time, change.number, change.value, channel))
         for bend in getattr(instrument, "pitch_bends", []):
-            value = min(max(index(bend.pitch), -8192), 8191)
+            value = whole_number("pitch bend:", bend.pitch, -8192, 8191)
             controllers.append(PitchBend(_sample("pitch bend", bend.time, sample_rate), channel - 1, value))
     return _performance(notes, sorted(controllers, key=attrgetter("time")), sample_rate)
 
@@ -192,9 +184,10 @@ def _sample(name: str, seconds: object, sample_rate: int) -> int:
     return round(time_seconds * sample_rate)
 
 
-def controller_data(value: object) -> int:
-    """Return a controller's number or value; raise UserError for one out of range."""
-    data = number("control change:", value)
-    if not 0 <= data <= 127 or data != int(data):
-        raise UserError(f"control change: {data:g} is out of range; give whole numbers, 0 to 127")
-    return int(data)
+def control_change(time: int, controller: SupportsIndex, value: SupportsIndex, channel: int) -> ControlChange:
+    """Return a controller's move; raise UserError for data out of range. ``channel``: 1 to 16."""
+    number_and_value = (
+        whole_number(f"control change: {name}", data, 0, 127)
+        for name, data in (("controller", controller), ("value", value))
+    )
+    return ControlChange(time, whole_number("channel", channel, 1, 16) - 1, *number_and_value)

@@ -150,8 +150,8 @@ def test_music_sounds(live: timbrel.LivePlayer) -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        ("player.control(128, 0)", "control change: 128 is out of range"),
-        ("player.control(7, 0.5)", "control change: 0.5 is out of range"),
+        ("player.control(128, 0)", "control change: controller 128 is out of range"),
+        ("player.control(7, 0.5)", "control change: value 0.5 is not a whole number"),
         ("player.control(7, 0, channel=17)", "channel 17 is out of range"),
         ("player.bend(30)", "bend: value 30 is out of range"),
         ("player.bend([0, 1])", "bend: [0, 1] is no number"),

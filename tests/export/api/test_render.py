@@ -245,7 +245,16 @@ LATE = [mido.Message("note_on", note=60, time=1.0), mido.Message("note_off", not
         (60, {}, "60 is no music"),
         ([Note(60), 60], {}, "60 is no timbrel.Note"),
         ([PrettyNote(100, 60, 0, 0)], {}, "duration 0 is out of range"),
-        ([SimpleNamespace(notes=[], control_changes=[Change(128, 0, 0)])], {}, "control change: 128 is out of range"),
+        (
+            [SimpleNamespace(notes=[], control_changes=[Change(128, 0, 0)])],
+            {},
+            "control change: controller 128 is out of range",
+        ),
+        (
+            [SimpleNamespace(notes=[], pitch_bends=[SimpleNamespace(time=0, pitch=8192)])],
+            {},
+            "pitch bend: 8192 is out of range; give -8192 to 8191",
+        ),
         ([SimpleNamespace(notes=[])] * 16, {}, "more than 15 instruments"),
     ],
 )
