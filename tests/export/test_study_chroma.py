@@ -9,22 +9,15 @@ import signal
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.decomposition import PCA
 from timbrel.export.measures import codes as latent_statistics
-from timbrel.export.reports import report
-from timbrel.export.study import chroma, chroma_claims, chroma_corpora, chroma_page
-from timbrel.export.study import chroma_measures as study_measures
+from timbrel.export.study import chroma, chroma_corpora
 from timbrel.export.study.chroma import study
-from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
-from timbrel.export.study.chroma_page import accounting
+from timbrel.export.study.chroma_claims import CLAIMS
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run, trained
 
@@ -270,227 +263,6 @@ def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(oc
     assert '<td class="number">dead</td>' in html
 
 
-# ---- measures
-
-
-@pytest.mark.parametrize(("side", "latents"), [(2, 1), (5, 2), (3, 3), (2, 8)])
-def test_the_mesh_is_the_product_of_even_steps(side, latents):
-    expected = list(itertools.product(np.linspace(0, 1, side), repeat=latents))
-    np.testing.assert_allclose(study_measures.mesh(side, latents), expected, atol=1e-7)
-
-
-def test_mismatches_are_at_the_edges_or_not():
-    side = 11
-    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side), indexing="ij")
-    inside = ((abs(x - 0.5) < 0.25) & (abs(y - 0.5) < 0.25)).ravel()
-    rim = ((x == 0) | (x == 1) | (y == 0) | (y == 1)).ravel()
-
-    def found(wrong):
-        return study_measures.accuracy({3: np.where(wrong, 4, 3).astype(np.int8)}, side, 2)
-
-    assert found(rim)["edge"] == 1.0
-    assert found(inside)["edge"] == 0.0
-    assert found(rim | inside)["edge"] == pytest.approx(rim.sum() / (rim | inside).sum())
-    assert found(rim)["overall"] == found(rim)["by_pitch_class"]["D#"] == pytest.approx(1 - rim.mean())
-    assert found(np.zeros_like(rim))["edge"] is None
-
-
-def test_a_uniform_embedding_fills_its_cells_and_a_line_does_not():
-    uniform = np.random.default_rng(0).random((16384, 2)).astype(np.float32)
-    assert study_measures.filled(uniform) > 0.99
-    assert study_measures.filled(uniform[:, :1] * np.float32([1, -3])) <= 2 / study_measures.CELLS
-    assert study_measures.filled(uniform * np.float32([1, 0])) == 0.0
-
-
-def test_an_embedding_stands_beside_normal_noise_a_constant_code_and_principal_components():
-    rng = np.random.default_rng(0)
-    spectra = (rng.random((3000, 30)) ** 3 @ rng.random((30, 40))).astype(np.float32)
-    codes = rng.random((3000, 2)).astype(np.float32)
-    found = study_measures.embedding_floors(spectra, codes)
-    assert list(found) == ["correlation", "filled"]
-    normal = study_measures.filled(rng.standard_normal((3000, 2)).astype(np.float32))
-    assert found["filled"]["floors"] == {"silence": 0, "noise": pytest.approx(normal, abs=0.02)}
-    assert found["filled"]["rises"]
-    scores = PCA(2, svd_solver="full").fit_transform(spectra)
-    assert found["filled"]["references"]["components"] == pytest.approx(study_measures.filled(scores), abs=0.02)
-    assert found["correlation"]["floors"]["silence"] == 0
-    assert found["correlation"]["floors"]["noise"] < 0.1
-    assert found["correlation"]["references"]["components"] == pytest.approx(0, abs=1e-3)
-    assert not found["correlation"]["rises"]
-    assert list(study_measures.embedding_floors(spectra, rng.random((3000, 3)).astype(np.float32))) == ["correlation"]
-
-
-def test_a_page_names_embeddings_that_are_not_better_than_noise():
-    codes = np.random.default_rng(0).random((3000, 2)).astype(np.float32)
-    floored = study_measures.embedding_floors(np.random.default_rng(1).random((3000, 9)).astype(np.float32), codes)
-    run = {"bounds": [[0, 1], [0, 1]], "latents": {"correlation": [[1, 0.5], [0.5, 1]], "largest_correlation": 0.5}}
-    runs = {("octave", "chroma-2"): [run | {"filled": 0.4, "floors": floored}]}
-    html = str(chroma_page._embeddings(list(runs), runs))
-    assert "not better than white noise" in html
-    assert "not better than silence" in html
-    assert "describe codes alone" in html
-    earlier = {("octave", "chroma-2"): [run | {"filled": 0.4, "floors": {}}]}
-    assert "describe codes alone" not in str(chroma_page._embeddings(list(earlier), earlier))
-
-
-def test_a_collapsed_latent_is_not_better_than_the_prior():
-    latents = [
-        {"divergence": 0.009, "mean": 0.0, "variance": 1.0, "collapsed": True},
-        {"divergence": 2.0, "mean": 1.5, "variance": 0.2, "collapsed": False},
-    ]
-    beside = [chroma_page._beside_prior(latent) for latent in latents]
-    assert {name: figures["not_better_than"] for name, figures in beside[0].items()} == dict.fromkeys(
-        ("divergence", "mean", "variance"), "prior"
-    )
-    assert all(figures["not_better_than"] is None for figures in beside[1].values())
-    runs = {("octave", "chroma-8-vae"): [{"posterior": latents}]}
-    html = str(chroma_page._posteriors(list(runs), runs))
-    assert html.count("not better than the prior") == 3
-
-
-def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
-    rate, length = 44100, 4096
-    hz = np.fft.rfftfreq(length, 1 / rate)
-    peaks = [int(np.argmin(abs(hz - midi_to_hz(note)))) for note in (60, 67)]
-
-    class Turning(torch.nn.Module):
-        def decode(self, latents, one_hot):
-            frames = torch.zeros(len(latents), length // 2 + 1)
-            frames[:, peaks[0]], frames[:, peaks[1]] = 1 - latents[:, 1], latents[:, 1]
-            return frames
-
-    codes = np.random.default_rng(0).random((500, 2)).astype(np.float32)
-    shares = study_measures.pitch_class_changes(
-        Turning(), rate, length, codes, np.zeros(500, np.int64), np.random.default_rng(1)
-    )
-    assert shares == [0.0, 1.0]
-
-
-def test_divergences_are_those_of_torchs_own_distributions(octave):
-    network = FAMILIES["chroma"].network(load_recipe("chroma-8-vae-noskip", SMALL)).eval()
-    spectra = np.random.default_rng(0).random((30, FRAME // 2 + 1)).astype(np.float32)
-    sample = study_measures.FrameSample("train", 30, [], spectra, np.zeros(30, np.int64))
-    found = study_measures.posterior(network, sample)
-    with torch.no_grad():
-        mean, log_variance = network.distribution(torch.from_numpy(spectra), torch.zeros(30, 12))
-        normal = torch.distributions.Normal
-        expected = torch.distributions.kl_divergence(normal(mean, (0.5 * log_variance).exp()), normal(0.0, 1.0)).mean(0)
-    assert [latent["divergence"] for latent in found] == pytest.approx(expected.tolist(), rel=1e-4)
-    assert [latent["collapsed"] for latent in found] == [bool(d < 0.01) for d in expected]
-
-
-def test_mismatches_are_hatched_and_only_they():
-    right = np.zeros(25, np.int8)
-    half = np.where(np.arange(25) < 10, 2, 0).astype(np.int8)  # the D that is asked is C where latent 0 is above 0.4
-    first, second = accounting("figure-4", "", {0: right, 2: half}).draw(report.LIGHT).axes[:2]
-    assert len(first.collections) == 0
-    (hatched,) = second.collections
-    (path,) = hatched.get_paths()
-    assert hatched.hatches == ["////"]
-    assert path.contains_point((0.7, 0.5))
-    assert not path.contains_point((0.2, 0.5))
-
-
-# ---- verdicts
-
-figures = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)
-
-
-@given(figures, figures)
-def test_an_ordering_and_its_reverse_never_both_hold(first, second):
-    one, two = Values("a", first), Values("b", second)
-    both = {judge([(one, two)]), judge([(two, one)])}
-    assert both in ({"held", "did not hold"}, {"within deviation"}, {"did not hold"})
-    if len(first) == len(second) == 1:
-        assert "within deviation" not in both
-    apart = abs(np.mean(first) - np.mean(second))
-    doubt = np.hypot(*(np.std(values, ddof=1) if len(values) > 1 else 0.0 for values in (first, second)))
-    if abs(apart - doubt) > 1e-6 and apart > 1e-6:
-        assert (both == {"within deviation"}) == (apart < doubt)
-
-
-def test_the_worst_of_several_orderings_is_the_verdict():
-    low, wide, high = Values("low", [1.0, 1.1]), Values("wide", [0.0, 2.5]), Values("high", [2.0, 2.1])
-    assert judge([(low, high)]) == "held"
-    assert judge([(low, high), (low, wide)]) == "within deviation"
-    assert judge([(low, high), (low, wide), (high, low)]) == "did not hold"
-
-
-def floor(value, rises=False):
-    return {"label": "", "form": "", "rises": rises, "numbers": 2, "floors": {"mean": value}, "references": {}}
-
-
-def planted(as_the_paper):
-    """Figures of all networks in which every claim holds, or none but what follows from the others' denial."""
-    order = {name: i for i, name in enumerate([
-        "chroma-8-lrelu", "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-3", "chroma-3-noskip",
-        "chroma-2-noskip", "chroma-2", "chroma-2-lrelu", "chroma-2-lrelu-noskip",
-    ])}  # fmt: skip
-    swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin, and in its place, the skip wins
-    sign = 1 if as_the_paper else -1
-    runs = {}
-    for corpus, name in {row for rows in chroma.TABLES.values() for row in rows}:
-        is_violin = corpus not in ("octave", "five-octaves")
-        rank = order.get(name, 20) + (swapped[name] - 3 if is_violin and name in swapped else 0)
-        latents = 8 if "-8" in name else 3 if "-3" in name else 2
-        lrelu, skip = "lrelu" in name, "noskip" not in name
-        runs[corpus, name] = [
-            {
-                "mean_square": 10.0 + sign * rank,
-                "floors": {"mean_square": floor(1e6), "accuracy": floor(-1.0, rises=True)},
-                "seconds": 10.0 + sign * rank,
-                "filled": 0.5 + sign * (0.1 * skip - 0.2 * lrelu),
-                "bounds": [[0.2, 1.0 + sign * 0.5 * lrelu]],
-                "latents": {"largest_correlation": 0.5 + sign * 0.3 * lrelu},
-                "mesh": {"overall": 0.5 + sign * (0.4 - 0.04 * latents), "edge": 0.5 + sign * 0.2},
-                "posterior": [
-                    *[{"collapsed": as_the_paper, "mean": 0.0, "variance": 1.0}] * 7,
-                    {"collapsed": False, "mean": 1.0 + sign * 0.5, "variance": 0.5 - sign * 0.3},
-                ]
-                if "vae" in name
-                else None,
-                "moved": [0.0 if as_the_paper else 1.0] * 7 + [0.5 + sign * 0.2],
-            }
-        ]
-    return runs
-
-
-def test_figures_like_the_papers_hold_every_claim_and_opposite_ones_deny_every_claim():
-    for as_the_paper, verdict in ((True, "held"), (False, "did not hold")):
-        found, undecided = verdicts(planted(as_the_paper))
-        assert undecided == []
-        assert {claim["claim"]: claim["verdict"] for claim in found} == dict.fromkeys(
-            (claim.sentence for claim in CLAIMS), verdict
-        )
-
-
-def test_no_verdict_is_drawn_from_networks_that_are_not_better_than_a_floor():
-    runs = planted(True)
-    for (corpus, _), [run] in runs.items():
-        if corpus == "violin":
-            run["floors"]["mean_square"] = floor(1e4 * run["mean_square"])
-    found, _ = verdicts(runs)
-    said = {claim["claim"]: claim for claim in found}
-    for claim in CLAIMS:
-        corpora = {side[0] for pair in claim.pairs for side in pair if isinstance(side, tuple)}
-        judged_by_mesh = claim.figure in chroma_claims.OF_MESHES
-        floored = "violin" in corpora and not judged_by_mesh
-        assert said[claim.sentence]["verdict"] == ("not better than a floor" if floored else "held")
-    sides = said["Violin, three latents: the skip lowers the error."]["compared"][0]
-    assert [side["not_better_than"] for side in sides.values()] == ["mean", "mean"]
-
-
-def test_the_deviation_beside_a_floor_is_that_over_seeds():
-    runs = [{"mean_square": value, "floors": {"mean_square": floor(20.0)}} for value in (15e-4, 17e-4, 22e-4)]
-    row = chroma_claims.floors_over_seeds(runs, "mean_square")
-    assert (row["value"], row["deviation"]) == pytest.approx((18.0, np.std([15, 17, 22], ddof=1)))
-    assert row["not_better_than"] == "mean"
-    [alone] = runs[:1]
-    alone["floors"]["mean_square"]["deviation"] = 1.0
-    assert chroma_claims.floors_over_seeds([alone], "mean_square")["not_better_than"] is None
-    assert chroma_claims.floors_over_seeds([{"mesh": None}], "accuracy") is None
-
-
 # ---- corpora
 
 
@@ -563,13 +335,6 @@ def test_the_agreement_of_chroma_and_pitch_counts_frames_of_tones(octave, tmp_pa
     rewrite_pitch = Corpus.open(other)
     low = chroma_corpora.chroma_agreement(rewrite_pitch, frames)
     assert low["low_frames"] == low["frames"] / 2  # C3 has 131 Hz, D4 294 Hz
-
-
-def test_every_network_that_a_claim_names_is_in_a_table():
-    rows = {row for rows in chroma.TABLES.values() for row in rows}
-    named = {side for claim in CLAIMS for pair in claim.pairs for side in pair if isinstance(side, tuple)}
-    assert named <= rows
-    assert set(chroma_claims.FIGURES) == {claim.figure for claim in CLAIMS}
 
 
 # ---- what cannot be used

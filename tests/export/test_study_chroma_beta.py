@@ -8,7 +8,8 @@ from timbrel.export.study.chroma_claims import VAES, judge_claims, vae_claims
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run
 
-from .test_study_chroma import asked, floor, make, report_of, write_corpus
+from .test_study_chroma import asked, make, report_of, write_corpus
+from .test_study_chroma_claims import floor
 from .undrawn import undrawn
 
 
