@@ -1,9 +1,10 @@
 """Live beside FluidSynth: both play the same events over JACK, in turns; gaps, onsets, processor time, memory.
 
-`peer.py [--preset NAME] [--held 16] [--period 128] [--seconds 60] [--pairs 5] [--busy N]`. Chords of half as many notes
-as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a second each,
-with chords over them. A gap is whole periods of zeros outside periods that JACK lost, where the preset, rendered
-offline, is not silent itself, as a kit is between its notes. Pairs in which FluidSynth gaps are repeated once.
+`peer.py [--preset NAME] [--held 16] [--period 128] [--seconds 60] [--pairs 5] [--busy N] [--changing]`. Chords of half
+as many notes as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a
+second each, with chords over them. With `--changing`, each striking begins with a program change. A gap is whole
+periods of zeros outside periods that JACK lost, where the preset, rendered offline, is not silent itself, as a kit is
+between its notes. Pairs in which FluidSynth gaps are repeated once.
 A synth that computes in JACK's own thread loses a period where one with a ring plays a gap, if the machine stops it. So
 "broken" counts both, gaps and losses, in the same part.
 
@@ -28,17 +29,21 @@ import numpy as np
 import psutil
 from jack_rig import RATE, Rig, jack_server, may_hurry, need
 from scipy.signal import butter, sosfilt
+from timbrel.host.commands.options import presets_in
 from timbrel.host.midi import files
 from timbrel.host.midi.decode import channel_event
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.render import blocks
 from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import PRESETS
 
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 PROGRAM = 4  # FluidR3's electric piano
+CHANGED = {"electric-piano": 4, "grand-piano": 0, "jazz-vibraphone": 11, "string-ensemble": 48}  # FluidR3's
 HELD = [28, 31, 33, 35, 36, 38, 40, 41, 43, 45, 47, 48, 50, 52, 53, 55]
 MOST_HELD = len(HELD)
 KNOBS = range(70, 78)
+LONGEST_ALONE = 60 * RATE  # samples of chords alone
 STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
 SETTLING_SECONDS = 4.0
 LONGEST = 6000  # samples in which a chord's onset is looked for
@@ -50,13 +55,16 @@ ON, OFF, CONTROL, CHANGE = 0x90, 0x80, 0xB0, 0xC0
 class Performance:
     """``events``: (frame, bytes); ``chords``: (frame, over held notes); ``held``: the frames of the held notes."""
 
-    def __init__(self, seconds, seed, held=MOST_HELD):
+    def __init__(self, seconds, seed, held=MOST_HELD, programs=()):
+        """``programs``: those that the strikings of held notes change to, by turns."""
         rng, keys = random.Random(seed), HELD[MOST_HELD - held :]
         self.events, self.chords = [(10, bytes([CHANGE, PROGRAM]))], []
         frame, end = RATE // 2, round(seconds * RATE)
-        while frame < end // 4:
+        while frame < min(end // 4, LONGEST_ALONE):
             self._chord(frame + rng.randrange(2048), rng.sample(range(60, 96), held // 2), RATE // 8, over_held=False)
             frame += round(0.6 * RATE)
+        for turn, moment in enumerate(range(frame, end - RATE // 2, STRUCK_AGAIN) if programs else ()):
+            self.events.append((moment - 100, bytes([CHANGE, programs[turn % len(programs)]])))
         for number, key in enumerate(keys):
             for begin in range(frame + 1200 * number, end - RATE // 2, STRUCK_AGAIN):
                 self._note(begin, key, 70, min(begin + STRUCK_AGAIN, end - RATE // 2))
@@ -82,7 +90,7 @@ class Performance:
         self.events += [(frame, bytes([ON, key, velocity])), (end, bytes([OFF, key, 0]))]
 
 
-def command(synth, preset, period, held=MOST_HELD):
+def command(synth, preset, period, held=MOST_HELD, changing=False):
     if synth == "fluidsynth":
         return [
             *("fluidsynth", "-i", "-s", "-a", "jack", "-m", "jack", "-R", "0", "-C", "0", "-r", str(RATE), "-g", "0.5"),
@@ -97,7 +105,8 @@ def command(synth, preset, period, held=MOST_HELD):
             ),
         ]
     play = ["play", preset, "--device", "system (JACK", "--block", str(period), "--plain", "--voices", str(2 * held)]
-    return [sys.executable, "-m", "timbrel", *play]
+    programs = ["--set", str(PRESETS)] if changing else []
+    return [sys.executable, "-m", "timbrel", *play, *programs]
 
 
 def family(process):
@@ -109,14 +118,27 @@ def processor_seconds(process):
     return sum(sum(one.cpu_times()[:2]) for one in family(process))
 
 
+def programs_of(synth):
+    """The programs of `CHANGED`, counted from 0 as in MIDI."""
+    if synth == "fluidsynth":
+        return list(CHANGED.values())
+    names = [Path(path).stem for path in presets_in(PRESETS)]
+    return [names.index(name) for name in CHANGED]
+
+
+def memory_of(process):
+    """Proportional set size of a process and its descendants, in MB."""
+    return sum(one.memory_full_info().pss for one in family(process)) / 1e6
+
+
 def played(synth, options, seed):
     """A synth's row: gaps and more, by name."""
-    performance = Performance(options.seconds, seed, options.held)
+    performance = Performance(options.seconds, seed, options.held, programs_of(synth) if options.changing else ())
     with tempfile.TemporaryDirectory() as folder, jack_server(options.period, realtime=may_hurry()):
         log = Path(folder) / "log"
         with log.open("w") as output, Rig(performance.events, options.seconds) as rig:
             client = f"{synth}[^:]*"  # FluidSynth names its client after its MIDI driver
-            words = command(synth, options.preset, options.period, options.held)
+            words = command(synth, options.preset, options.period, options.held, options.changing)
             program = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
             busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
             try:
@@ -126,9 +148,11 @@ def played(synth, options, seed):
                 process = psutil.Process(program.pid)
                 rig.start(client, client)
                 before, began = processor_seconds(process), time.monotonic()
+                rig.wait_for(len(rig.sound) // 4)
+                early = memory_of(process)
                 rig.wait_for(len(rig.sound))
                 used = (processor_seconds(process) - before) / (time.monotonic() - began) * 60
-                memory = sum(one.memory_full_info().pss for one in family(process)) / 1e6
+                memory = memory_of(process)
             finally:
                 program.send_signal(signal.SIGTERM if synth == "fluidsynth" else signal.SIGINT)
                 try:
@@ -139,8 +163,10 @@ def played(synth, options, seed):
                     each.kill()
                     each.wait()
         shed = re.findall(r"shed (\d+)", log.read_text())
-        offline = rendered(options.preset, performance, len(rig.sound)) if synth == "timbrel" else None
-        row = measured(rig, performance, options.period, offline) | {"processor": used, "memory": memory}
+        compared = synth == "timbrel" and not options.changing  # offline, program changes have no presets
+        offline = rendered(options.preset, performance, len(rig.sound)) if compared else None
+        row = measured(rig, performance, options.period, offline)
+        row |= {"processor": used, "memory": memory, "grown": memory - early}
         return row | {"shed": float(shed[-1]) if shed else 0.0}
 
 
@@ -238,6 +264,7 @@ COLUMNS = {
     "latest": "latest",
     "processor": "processor s / min",
     "memory": "PSS MB",
+    "grown": "since a quarter",
     "lost": "lost by JACK",
 }
 
@@ -263,6 +290,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--changing", action="store_true", help=f"program changes: {', '.join(CHANGED)}")
     options = parser.parse_args()
     need_both()
     print(

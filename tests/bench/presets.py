@@ -152,7 +152,7 @@ def sound(name):
 
 def live(name, seconds):
     held = FEW_HELD if open_patch(name).model.card.kind in ("grain", "stream") else MOST_HELD
-    options = argparse.Namespace(preset=name, seconds=seconds, held=held, period=PERIOD, busy=0)
+    options = argparse.Namespace(preset=name, seconds=seconds, held=held, period=PERIOD, busy=0, changing=False)
     rows = played_in_turn(options, seed=1)
     ours, peer = rows["timbrel"], rows["fluidsynth"]
     print(
