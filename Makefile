@@ -56,7 +56,7 @@ realtime: .venv/dev.done system
 
 bench: .venv/dev.done
 	@for name in engine gesture grain clip live latency offline process training gan busy startup sound pitch phase texture \
-		stream mesh map panel nn plugin onset levels notes workers peer wasm neon; do \
+		stream mesh map panel nn plugin onset levels notes workers peer offline_peer wasm neon; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 
 # Changes some modules in one place at a time, and names each change that no test notices and that is not accepted.
