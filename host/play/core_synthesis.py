@@ -104,6 +104,12 @@ class CoreSynthesis:
             self._voices.retire(self.now)
         self._processor.forget(self.now - self._engine.lookback)
 
+    def fill_caches(self) -> None:
+        """Compute what likely notes share, so that the first chord costs no more than later ones; no sample changes."""
+        for mix, common in self._processor.likely_blends():
+            self._blend(mix, common)
+            self._engine.image_curves(mix.image)
+
     def prepare(self) -> None:
         """Decode codes that are known, before they sound."""
         engine = self._engine

@@ -17,12 +17,14 @@ from ..preset.modulation import modulations
 from ..preset.preset import MORPH, PROCESS_CONTROLS
 from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
+from .blended_trajectory import BlendedTrajectory
 from .controllers import CHANNELS, make_mapper
 from .dispatcher import EventDispatcher
 from .gestures import GestureBlend, GesturePlayer, Note, NoteValues
 from .motions import Latents, MotionLayers, NotePath, VoiceMotion
 from .mpe import NoteExpression, mpe_channels_of
 from .parameters import Level, Move, Parameters
+from .trajectory import GestureGrid
 from .voice import Voice
 from .voices import MonoAssignment, VoiceFactory, keyed
 
@@ -105,6 +107,10 @@ class EventProcessor(EventDispatcher):
     def vibrato_depth(self) -> Ramp | None:
         """None without gestures."""
         return None if self._gesturing is None else self._gesturing.targets[VIBRATO]
+
+    def likely_blends(self) -> list[tuple[BlendedTrajectory, GestureGrid]]:
+        """As `GesturePlayer.likely_blends`; empty without gestures."""
+        return [] if self._gesturing is None else self._gesturing.likely_blends()
 
     def latents_at(self, time: int) -> list[float]:
         """Code at a sample, without what single notes add."""

@@ -15,7 +15,7 @@ from ..model.model import Model
 from ..preset.controls import NoteSettings
 from ..ramps import Ramp
 from ..units import MIDDLE_C
-from .blended_trajectory import TrajectoryBlender
+from .blended_trajectory import BlendedTrajectory, TrajectoryBlender
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
 
 AROUND = 8  # most codes to evaluate; the result is their mean
@@ -137,6 +137,15 @@ class GesturePlayer:
         velocity = self._velocities.get(note, VELOCITY)
         mix, release_length = self._blender.mix(pitch, velocity), self._blender.release_length(velocity)
         return Gesture(time, mix, self._common, pace, self._begun, added.get(VIBRATO, 0.0), release_length)
+
+    def likely_blends(self) -> list[tuple[BlendedTrajectory, GestureGrid]]:
+        """Return the blends of likely notes, and compute the movements that they play."""
+        blends = [self._blender.mix(float(key), VELOCITY) for key in EXPECTED]
+        for blend in blends:
+            for movement in blend.movements:
+                if len(movement.bands):
+                    _ = movement.fast
+        return [(blend, self._common) for blend in blends]
 
     def vibrato(self, time: int, added: float) -> float:
         """Return the depth of the vibrato at a sample, of that of the recordings."""

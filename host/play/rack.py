@@ -50,6 +50,8 @@ class ChannelInstrument:
         if core is not None:
             self._engine, self._processor = core, EventProcessor(patch, core, *effect_controls)
             self._synthesis = CoreSynthesis(core, self._processor)
+            if live:
+                self._synthesis.fill_caches()
             return
         engine, self._processor = engine_and_processor(patch, *effect_controls, live)
         self._engine, parts = engine, share(0, 1 + len(elsewhere))

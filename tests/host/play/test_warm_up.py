@@ -1,10 +1,15 @@
 """Machines that play unheard."""
 
-from timbrel.host.engines.spectrum import partial_analysis
+import numpy as np
+import pytest
+from timbrel.host.engines.spectrum import coherent_voicing, partial_analysis
 from timbrel.host.events import NoteOn
+from timbrel.host.play.blended_trajectory import Movement, TrajectoryBlender
 from timbrel.host.play.player import prime, warm_up
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
+
+from ..voice.rigs import needs_core
 
 BLOCK = 128
 
@@ -48,3 +53,30 @@ def test_after_another_has_warmed_up_a_rack_makes_no_tables_when_keys_go_down():
     rack = Rack(patches, 48000, live=True)
     rack.process([NoteOn(0, 0, key, 90) for key in range(60, 72)], BLOCK)
     assert partial_analysis._comb.cache_info().misses == made == 12
+
+
+@needs_core
+@pytest.mark.parametrize("name", ["electric-piano", "gm-keys"])  # a stereo model, and one without bands or images
+def test_keys_go_down_in_a_live_rack_without_new_blends_curves_or_movements(name, monkeypatch):
+    made = []
+
+    def counted(owner, attribute):
+        original = getattr(owner, attribute)
+
+        def function(*arguments):
+            made.append(attribute)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, attribute, function)
+
+    counted(TrajectoryBlender, "_mix")
+    counted(coherent_voicing, "image_curves")
+    counted(Movement.fast, "func")
+    notes = [NoteOn(0, 0, key, 100) for key in (40, 52, 60, 64, 67, 71, 80)]
+    sounds = []
+    for live in (False, True):
+        rack = Rack({0: open_patch(name)}, 48000, live=live)
+        made.clear()
+        sounds.append(rack.process(notes, BLOCK)[0])
+        assert bool(made) == (not live), made
+    assert np.array_equal(*sounds)
