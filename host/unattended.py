@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, address_of
 from .voice_library import PARTS, CoreRun, unlocked_library
 
 MOST_SAMPLES, OUTPUTS = 4096, 2  # as in voice/core/unattended.h
@@ -40,7 +40,7 @@ class UnattendedRun:
             ("sound", self._sound),
             ("seconds", self._seconds),
         ):
-            setattr(self.fields, name, array.ctypes.data)
+            setattr(self.fields, name, address_of(array))
         self.fields.rate, self.fields.block = rate, block
 
     @property
@@ -64,7 +64,7 @@ class UnattendedRun:
         size = buses * PARTS * channels * MOST_SAMPLES
         if self._parts.size < size:
             self._parts = np.zeros(size, np.float32)
-        self.fields.parts, self.fields.bus_count, self.fields.channels = self._parts.ctypes.data, buses, channels
+        self.fields.parts, self.fields.bus_count, self.fields.channels = address_of(self._parts), buses, channels
 
     def run(self) -> None:
         """Render on this thread, until an event arrives or Python is needed; others may use the interpreter."""

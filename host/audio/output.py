@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, address_of
 from ..events import Event
 from ..unattended import LARGEST_RATIO, UnattendedRun
 from ..voice_library import NEVER, voice_library
@@ -231,7 +231,7 @@ def peaks_of(audio: Array) -> Array:
     if library is None or not audio.flags.c_contiguous:
         return np.maximum(audio.max(axis=1, initial=0.0), -audio.min(axis=1, initial=0.0))
     peaks = np.empty(len(audio), np.float32)
-    library.core_peaks(audio.ctypes.data, len(audio), audio.shape[1], peaks.ctypes.data)
+    library.core_peaks(address_of(audio), len(audio), audio.shape[1], address_of(peaks))
     return peaks
 
 
@@ -249,7 +249,7 @@ def limit(audio: Array) -> Array:
 
 def _limit_by_core(library: ctypes.CDLL, audio: Array) -> Array:
     limited_audio = np.array(audio, np.float32, order="C")
-    library.core_limit(limited_audio.ctypes.data, limited_audio.size)
+    library.core_limit(address_of(limited_audio), limited_audio.size)
     return limited_audio
 
 

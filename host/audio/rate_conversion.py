@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, address_of
 from ..unattended import UnattendedRun
 from ..voice_library import voice_library
 
@@ -62,7 +62,7 @@ class RateConversion:
     def lend(self, run: UnattendedRun) -> None:
         """Let the core convert for a while."""
         fields, count = run.fields, self._pending.shape[1]
-        fields.table, fields.taps, fields.up, fields.down = self._table.ctypes.data, self._taps, self._up, self._down
+        fields.table, fields.taps, fields.up, fields.down = address_of(self._table), self._taps, self._up, self._down
         run.pending[:, :count] = self._pending
         fields.pending_count, fields.phase = count, self._phase
 
@@ -74,10 +74,10 @@ class RateConversion:
         channels = len(inputs)
         if self._library is not None:
             outputs = np.empty((channels, count), np.float32)
-            address, stride = inputs.ctypes.data, inputs.shape[1]
+            address, stride = address_of(inputs), inputs.shape[1]
             self._library.core_convert(
-                *(address, stride, channels, self._table.ctypes.data, self._taps),
-                *(self._up, self._down, self._phase, count, outputs.ctypes.data),
+                *(address, stride, channels, address_of(self._table), self._taps),
+                *(self._up, self._down, self._phase, count, address_of(outputs)),
             )
             return outputs
         if not count:

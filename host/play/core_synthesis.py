@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, address_of
 from ..engines.engine import check_mode
 from ..engines.spectrum.frames import VoicingSettings
 from ..events import Event
@@ -84,7 +84,7 @@ class CoreSynthesis:
             self._processor.apply(event)
         self._send(bool(events))
         self._send_codes(engine.hop_of(self.now + count - 1))
-        fields.core, fields.voices, fields.voice_count = engine.core, self._places.ctypes.data, len(self._places)
+        fields.core, fields.voices, fields.voice_count = engine.core, address_of(self._places), len(self._places)
         fields.buses = ctypes.addressof(self._core_buses)
         run.take_parts(len(self._buses), engine.channels)
         fields.decodes_ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
@@ -242,13 +242,13 @@ class CoreSynthesis:
         core = CoreGesture.from_buffer_copy(self._blend(gesture.mix, gesture.common))
         curves = self._engine.image_curves(gesture.mix.image)
         stream.kept = [gesture.gains, gesture.opening, gesture.onset, movement, gesture.mix, curves]
-        core.image = None if curves is None else curves.ctypes.data
+        core.image = None if curves is None else address_of(curves)
         core.begin, core.off, core.note = gesture.begin, NEVER, gesture.note
         core.rate, core.speed, core.loudness, core.codes = pace.rate, pace.speed, pace.loudness, pace.codes
         core.semitones, core.louder = gesture.semitones, gesture.louder
         core.ceiling += LOUDEST_TAKE_DB - max(gesture.louder, 0.0)
         core.loudness_moments = len(movement.loudness)
-        core.loudness_moves = movement.loudness.ctypes.data
+        core.loudness_moves = address_of(movement.loudness)
         core.bands = gesture.bands
         if not gesture.moves:
             core.decoded_key, core.code_points = -1, 0
@@ -257,10 +257,10 @@ class CoreSynthesis:
         core.codes_begin, core.first_hop, core.lead = gesture.codes_begin, gesture.first_hop, pace.lead
         if gesture.bands:
             core.opening_moments, core.held_moments = len(gesture.opening), len(movement.bands)
-            core.onset_moments, core.onset = len(gesture.onset), gesture.onset.ctypes.data
-            core.gains, core.opening = gesture.gains.ctypes.data, gesture.opening.ctypes.data
-            core.fast, core.movement = movement.fast.ctypes.data, movement.bands.ctypes.data
-            core.vibrato_moments, core.vibrato = len(movement.vibrato), movement.vibrato.ctypes.data
+            core.onset_moments, core.onset = len(gesture.onset), address_of(gesture.onset)
+            core.gains, core.opening = address_of(gesture.gains), address_of(gesture.opening)
+            core.fast, core.movement = address_of(movement.fast), address_of(movement.bands)
+            core.vibrato_moments, core.vibrato = len(movement.vibrato), address_of(movement.vibrato)
             core.depth, core.deeper = self._depth, gesture.deeper
         return core
 
@@ -295,9 +295,9 @@ class CoreSynthesis:
             ("decibels", common.decibels),
         ):
             assert array.flags.c_contiguous
-            setattr(core, name, array.ctypes.data)
+            setattr(core, name, address_of(array))
         if mix.modes is not None:
-            core.modes, core.mode_rows = len(mix.modes), mix.modes.ctypes.data
+            core.modes, core.mode_rows = len(mix.modes), address_of(mix.modes)
         self._blends[id(mix)] = mix, core
         return core
 
@@ -307,10 +307,10 @@ class CoreSynthesis:
         core.off = gesture.off
         if gesture.ending.size:
             stream.kept.append(gesture.ending)
-            core.ending_moments, core.ending = len(gesture.ending), gesture.ending.ctypes.data
+            core.ending_moments, core.ending = len(gesture.ending), address_of(gesture.ending)
         if gesture.releases:
             core.stretch, core.release_points = gesture.stretch, len(mix.release_levels)
-            core.release_times, core.release_levels = common.release_levels.ctypes.data, mix.release_levels.ctypes.data
+            core.release_times, core.release_levels = address_of(common.release_levels), address_of(mix.release_levels)
 
 
 def _stream(voice: Voice) -> CoreStream:

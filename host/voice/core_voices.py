@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, Doubles
+from ..arrays import Array, Doubles, address_of
 from ..engines.engine import Motion, VoiceMaker, VoiceSound, image_target
 from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
@@ -126,7 +126,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         silent = time - self._frame  # a frame from here ends before the note
         first = silent + self._hop - (silent - moment) % self._hop
         memory = np.empty(self._voice_bytes + 64, np.uint8)
-        address = memory.ctypes.data
+        address = address_of(memory)
         address += -address % 64
         voice = CoreVoice.from_address(address)
         ctypes.memset(address, 0, ctypes.sizeof(CoreVoice))
@@ -152,7 +152,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         knobs = np.maximum(read, onsets - onsets % self._knob_hop)
         codes = np.ascontiguousarray(motion.latents(voices, knobs, read), np.float32)
         places = np.array([streams[voice].at for voice in voices], np.uintp)
-        self._library.core_codes(self.core, places.ctypes.data, hops.ctypes.data, codes.ctypes.data, len(rows))
+        self._library.core_codes(self.core, address_of(places), address_of(hops), address_of(codes), len(rows))
         for stream in streams:
             stream.next_hop = max(stream.next_hop, last_hop + 1)
 
@@ -180,11 +180,11 @@ class CoreEngine(VoiceMaker[CoreStream]):
         source, count = self._tables.source, len(places)
         if source is not None:
             codes, conditions = np.empty((AHEAD, self._latents), np.float32), np.empty(AHEAD, np.int32)
-            found = (codes.ctypes.data, conditions.ctypes.data)
-            rows = self._library.core_unknown(self.core, places.ctypes.data, count, now, AHEAD, *found)
+            found = (address_of(codes), address_of(conditions))
+            rows = self._library.core_unknown(self.core, address_of(places), count, now, AHEAD, *found)
             if rows and source.prepare(codes[:rows], conditions[:rows]):
                 return True
-        return bool(self._library.core_ahead(self.core, places.ctypes.data, count, now, AHEAD))
+        return bool(self._library.core_ahead(self.core, address_of(places), count, now, AHEAD))
 
     def prepare_notes(self, motion: Motion, hop: int) -> bool:
         """As `RowSource.prepare_notes`; for rows that the core does not decode itself."""
@@ -202,12 +202,12 @@ class CoreEngine(VoiceMaker[CoreStream]):
             self._render(start, sums, (self._free if count >= WORTH_THREADS else self._library, self.core), places)
         if self._tables.source is not None:
             self._tables.source.raise_failure()
-        self._library.core_mix(self.core, buses, bus_count, start, count, sums.ctypes.data, sound.ctypes.data)
+        self._library.core_mix(self.core, buses, bus_count, start, count, address_of(sums), address_of(sound))
 
     @staticmethod
     def _render(start: int, sums: Array, worker: Worker, places: Places) -> None:
         library, core = worker
-        library.core_render(core, places.ctypes.data, len(places), start, sums.shape[3], sums.ctypes.data)
+        library.core_render(core, address_of(places), len(places), start, sums.shape[3], address_of(sums))
 
     def share(self, threads: int) -> None:
         """Share the voices of long blocks among threads, at most `PARTS`; offline only."""
@@ -225,7 +225,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         instrument = ctypes.addressof(self._tables.instrument)
         memory = np.empty(self._library.core_bytes(instrument) + 64, np.uint8)
         self._memories.append(memory)
-        core = int(memory.ctypes.data) + -memory.ctypes.data % 64
+        core = address_of(memory) + -address_of(memory) % 64
         self._library.core_open(core, instrument, self._library.core_instructions())
         return core
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
+from ..arrays import Array, address_of
 from ..engines.spectrum.chord_voicing import ChordVoicing
 from ..engines.spectrum.coherent_voicing import (
     APART,
@@ -73,7 +73,7 @@ class CoreTables:
     def _at(self, array: npt.NDArray[Any]) -> int:
         contiguous = np.ascontiguousarray(array)
         self._arrays.append(contiguous)
-        return contiguous.ctypes.data
+        return address_of(contiguous)
 
     def _set_network(self, network: Network) -> None:
         low, high = network.pitch_range
@@ -212,5 +212,5 @@ def fits_core(model: Model, character: VoicingSettings) -> bool:
 def decode(library: ctypes.CDLL, memory: int, codes: Array, keys: npt.NDArray[np.int32], width: int) -> Array:
     """Frames of the core's decoder, [rows, width]."""
     frames = np.empty((len(codes), width), np.float32)
-    library.core_decode(memory, codes.ctypes.data, keys.ctypes.data, len(codes), frames.ctypes.data)
+    library.core_decode(memory, address_of(codes), address_of(keys), len(codes), address_of(frames))
     return frames

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import Array, Indices, Spectrum
+from ...arrays import Array, Indices, Spectrum, address_of
 from ...kinds.card_fields import ImageBand
 from ...model.card import Card
 from ...model.image import COSINE, LEFT, OTHER, OWN, RIGHT, SINE, image_curves
@@ -190,7 +190,7 @@ class NoiseFrames(GrainSource):
         self._table = gaussian_noise(1 << longest.bit_length())
         self._phasors = np.asarray(self._table / np.abs(self._table), np.complex64)
         self._library = voice_library()
-        self._table_addresses = self._table.ctypes.data, self._phasors.ctypes.data
+        self._table_addresses = address_of(self._table), address_of(self._phasors)
 
     def longest(self, ratio: float) -> int:
         return self._longest
@@ -250,7 +250,7 @@ class NoiseFrames(GrainSource):
         addresses = {size: transform.addresses() for size, transform in transforms.items()}
         imaged = {(cut.bins, grain.image) for cut, grain in zip(cuts, placed_grains, strict=True) if grain.image > 0}
         mixes = {key: self._mixes(*key) for key in imaged} if self._mixes is not None else {}
-        mix_addresses = {key: mix.ctypes.data for key, mix in mixes.items()}
+        mix_addresses = {key: address_of(mix) for key, mix in mixes.items()}
         core_grains = b"".join(
             [
                 self._packed(
@@ -280,11 +280,11 @@ class NoiseFrames(GrainSource):
         highest_power: float,
     ) -> bytes:
         """A `CoreGrain`; its frame, mixes, spectrum and sound are addresses, mixes 0 for a mono one."""
-        sums = grain.sums.ctypes.data
+        sums = address_of(grain.sums)
         other_noise = self._addresses(_independent_places(grain.places), cut.bins) if mixes else (0, 0)
         return PACKED_GRAIN.pack(
             *(cut.address, frame, *self._addresses(grain.places, cut.bins), *other_noise, mixes, spectrum, sound),
-            *(grain.window.ctypes.data, sums, sums + grain.sums.strides[0], highest_power),
+            *(address_of(grain.window), sums, sums + grain.sums.strides[0], highest_power),
             *(*grain.side_gains, grain.skipped),
         )
 
@@ -403,7 +403,7 @@ def _core_cut(frame_length: int, points: int, cut: Cut) -> _CoreCut:
     length, magnitudes = _even_length(cut.length), frame_length // 2 + 1
     envelope = (*_stretching(points, cut.length), _point_samples(points, cut.length)) if points else ()
     tables: tuple[npt.NDArray[Any], ...] = (*_filtering(frame_length, length, cut.ratio, cut.lowpass), *envelope)
-    core = CoreGrainCut(*(table.ctypes.data for table in tables))
+    core = CoreGrainCut(*(address_of(table) for table in tables))
     core.power_unit, core.bins, core.length = 2 * cut.ratio / frame_length**2, length // 2 + 1, cut.length
     core.magnitudes, core.audible, core.points = magnitudes, min(magnitudes, math.ceil(magnitudes / cut.ratio)), points
     return _CoreCut(ctypes.addressof(core), length, core.bins, core, tables)
@@ -423,7 +423,7 @@ class _Transforms:
 
 
 def _row_addresses(rows: npt.NDArray[Any]) -> range:
-    first = rows.ctypes.data
+    first = address_of(rows)
     return range(first, first + len(rows) * rows.strides[0], rows.strides[0])
 
 
