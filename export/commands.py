@@ -154,6 +154,9 @@ def sweep(
     change: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=A,B,C: a training for each value; all keys' combinations.")
     ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End the worst two thirds at a ninth of the budget, and again at a third.")
+    ] = False,
     accelerator: Accelerator = "auto",
     ray: RayOption = None,
 ) -> None:
@@ -165,7 +168,7 @@ def sweep(
     with Display() as display:
         display.stage("sweeping")
         is_finished = train_all(
-            SweepOptions(recipe, corpus, output, change or [], accelerator=accelerator, ray=ray), display
+            SweepOptions(recipe, corpus, output, change or [], prune, accelerator=accelerator, ray=ray), display
         )
     if not is_finished:
         raise typer.Exit(130)  # what shells expect after Ctrl-C

@@ -35,8 +35,9 @@ from ..host.model.model import ONE_HOT, Model, open_session
 from ..host.model.recordings import RECORDINGS_KEY, recordings_text
 from ..host.preset.shipped import BESIDE
 from ..train.corpus.store import Corpus
+from ..train.families import FAMILIES as TRAINED
 from ..train.network import Network
-from ..train.run import Run, trained
+from ..train.run import NO_VALIDATION, Run, trained
 from .families import FAMILIES
 from .first_preset import PLAIN_LUFS, model_loudness_lufs
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
@@ -100,8 +101,7 @@ def export(
     """
     if path.suffix != ".onnx" or path.name.endswith(BESIDE):
         raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
-    family = FAMILIES[run.recipe.family]
-    if not family.exported:
+    if not TRAINED[run.recipe.family].exported:
         raise UserError(
             f"run {run.folder} is of family {run.recipe.family}, whose networks make no sound and are not exported; "
             f"timbrel evaluate {shlex.quote(str(run.folder))} says what it came to"
@@ -111,7 +111,7 @@ def export(
     check_output(path_file(path), overwrite)
     network, _, training_step = trained(run, which)
     corpus = run.corpus()
-    graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
+    graphs = FAMILIES[run.recipe.family].graphs(network, run.recipe, corpus, run.info.tonal)
     if not recordings:
         graphs = replace(graphs, recordings=())
     source = _Source(run, graphs, corpus, training_step, knob_names=knob_names and training_step > 0)
@@ -281,9 +281,7 @@ def _training(run: Run, training_step: int) -> Provenance:
     """Return the card's account of the training up to a step."""
     log_entries = [entry for entry in run.logged() if entry["step"] <= training_step]
     validation_figures = (
-        {k: round(float(v), 6) for k, v in log_entries[-1].items() if k not in ("step", "seconds")}
-        if log_entries
-        else {}
+        {k: round(float(v), 6) for k, v in log_entries[-1].items() if k not in NO_VALIDATION} if log_entries else {}
     )
     return Provenance(
         recipe=run.recipe.name,

@@ -1,7 +1,7 @@
 """Saves and loads checkpoints: weights, optimisers, progress."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
+    """``stale``: validations since the best one."""
+
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")
+    stale: int = 0
 
 
 def contents(model: nn.Module, optimizers: Optimizers, progress: Progress) -> dict[str, Any]:
@@ -106,4 +109,5 @@ def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) 
 
 def progress_of(content: dict[str, Any]) -> Progress:
     """Return the progress that a loaded checkpoint holds."""
-    return Progress(**{field.name: content["progress"][field.name] for field in fields(Progress)})
+    saved = content["progress"]
+    return Progress(saved["step"], saved["seconds"], saved["best"], saved.get("stale", 0))  # earlier files have none

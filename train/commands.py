@@ -239,7 +239,7 @@ def train(
         print(f"{output}: the generator of {pretrained}")
         print(f"next: timbrel export {shlex.quote(str(output))} -o MODEL.onnx")
         return
-    _end_of_training(outcome, output, corpus, FAMILIES[loaded_recipe.family].previewed)
+    _end_of_training(outcome, output, corpus, FAMILIES[loaded_recipe.family].exported)
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
@@ -254,7 +254,7 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
     return report, display.say
 
 
-def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, is_playable: bool) -> None:
+def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, is_exported: bool) -> None:
     """Print the result and the next command; exit with 130 after an interruption."""
     print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
     if outcome.interrupted:
@@ -264,5 +264,5 @@ def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, is_playable: b
         raise typer.Exit(130)  # what shells expect after Ctrl-C
     quoted_run = shlex.quote(str(run))
     print(
-        f"next: timbrel evaluate {quoted_run}{f', or timbrel export {quoted_run} -o MODEL.onnx' if is_playable else ''}"
+        f"next: timbrel evaluate {quoted_run}{f', or timbrel export {quoted_run} -o MODEL.onnx' if is_exported else ''}"
     )

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import thread_time
@@ -148,15 +148,24 @@ class RunStatus:
 
 @dataclass
 class RunOptions:
-    """``on_initialised`` is called before the first step of a run, and must leave the network as it is."""
+    """``on_initialised`` is called before the first step of a run, and must leave the network as it is.
+
+    ``until`` is the share of the budget at which to pause, above 0 to 1.
+    """
 
     accelerator: str = "auto"
     devices: int = 1
     tensorboard: bool = False
+    until: float = field(default=1.0, kw_only=True)
     nodes: int = field(default=1, kw_only=True)
     on_report: Callable[[RunStatus], None] | None = None
     on_message: Callable[[str], None] | None = None
     on_initialised: Callable[[Run, Network], None] | None = None
+
+
+def score_of(validation: Mapping[str, float]) -> float:
+    """Return the measure of a validation's terms, the lower the better: the Fréchet distance, where there is one."""
+    return validation.get("frechet", validation["total"])
 
 
 class Diverged(Failure):
@@ -243,6 +252,11 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
             plain_network.initialise(data)
         if options.on_initialised is not None:
             options.on_initialised(run, plain_network)
+    if recipe.training.patience is not None and not family.measures_quality(plain_network):
+        raise UserError(
+            f"training.patience waits for better validations, and the losses of {recipe.name} compete: none of them "
+            "measures quality; leave it out"
+        )
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         uses_tf32 = recipe.training.precision == "tf32" and fabric.device.type == "cuda"
@@ -291,6 +305,7 @@ class _Loop:
         self.began = time.monotonic() - progress.seconds
         self.saved = self.previewed = time.monotonic()
         self.terms: dict[str, Tensor] = {}
+        self.term_sums, self.summed_steps = torch.zeros(()), 0  # of the steps since the last validation, total first
         self.dead = False
         self.is_best = False  # the weights are the best ones, since the last validation
         self.best_contents: dict[str, Any] | None = None  # of a checkpoint that is to be written
@@ -308,11 +323,12 @@ class _Loop:
         last_report_seconds, last_report_step = time.monotonic(), self.progress.step
         while True:
             budget_share, stop_requested = self._agreed_progress(loss)
-            if budget_share >= 1.0 or stop_requested:
+            if budget_share >= self.options.until or stop_requested:
                 break
             with self.threads.step():
                 loss = self._step(budget_share)
             self.progress.step += 1
+            self._sum_terms(loss)
             now = time.monotonic()
             if now - last_report_seconds > REPORT_SECONDS:
                 self._report(float(loss), (self.progress.step - last_report_step) / (now - last_report_seconds))
@@ -321,7 +337,7 @@ class _Loop:
                 self._validate()
             if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
                 self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
-        if budget_share < 1.0 and self.options.on_message:
+        if budget_share < self.options.until and self.options.on_message:
             self.options.on_message("stopping: measuring and saving first; Ctrl-C again stops at once, without saving")
         self._check(float(loss))
         # An arbitrary moment of Ctrl-C must not decide the exported weights.
@@ -337,7 +353,7 @@ class _Loop:
             self.progress.step,
             self.validation,
             self.dead,
-            interrupted=min(budget_share, 1.0) < 1.0 and self._spent_share() < 1.0,
+            interrupted=max(budget_share, self._spent_share()) < self.options.until,
             steps=step_count,
             idle_steps=round(step_count / core_share),
         )
@@ -395,7 +411,25 @@ class _Loop:
         optimizer.step()
         return loss.detach()
 
+    def _sum_terms(self, loss: Tensor) -> None:
+        """Add a step's loss and its terms to the sums."""
+        values = torch.stack([loss.detach(), *self.terms.values()])
+        self.term_sums = self.term_sums + values if self.summed_steps else values
+        self.summed_steps += 1
+
+    def _training_means(self) -> dict[str, float]:
+        """Return the mean of each term over the steps since the last call, and of their total; empty without steps."""
+        if not self.summed_steps:
+            return {}
+        means = self.fabric.all_reduce(self.term_sums / self.summed_steps, reduce_op="mean")
+        assert isinstance(means, Tensor)
+        self.summed_steps = 0
+        return dict(zip(("total", *self.terms), means.tolist(), strict=True))
+
     def _spent_share(self) -> float:
+        patience = self.recipe.training.patience
+        if patience is not None and self.progress.stale >= patience:
+            return 1.0
         if self.last_step:
             return self.progress.step / self.last_step
         assert self.recipe.training.minutes is not None
@@ -451,30 +485,40 @@ class _Loop:
             health_figures = self._health()
         self._check(mean_terms["total"])
         mean_terms |= health_figures
+        training_means = self._training_means()
         self.validation = mean_terms["total"]
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
             return
-        self.folder.log({"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms})
+        entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
+        self.folder.log(entry | ({"training": training_means} if training_means else {}))
         if self.writer:
-            for term_name, mean_term in mean_terms.items():
-                self.writer.add_scalar(f"val/{term_name}", mean_term, self.progress.step)
+            for folder, means in (("val", mean_terms), ("train", training_means)):
+                for term_name, mean_term in means.items():
+                    self.writer.add_scalar(f"{folder}/{term_name}", mean_term, self.progress.step)
         if self.dead and self.options.on_message:
             self.options.on_message(
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code, and "
                 "knobs do nothing: if this lasts, train with another training.seed or a lower learning rate"
             )
         # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
-        score = health_figures.get("frechet", mean_terms["total"])
-        is_better = (not health_figures and self.plain.adversarial) or score < self.progress.best
+        score = score_of(mean_terms)
+        family = FAMILIES[self.recipe.family]
+        is_better = not family.measures_quality(self.plain) or score < self.progress.best
         if may_be_best and is_better and not self.dead:
-            self.progress.best = score
+            self.progress.best, self.progress.stale = score, 0
             self.is_best = True
+        elif may_be_best:
+            self.progress.stale += 1
+            if self.progress.stale == self.recipe.training.patience and self.options.on_message:
+                self.options.on_message(
+                    f"step {self.progress.step}: ending before the budget, after {self.progress.stale} validations "
+                    "without a better one (training.patience)"
+                )
         if checkpoint_count := self.recipe.training.keep:
             checkpoint.keep(
                 self.folder.kept_checkpoints, self.plain, self.plain_optimizers, self.progress, checkpoint_count
             )
-        family = FAMILIES[self.recipe.family]
         if family.previewed and time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
             preview_folder, step = self.folder.folder / "preview", self.progress.step

@@ -33,6 +33,8 @@ class TrainingSettings(RecipeSection):
     # Of products of matrices; weights stay float32. TensorFloat-32, of GPUs alone, rounds factors to eleven bits.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     cuda_graphs: bool = False  # replays steps on a GPU, where all have the same shapes
+    # Validations without a better one after which training ends before its budget; None: it never does.
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
     keep: Annotated[int, Field(ge=1, le=1000)] | None = None  # checkpoints of the last validations; None keeps none
 
     @model_validator(mode="after")

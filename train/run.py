@@ -29,7 +29,7 @@ from .network import Network
 from .recipe import Recipe
 
 FORMAT = 1
-
+NO_VALIDATION = ("step", "seconds", "training")  # keys of a line of the log that are no terms of its validation
 
 SAME_SECONDS = 1e-3  # of a corpus: sums are rounded
 

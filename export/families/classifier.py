@@ -94,8 +94,6 @@ def verdict(figures: Figures) -> Verdict:
 
 
 class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
-    exported = False
-
     def report(self, request: ReportRequest) -> Report:
         """Report how often a network takes unseen clips for what they are."""
         run, network = request.run, request.network

@@ -20,7 +20,6 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
     """Graphs, report and `make` settings of a network family; its objects have no state.
 
     Attributes:
-        exported: its networks make sound, and `graphs` has their graphs.
         recipe: that `make` trains, of families in ``MADE``.
         purpose: of its instruments, for users.
         demo: file of `make`'s demo, which an instrument's report plays.
@@ -36,7 +35,6 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
         unpitched: warning for sounds without a clear pitch.
     """
 
-    exported: ClassVar[bool] = True
     recipe: ClassVar[str] = ""
     purpose: ClassVar[str] = ""
     demo: ClassVar[str] = ""

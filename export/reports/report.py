@@ -21,7 +21,7 @@ from ...host.preset.library import Patch
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.metrics.clips import Judge
-from ...train.run import Run
+from ...train.run import NO_VALIDATION, Run
 
 FORMAT = 3  # of report.json; 1 had no floors, and inception scores of ten parts, 2 no silent time of clips
 DOTS_FORMAT = 1
@@ -149,7 +149,6 @@ class Picture:
             (folder / f"{self.name}.json").write_text(self.dots.text(figure), encoding="utf-8")
 
 
-NO_TERMS = ("step", "seconds", "total")  # columns of the training log that are not single loss terms
 SEED = 2020  # of all random draws: the same run returns the same figures
 EVALUATED_SPLITS: tuple[Split, ...] = ("test", "val", "train")  # the first with data: from the least used in training
 
@@ -270,8 +269,9 @@ def losses(run: Run, weighted: BaseModel) -> Figures:
     if not log_lines:
         return {"steps": [], "terms": {}}
     loss_weights = weighted.model_dump()
+    no_terms = (*NO_VALIDATION, "total")
     shared_names = [
-        name for name in log_lines[0] if name not in NO_TERMS and all(name in log_line for log_line in log_lines)
+        name for name in log_lines[0] if name not in no_terms and all(name in log_line for log_line in log_lines)
     ]
     weighted_terms = {
         n: [loss_weights.get(n, 1.0) * log_line[n] for log_line in log_lines]

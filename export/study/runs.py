@@ -47,13 +47,14 @@ class Machines:
 class Training:
     """A run to train: new, or resumed if its folder exists.
 
-    ``source_runs``: as in `train.launch.start`.
+    ``source_runs``: as in `train.launch.start`; ``until``: the share of the budget at which it pauses, 1 at its end.
     """
 
     recipe: Recipe
     corpus: Path
     folder: Path
     source_runs: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
+    until: float = field(default=1.0, kw_only=True)
 
     def check(self, *, further: bool = False) -> None:
         """Raise `UserError` unless the run is missing or trains the recipe on the corpus.
@@ -82,11 +83,13 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has reached its budget of minutes or steps."""
+        """Whether the run has reached its budget of minutes or steps, or lost its patience."""
         checkpoint_path = self.folder / "last.ckpt"
         if not checkpoint_path.exists():
             return False
         progress, training_settings = checkpoint.progress_of(checkpoint.load(checkpoint_path)), self.recipe.training
+        if training_settings.patience is not None and progress.stale >= training_settings.patience:
+            return True
         if training_settings.minutes is not None:
             return progress.seconds >= 60 * training_settings.minutes
         return progress.step >= (training_settings.steps or 0)
@@ -99,12 +102,13 @@ class Training:
         return step_seconds * (training_settings.steps or usual_steps)
 
     def train(self, options: RunOptions) -> bool:
-        """Start or resume the run; return whether it finished.
+        """Start or resume the run; return whether it got as far as it is to.
 
         Raises:
             UserError: the corpus or accelerator cannot be used; no files remain.
             Failure: the run diverged, or the disk is full.
         """
+        options = replace(options, until=self.until)
         if self.folder.exists():
             return not resume(self.folder, self.recipe, options).interrupted
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -423,7 +427,8 @@ class StudyProgress:
         """
 
         def report(status: RunStatus) -> None:
-            self.update(training_share * status.budget_share, f"step {status.step}, loss {status.loss:.4g}")
+            share = min(1.0, status.budget_share / training.until)
+            self.update(training_share * share, f"step {status.step}, loss {status.loss:.4g}")
 
         options = RunOptions(machines.accelerator, machines.devices)
         if machines.devices == 1:

@@ -1,4 +1,8 @@
-"""Trains a recipe with all combinations of settings, compared in one table."""
+"""Trains a recipe with all combinations of settings, compared in one table.
+
+Pruning is successive halving, by thirds (Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and
+Hyperparameter Optimization", AISTATS 2016): all runs train to the same share of their budgets, and the best go on.
+"""
 
 import csv
 import hashlib
@@ -9,7 +13,7 @@ import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...host.errors import TimbrelError, UserError
@@ -17,41 +21,77 @@ from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
+from ...train.families import FAMILIES
 from ...train.families.recipes import load_recipe
 from ...train.launch import check_fits
-from ...train.loop import Diverged
+from ...train.loop import Diverged, score_of
+from ...train.recipe import Recipe
+from ...train.run import Run
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document
 from .runs import Machines, StudyProgress, Training, train_on_cluster, write_json, write_text
 
 MOST_TRAININGS = 1000  # trainings
 LONGEST_NAME = 150  # of a run's folder: file systems allow 255 bytes
-FINISHED = "finished.json"  # in a run that reached its budget, or diverged
+FINISHED = "finished.json"  # in a run that reached its budget, diverged, or was pruned
+PAUSED = "paused.json"  # in a run that was compared with others: its score by the share of its budget
+RUNGS = (1 / 9, 1 / 3)  # shares of the budget at which runs are pruned
+SURVIVORS = 3  # one of so many goes on
 
 
 @dataclass(frozen=True)
 class SweepOptions(Machines):
-    """``changes``: KEY=VALUE, or KEY=A,B,C."""
+    """``changes``: KEY=VALUE, or KEY=A,B,C. ``prunes``: the worst two thirds end at each of `RUNGS`."""
 
     recipe: str
     corpus: Path
     folder: Path
     changes: Sequence[str]
+    prunes: bool = False
 
 
 @dataclass(frozen=True)
 class SweptRun(Training):
     settings: Mapping[str, str]
 
+    @property
+    def has_ended(self) -> bool:
+        return (self.folder / FINISHED).exists()
+
     def finish(self, error: TimbrelError | None) -> None:
         """Note that the run reached its budget, or that it diverged."""
-        write_json(self.folder / FINISHED, {"remark": "" if error is None else str(error).partition(": ")[0]})
+        self._end(1.0, "" if error is None else str(error).partition(": ")[0])
+
+    def prune(self, share: float) -> None:
+        """Note that the run ended at a share of its budget."""
+        self._end(share, f"pruned at {share:.0%} of its budget")
+
+    def _end(self, share: float, remark: str) -> None:
+        write_json(self.folder / FINISHED, {"remark": remark, "share": share})
+
+    def paused_score(self, share: float) -> float | None:
+        """Return the score at a share of the budget; None before it."""
+        return self._paused_scores().get(str(share))
+
+    def pause(self, share: float) -> None:
+        """Note the score of the last validation."""
+        score = score_of(Run.open(self.folder).logged()[-1])
+        write_json(self.folder / PAUSED, self._paused_scores() | {str(share): score})
+
+    def _paused_scores(self) -> dict[str, float]:
+        path = self.folder / PAUSED
+        scores: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return scores
+
+    def progress(self) -> checkpoint.Progress:
+        path = self.folder / "last.ckpt"
+        return checkpoint.progress_of(checkpoint.load(path)) if path.exists() else checkpoint.Progress()
 
 
 def sweep(options: SweepOptions, display: Display) -> bool:
     """Train all runs, and write ``sweep.csv`` and ``index.html``, best first; return False after Ctrl-C.
 
-    A run that diverges stays in the table, without a score.
+    A run that diverges stays in the table, without a score; those that were pruned come last.
 
     Raises:
         UserError: a setting, the corpus or the folder does not fit.
@@ -65,7 +105,18 @@ def sweep(options: SweepOptions, display: Display) -> bool:
     for run in runs:
         check_fits(run.recipe, corpus)
         run.check()
-    if not _train(options, [run for run in runs if not (run.folder / FINISHED).exists()], display):
+        if options.prunes:
+            _check_measures(run.recipe, corpus)
+    for share in RUNGS if options.prunes else ():
+        going = [run for run in runs if not run.has_ended or run.paused_score(share) is not None]
+        if not _train(options, going, display, share):
+            return False
+        scored = [(score, run) for run in going if (score := run.paused_score(share)) is not None]
+        scored.sort(key=operator.itemgetter(0))
+        for _, run in scored[math.ceil(len(scored) / SURVIVORS) :]:
+            if not run.has_ended:
+                run.prune(share)
+    if not _train(options, runs, display):
         return False
     table_rows = _rows(runs)
     csv_buffer = io.StringIO()
@@ -130,15 +181,26 @@ def _name(settings: Mapping[str, str]) -> str:
     return f"{folder_name[:LONGEST_NAME]}-{hashlib.sha256(settings_text.encode()).hexdigest()[:8]}"
 
 
-def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Display) -> bool:
-    """Train runs here or on a cluster; return False after Ctrl-C."""
+def _check_measures(recipe: Recipe, corpus: Corpus) -> None:
+    """Raise `UserError` for a recipe whose validations do not compare."""
+    family = FAMILIES[recipe.family]
+    if not family.measures_quality(family.network(family.complete(recipe, corpus))):
+        raise UserError(
+            f"--prune compares validations, and the losses of {recipe.name} compete: none of them measures quality; "
+            "leave it out"
+        )
+
+
+def _train(options: SweepOptions, runs: Sequence[SweptRun], display: Display, until: float = 1.0) -> bool:
+    """Train runs to a share of their budgets, here or on a cluster; return False after Ctrl-C."""
+    unfinished = [replace(run, until=until) for run in runs if not run.has_ended and run.paused_score(until) is None]
     if options.ray is not None and unfinished:
         errors = train_on_cluster(unfinished, options, display)
         if errors is None:
             return False
         for run, error in zip(unfinished, errors, strict=True):
             if error is None or isinstance(error, Diverged):
-                run.finish(error)
+                _note_end(run, error)
         if failure := next((error for error in errors if error is not None and not isinstance(error, Diverged)), None):
             raise failure
         return True
@@ -149,28 +211,32 @@ def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Displ
             if not progress.train(run, options):
                 return False
         except Diverged as error:
-            run.finish(error)
+            _note_end(run, error)
         else:
-            run.finish(None)
+            _note_end(run, None)
     return True
+
+
+def _note_end(run: SweptRun, error: TimbrelError | None) -> None:
+    if error is None and run.until < 1.0:
+        run.pause(run.until)
+    else:
+        run.finish(error)
 
 
 def _rows(runs: Sequence[SweptRun]) -> list[list[str]]:
     """Return the table's rows, best first."""
     scored_rows = []
     for run in runs:
-        checkpoint_path = run.folder / "last.ckpt"
-        progress = (
-            checkpoint.progress_of(checkpoint.load(checkpoint_path))
-            if checkpoint_path.exists()
-            else checkpoint.Progress()
-        )
-        remark: str = json.loads((run.folder / FINISHED).read_text(encoding="utf-8"))["remark"]
-        score = math.inf if remark else progress.best
+        progress = run.progress()
+        ending = json.loads((run.folder / FINISHED).read_text(encoding="utf-8"))
+        remark, share = ending["remark"], ending.get("share", 1.0)
+        score = math.inf if remark and share == 1.0 else progress.best
         if not remark and score == math.inf:
             remark = "no checkpoint is playable: the latents have stopped varying"
         cells = [*run.settings.values(), f"{score:.6g}" if score < math.inf else "", str(progress.step)]
-        scored_rows.append((score, [*cells, f"{progress.seconds:.1f}", run.folder.name, remark]))
+        place = score == math.inf, -share, score
+        scored_rows.append((place, [*cells, f"{progress.seconds:.1f}", run.folder.name, remark]))
     scored_rows.sort(key=lambda entry: entry[0])
     return [[str(rank), *cells] for rank, (_, cells) in enumerate(scored_rows, 1)]
 
@@ -181,7 +247,7 @@ def _page(options: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequen
     note = (
         "Score: the least validation loss of a run, as its recipe weighs it; of adversarial networks the Fréchet "
         "distance that chose their best checkpoint, or their last loss. Runs with other weights of the loss do not "
-        "compare."
+        "compare. Pruned runs come after those that trained to their end."
     )
     best_row = rows[0]
     verdict = f"{best_row[-2]} has the least score of {len(rows)} runs." if best_row[-5] else "No run has a score."

@@ -8,10 +8,12 @@ import pytest
 import torch
 from timbrel.export import export as exporting
 from timbrel.export.export import export
+from timbrel.export.families.family import ExportFamily
 from timbrel.export.graphs import EncodedFrames
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.model.model import Model
 from timbrel.train import checkpoint
+from timbrel.train.families import FOLDERS
 from timbrel.train.run import Run
 from timbrel.train.run import trained as trained_network
 
@@ -67,6 +69,12 @@ def moved(monkeypatch, which, amount, where=None):
         return model
 
     monkeypatch.setattr(exporting, "trace", trace)
+
+
+def test_the_families_that_are_exported_are_those_with_graphs():
+    for family in FOLDERS:
+        has_graphs = type(exporting.FAMILIES[family]).graphs is not ExportFamily.graphs
+        assert exporting.TRAINED[family].exported == has_graphs, family
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,17 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from timbrel.export.study import runs
 from timbrel.export.study.sweep import SweepOptions, sweep, swept_runs
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.progress import Display
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.loop import Diverged
 from timbrel.train.run import Run
@@ -126,6 +129,84 @@ def test_a_stopped_sweep_by_epochs_is_not_taken_for_finished(
         monkeypatch.undo()
         assert sweep(given, display)
     assert len({row["steps"] for row in table(tmp_path / "sweep")}) == 1
+
+
+def logged_scores(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float]) -> None:
+    """Each validation of a seed's run has its score."""
+    original = loop._Loop._validation_means
+
+    def means(self: loop._Loop) -> dict[str, float]:
+        return original(self) | {"total": scores[str(self.recipe.training.seed)]}
+
+    monkeypatch.setattr(loop._Loop, "_validation_means", means)
+
+
+SEEDS = {"0": 9.0, "1": 2.0, "2": 8.0, "3": 7.0, "4": 1.0, "5": 6.0, "6": 3.0}
+PRUNED = ["training.steps=18", "training.seed=" + ",".join(SEEDS)]
+
+
+def test_the_worst_two_thirds_end_at_a_ninth_and_at_a_third(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged_scores(monkeypatch, SEEDS)
+    folder, changes = tmp_path / "sweep", [change for change in SMALL if "steps" not in change] + PRUNED
+    given = SweepOptions("grain-plain", corpus, folder, changes, prunes=True, accelerator="cpu")
+    with Display() as display:
+        assert sweep(given, display)
+    rows = table(folder)
+    assert [(row["training.seed"], row["steps"], row["remark"]) for row in rows[:3]] == [
+        ("4", "18", ""),
+        ("1", "6", "pruned at 33% of its budget"),
+        ("6", "6", "pruned at 33% of its budget"),
+    ]
+    assert {(row["steps"], row["remark"]) for row in rows[3:]} == {("2", "pruned at 11% of its budget")}
+    # A second time nothing is trained.
+    monkeypatch.setattr(runs, "start", None)
+    monkeypatch.setattr(runs, "resume", None)
+    with Display() as display:
+        assert sweep(given, display)
+    assert table(folder) == rows
+
+
+def test_a_pruned_sweep_that_was_stopped_prunes_the_same(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged_scores(monkeypatch, SEEDS)
+    folder, changes = tmp_path / "sweep", [change for change in SMALL if "steps" not in change] + PRUNED
+    given = SweepOptions("grain-plain", corpus, folder, changes, prunes=True, accelerator="cpu")
+    real, count = runs.resume, []
+
+    def resume(*arguments: object) -> object:
+        count.append(1)
+        if len(count) == 2:
+            return type("Outcome", (), {"interrupted": True})()
+        return real(*arguments)
+
+    monkeypatch.setattr(runs, "resume", resume)
+    with Display() as display:
+        assert not sweep(given, display)
+        monkeypatch.setattr(runs, "resume", real)
+        assert sweep(given, display)
+    assert [row["training.seed"] for row in table(folder)[:3]] == ["4", "1", "6"]
+
+
+def test_a_survivor_has_the_weights_of_a_training_without_pruning(corpus: Path, tmp_path: Path) -> None:
+    for name, prunes in (("whole", False), ("pruned", True)):
+        given = replace(asked(corpus, tmp_path / name, "training.steps=18", "training.seed=0,1,2"), prunes=prunes)
+        with Display() as display:
+            assert sweep(replace(given, changes=[c for c in given.changes if c != "training.steps=6"]), display)
+    (best, *_) = table(tmp_path / "pruned")
+    whole, pruned = (
+        checkpoint.load(tmp_path / name / "runs" / best["run"] / "last.ckpt")["model"] for name in ("whole", "pruned")
+    )
+    assert all(torch.equal(whole[name], pruned[name]) for name in whole)
+
+
+def test_losses_that_compete_are_not_pruned_by(corpus: Path, tmp_path: Path) -> None:
+    given = replace(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), recipe="grain-adversarial", prunes=True)
+    with Display() as display, pytest.raises(UserError, match="--prune compares validations, and the losses of grain"):
+        sweep(given, display)
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_a_full_disk_is_no_divergence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

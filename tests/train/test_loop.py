@@ -1,13 +1,14 @@
 """Training learns, keeps its budget and schedule, and leaves what it promises."""
 
 import math
+import re
 import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from timbrel.host.errors import Failure
+from timbrel.host.errors import Failure, UserError
 from timbrel.host.interrupts import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import Corpus
@@ -15,7 +16,7 @@ from timbrel.train.families import FAMILIES
 from timbrel.train.families.chroma.data import ChromaData
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.families.recipes import load_recipe, shipped_recipes
-from timbrel.train.launch import start
+from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
 from timbrel.train.shared_random import rand_examples
@@ -330,6 +331,88 @@ def test_a_second_ctrl_c_ends_at_once(train, monkeypatch):
         train()
 
 
+# ---- the log
+
+
+def test_the_log_has_the_means_of_training_since_the_last_validation(train, monkeypatch):
+    steps, original = [], loop._Loop._step
+
+    def step(self, *arguments):
+        loss = original(self, *arguments)
+        steps.append({"total": float(loss), **{name: float(term) for name, term in self.terms.items()}})
+        return loss
+
+    monkeypatch.setattr(loop._Loop, "_step", step)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    _, run = train("tuned-8", "training.steps=40")
+    entries, first = run.logged(), 0
+    assert len(entries) > 2
+    for entry in entries:
+        own = steps[first : entry["step"]]
+        if own:
+            assert entry["training"].keys() == own[0].keys() >= {"total", "mean_square"}
+            for name, mean in entry["training"].items():
+                assert mean == pytest.approx(np.mean([values[name] for values in own]), rel=1e-5)
+        else:  # a second validation of the same step
+            assert "training" not in entry
+        first = entry["step"]
+
+
+# ---- patience
+
+
+def scores(monkeypatch, *totals):
+    """Validations have these totals, in order; the last one stays."""
+    left, original = list(totals), loop._Loop._validation_means
+
+    def means(self):
+        return original(self) | {"total": left.pop(0) if len(left) > 1 else left[0]}
+
+    monkeypatch.setattr(loop._Loop, "_validation_means", means)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+
+
+def test_training_without_a_better_validation_ends_when_patience_does(train, monkeypatch):
+    scores(monkeypatch, 5.0, 4.0, 4.5, 3.0, 3.0, 3.5, 3.2, 9.0)
+    said = []
+    options = RunOptions("cpu", on_message=said.append)
+    outcome, run = train("tuned-8", "training.epochs=20", "training.patience=3", options=options)
+    steps = [entry["step"] for entry in run.logged()]
+    epoch = steps[0]
+    assert (outcome.step, outcome.interrupted) == (7 * epoch, False)
+    assert checkpoint.load(run.best)["progress"]["step"] == 4 * epoch
+    assert [line for line in said if "patience" in line] == [
+        f"step {7 * epoch}: ending before the budget, after 3 validations without a better one (training.patience)"
+    ]
+    again = resume(run.folder, run.recipe, CPU)
+    assert (again.steps, again.interrupted) == (0, False)
+
+
+def test_patience_is_kept_over_a_pause(train, monkeypatch):
+    scores(monkeypatch, 5.0, 4.0, 4.5, 4.6, 4.7, 4.8)
+    changes = ["training.epochs=20", "training.patience=3"]
+    outcome, run = train("tuned-8", *changes, options=RunOptions("cpu", until=0.2))
+    epoch = run.logged()[0]["step"]
+    assert (outcome.step, outcome.interrupted) == (4 * epoch, False)
+    assert resume(run.folder, run.recipe, CPU).step == 5 * epoch
+
+
+def test_patience_is_refused_where_losses_compete(tone_corpus, tmp_path):
+    rate = f"frames.sample_rate={Corpus.open(tone_corpus).rate}"
+    recipe = load_recipe("grain-adversarial", ["training.steps=4", "training.patience=2", rate])
+    with pytest.raises(UserError, match=re.escape("the losses of grain-adversarial compete")):
+        start(recipe, tone_corpus, tmp_path / "run", CPU)
+
+
+def test_a_paused_training_goes_on_to_the_same_weights(train):
+    whole, run = train("tuned-8", "training.steps=30", folder="whole")
+    paused, part = train("tuned-8", "training.steps=30", folder="part", options=RunOptions("cpu", until=1 / 3))
+    assert (paused.step, paused.interrupted) == (10, False)
+    assert resume(part.folder, part.recipe, CPU) == whole
+    first, second = (checkpoint.load(each.last)["model"] for each in (run, part))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 # ---- on request
 
 
@@ -342,9 +425,11 @@ def test_tensorboard_is_written_when_it_is_asked_for_and_not_otherwise(train):
     events = EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
     logged = run.logged()[-1]
-    assert set(events.Tags()["scalars"]) == {f"val/{name}" for name in logged if name not in ("step", "seconds")}
-    last = events.Scalars("val/total")[-1]
-    assert (last.step, last.value) == (5, pytest.approx(logged["total"], rel=1e-6))
+    validated = {f"val/{name}" for name in logged if name not in ("step", "seconds", "training")}
+    assert set(events.Tags()["scalars"]) == validated | {f"train/{name}" for name in logged["training"]}
+    for folder, means in (("val", logged), ("train", logged["training"])):
+        last = events.Scalars(f"{folder}/total")[-1]
+        assert (last.step, last.value) == (5, pytest.approx(means["total"], rel=1e-6))
 
 
 def test_sounds_to_listen_to_appear_while_it_trains(train, monkeypatch):

@@ -38,6 +38,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         reads: names of other runs whose networks it uses.
         previewed: training writes sounds that its network makes.
         pictured: these are whole sounds, drawn side by side.
+        exported: its networks make sound, and `timbrel export` writes them.
     """
 
     network: type[NetworkT]
@@ -47,6 +48,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
     reads: ClassVar[tuple[str, ...]] = ()
     previewed: ClassVar[bool] = True
     pictured: ClassVar[bool] = False
+    exported: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, corpus: Corpus, recipe: RecipeT) -> None:
@@ -74,6 +76,10 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
             f"--pretrained {path} is no option of recipe {recipe.name}: published weights are those of clip-wavegan; "
             "leave it out"
         )
+
+    def measures_quality(self, network: NetworkT) -> bool:
+        """Return whether validations compare: losses do, unless they compete, and the figures of `health`."""
+        return not network.adversarial or type(self).health is not Family.health
 
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
         """Summarise the use of a corpus in a line."""

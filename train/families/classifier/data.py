@@ -56,6 +56,7 @@ def labelled(corpus: Corpus, split: Split, words: list[str]) -> Clips:
 class ClassifierFamily(Family[ClassifierRecipe, Classifier]):
     network = Classifier
     previewed = False
+    exported = False
 
     def check(self, corpus: Corpus, recipe: ClassifierRecipe) -> None:
         words = words_of(corpus)
