@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..host.arguments import check_callback, check_text, listed, location, locations, number, whole_number
 from ..host.errors import UserError, naming_extras
 
 if TYPE_CHECKING:
@@ -69,8 +70,17 @@ def build_corpus(
     """
     if workers is not None and ray is not None:
         raise UserError(f"--workers {workers} and --ray {ray} are two ways to share the work; give one of them")
-    if workers is not None and workers < 1:
-        raise UserError(f"workers {workers} is out of range; give at least 1")
+    sound_paths, corpus_folder = locations("sounds", sounds), location("output", output)
+    check_text("split", split)
+    for argument_name, text in {"group": group, "label": label, "ray": ray, "name": name, "licence": licence}.items():
+        if text is not None:
+            check_text(argument_name, text)
+    if workers is not None:
+        whole_number("workers", workers, 1)
+    whole_number("seed", seed, 0)
+    if shortest_seconds is not None:
+        number("shortest_seconds", shortest_seconds)
+    check_callback("progress", progress)
     if loops and melodies:
         raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
     with naming_extras():
@@ -79,8 +89,8 @@ def build_corpus(
         from .corpus.report import no_progress
 
         return build(
-            [Path(sound) for sound in ([sounds] if isinstance(sounds, str | os.PathLike) else sounds)],
-            Path(output),
+            [Path(sound) for sound in sound_paths],
+            Path(corpus_folder),
             rate=rate,
             split=split,
             seed=seed,
@@ -103,7 +113,7 @@ def train_recipe(
     corpus: PathLike,
     output: PathLike,
     *,
-    changes: Sequence[str] = (),
+    changes: str | Sequence[str] = (),
     minutes: float | None = None,
     generator: PathLike | None = None,
     classifier: PathLike | None = None,
@@ -125,7 +135,7 @@ def train_recipe(
         recipe: a shipped recipe's name, which `timbrel recipes` lists, or a TOML file.
         corpus: a folder that `build_corpus` wrote.
         output: the run, a new folder, or one to resume.
-        changes: of the recipe's settings, such as ``"training.epochs=5"``.
+        changes: of the recipe's settings, one or several, such as ``"training.epochs=5"``.
         minutes: the budget, above 0, with a schedule made for it.
         generator, classifier: runs that recipe ``invert`` is built on.
         grains: a run of grains, whose codes recipe ``grain-path`` learns.
@@ -147,8 +157,20 @@ def train_recipe(
             missing.
         Failure: the loss is not finite, or the disk is full.
     """
-    change_list = list(changes)
+    recipe_name, corpus_folder, run_folder = (
+        location(argument_name, path)
+        for argument_name, path in (("recipe", recipe), ("corpus", corpus), ("output", output))
+    )
+    change_list = [changes] if isinstance(changes, str) else listed("changes", changes)
+    for change in change_list:
+        check_text("changes:", change)
+    for argument_name, count in (("devices", devices), ("nodes", nodes)):
+        whole_number(argument_name, count, 1)
+    check_text("accelerator", accelerator)
+    for argument_name, callback in (("progress", progress), ("say", say)):
+        check_callback(argument_name, callback)
     if minutes is not None:
+        number("minutes", minutes)
         if budget_change := next((c for c in change_list if c.partition("=")[0] in BUDGETS), None):
             raise UserError(f"--minutes {minutes:g} and --set {budget_change} are two budgets; give one of them")
         change_list.append(f"training.minutes={minutes}")
@@ -159,7 +181,7 @@ def train_recipe(
         from .launch import resume as go_on
         from .loop import RunOptions
 
-        loaded_recipe = load_recipe(os.fspath(recipe), change_list)
+        loaded_recipe = load_recipe(recipe_name, change_list)
         source_folders = _source_folders(
             loaded_recipe.name,
             FAMILIES[loaded_recipe.family].reads,
@@ -173,19 +195,21 @@ def train_recipe(
                 raise UserError(
                     f"--pretrained {pretrained} begins a run, and --resume goes on with one; give one of them"
                 )
-            begin_pretrained(loaded_recipe, Path(corpus), Path(output), Path(pretrained))
+            begin_pretrained(
+                loaded_recipe, Path(corpus_folder), Path(run_folder), Path(location("pretrained", pretrained))
+            )
             return None
         run_options = RunOptions(accelerator, devices, tensorboard, progress, say, nodes=nodes)
         if resume:
-            return go_on(Path(output), loaded_recipe, run_options)
-        return start(loaded_recipe, Path(corpus), Path(output), run_options, source_folders)
+            return go_on(Path(run_folder), loaded_recipe, run_options)
+        return start(loaded_recipe, Path(corpus_folder), Path(run_folder), run_options, source_folders)
 
 
 def _source_folders(
     recipe_name: str, reads: Sequence[str], resume: bool, **folders: PathLike | None
 ) -> dict[str, Path]:
     """Return the folders of the runs that a recipe reads, by name; raise UserError for a missing or surplus one."""
-    source_folders = {name: Path(path) for name, path in folders.items() if path is not None}
+    source_folders = {name: Path(location(OPTIONS[name], path)) for name, path in folders.items() if path is not None}
     if resume:
         for name, path in source_folders.items():
             raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")

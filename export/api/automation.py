@@ -3,12 +3,12 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from operator import index
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arguments import check_text, mapping, number, shown
 from ...host.errors import UserError, nearest
 from ...host.events import DataEntry, Event, ParameterChange, PitchBend
 from ...host.midi.controllers import BEND_RANGE
@@ -47,12 +47,13 @@ def knob_changes(
     Positions are 0 to 1 of a knob's range; lines join points, and both ends hold.
 
     Raises:
-        UserError: an unknown knob, or points that are not in order of time.
+        UserError: an unknown knob, or points that are no points, or not in order of time.
     """
     ranges_by_target = {knob.target: knob for knob in ranges.values()}
     changes: list[ParameterChange] = []
     channel_list = list(channels)
-    for knob_name, points in knobs.items():
+    for knob_name, points in mapping("knobs", knobs).items():
+        check_text("knob", knob_name)
         knob_range = ranges.get(knob_name) or ranges_by_target.get(knob_name)
         if knob_range is None:
             raise UserError(f"no knob is named {knob_name!r}{nearest(knob_name, [*ranges, *ranges_by_target])}")
@@ -117,14 +118,21 @@ def _moments(bounds: _Bounds, points: Points, sample_rate: int) -> list[tuple[fl
     if isinstance(points, np.ndarray) and points.ndim == 1:
         return _sampled_moments(bounds, points, sample_rate)
     pairs: list[Any] = [(0.0, points)]
-    if isinstance(points, Iterable) and np.ndim(points) > 0:  # an array of numpy may be one number
+    if isinstance(points, np.ndarray):
+        if points.ndim and (points.ndim != 2 or points.shape[1] != 2):
+            raise UserError(
+                f"{bounds.name}: an array of shape {points.shape} is no curve; give one {bounds.value_name} a sample, "
+                f"or {bounds.pair} in each row"
+            )
+        pairs = list(points) if points.ndim else pairs  # an array of numpy may be one number
+    elif isinstance(points, Iterable) and not isinstance(points, str | bytes | Mapping):
         pairs = list(points)
     if not pairs:
         raise UserError(f"{bounds.name} has no points; give {bounds.pair} pairs, or one {bounds.value_name}")
     for pair in pairs:
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise UserError(f"{bounds.name}: {pair!r} is no pair; give {bounds.pair}")
-        seconds, value = (number(f"{bounds.name}: ", coordinate) for coordinate in pair)
+            raise UserError(f"{bounds.name}: {shown(pair)} is no pair; give {bounds.pair}")
+        seconds, value = (number(f"{bounds.name}:", coordinate) for coordinate in pair)
         bounds.check(value)
         if not 0 <= seconds <= LONGEST_SECONDS:
             raise UserError(f"{bounds.name}: {seconds:g} s is out of range; give 0 to {LONGEST_SECONDS} seconds")
@@ -159,21 +167,3 @@ def _sampled_moments(bounds: _Bounds, values: npt.NDArray[Any], sample_rate: int
     places = np.append(np.arange(0, len(values) - 1, step_samples), len(values) - 1)
     changed = np.append(True, values[places[1:]] != values[places[:-1]])
     return [(place / sample_rate, float(values[place])) for place in places[changed].tolist()]
-
-
-def whole_number(name: str, value: SupportsIndex, low: int, high: int) -> int:
-    """Return a whole number, ``low`` to ``high``; raise UserError for all else."""
-    try:
-        integer = index(value)
-    except TypeError:
-        raise UserError(f"{name} {value!r} is not a whole number; give {low} to {high}") from None
-    if not low <= integer <= high:
-        raise UserError(f"{name} {value!r} is out of range; give {low} to {high}")
-    return integer
-
-
-def number(name: str, value: object) -> float:
-    """Return a finite number; raise UserError for all else."""
-    if isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0 and math.isfinite(value):
-        return float(value)
-    raise UserError(f"{name} {value!r} is no number; give one")

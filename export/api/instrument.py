@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arguments import listed, location, mapping, number, shown, whole_number
 from ...host.arrays import Array, Doubles
 from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
@@ -41,7 +42,7 @@ from ...host.session.messages import Setup
 from ...host.session.view_builder import controls
 from ...host.workers import free_processors
 from ..recovery.method import chosen_method
-from .automation import KnobRange, Points, bend_events, knob_changes, number
+from .automation import KnobRange, Points, bend_events, knob_changes
 from .live import LivePlayer
 from .notes import Music, Note, performance_of_music
 from .sound import MOST_CHANNELS, Sound
@@ -190,7 +191,7 @@ class Instrument:
         if seconds is not None and not 0 <= number("seconds", seconds) <= LONGEST_SECONDS:
             raise UserError(f"seconds {seconds!r} is out of range; give 0 to {LONGEST_SECONDS}")
         performance, music_name = performance_of_music(music, sample_rate)
-        arranged = arrange(performance, self._patch, music_name, _channels(channels or {}))
+        arranged = arrange(performance, self._patch, music_name, _channels(channels))
         _warn(arranged.warnings)
         performance = arranged.performance
         own_channels = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]
@@ -198,7 +199,7 @@ class Instrument:
         if bend is not None:
             _check_unbent(performance.events, own_channels, music_name)
             automation += bend_events(bend, own_channels, sample_rate)
-        if knobs:
+        if knobs is not None:
             automation += knob_changes(knobs, self.knobs, own_channels, sample_rate)
         # stable: knobs move first
         sorted_events = sorted([*automation, *performance.events], key=lambda event: event.time)
@@ -231,9 +232,11 @@ class Instrument:
         Raises:
             UserError: as `render`.
         """
+        if isinstance(notes, Note | str):
+            raise UserError(f"notes {shown(notes)} is one sound's music; give a list, or call render")
         play = functools.partial(self.render, sample_rate=sample_rate, seconds=seconds, knobs=knobs, bend=bend)
         with ThreadPoolExecutor(free_processors()) as pool:
-            return list(pool.map(play, notes))
+            return list(pool.map(play, listed("notes", notes)))
 
     def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:
         """Find the codes of a recording with the model's encoder.
@@ -291,7 +294,7 @@ class Instrument:
         try:
             code_frames = np.atleast_2d(np.asarray(codes, np.float64))
         except (TypeError, ValueError):
-            raise UserError(f"codes {codes!r} are no numbers; give [frames, {len(card.latents)}]") from None
+            raise UserError(f"codes {shown(codes)} are no numbers; give [frames, {len(card.latents)}]") from None
         if (
             code_frames.ndim != 2
             or code_frames.shape[1] != len(card.latents)
@@ -303,7 +306,7 @@ class Instrument:
                 f"[frames, {len(card.latents)}]"
             )
         if label is not None and label not in card.labels:
-            raise UserError(f"label {label!r}: model {card.name!r} has {', '.join(card.labels) or 'no labels'}")
+            raise UserError(f"label {shown(label)}: model {card.name!r} has {', '.join(card.labels) or 'no labels'}")
         is_clip = kind_of(card).of_clips
         if is_clip and len(code_frames) > 1:
             raise UserError(f"{len(code_frames)} codes: a clip of model {card.name!r} has one; decode them one by one")
@@ -390,7 +393,9 @@ class Instrument:
         Raises:
             UserError: the recording, a setting or the model cannot be used.
         """
-        preset_options = {"smooth_seconds": smooth_seconds, "amount": amount, "wet": wet, "to": to and os.fspath(to)}
+        preset_options: dict[str, Any] = {"to": None if to is None else location("to", to)}
+        for name, value in (("smooth_seconds", smooth_seconds), ("amount", amount), ("wet", wet)):
+            preset_options[name] = None if value is None else number(name, value)
         patch = with_options(self._patch, [], [], preset_options)
         warning_lines: list[str] = []
         with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
@@ -431,13 +436,13 @@ def open(name: PathLike, *, trust: bool = False) -> Instrument:
     Raises:
         UserError: unknown name, or it cannot be used.
     """
-    location = os.fspath(name)
-    if Path(location).exists() and preset_file(location) not in shipped_presets().values():
-        location = str(Path(location).absolute())  # playing it live works from any folder
-    ask_for([location], trust)
-    patch = open_patch(location)
+    name_or_path = location("name", name)
+    if Path(name_or_path).exists() and preset_file(name_or_path) not in shipped_presets().values():
+        name_or_path = str(Path(name_or_path).absolute())  # playing it live works from any folder
+    ask_for([name_or_path], trust)
+    patch = open_patch(name_or_path)
     _warn(patch.warnings)
-    return Instrument(location, patch)
+    return Instrument(name_or_path, patch)
 
 
 def make(
@@ -536,14 +541,13 @@ def _check_unbent(events: Iterable[Event], channels: Sequence[int], music_name: 
         raise UserError(f"{music_name}: channel {bent_channel + 1} has bends of its own; leave bend out")
 
 
-def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) -> dict[int, str | None]:
+def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None] | None) -> dict[int, str | None]:
     """Return names of presets by channel, counted from 0; None mutes one."""
     names_by_channel: dict[int, str | None] = {}
-    for channel, preset in presets_by_channel.items():
-        if not isinstance(channel, int) or not 1 <= channel <= 16:
-            raise UserError(f"channel {channel!r} is out of range; give 1 to 16")
+    for channel, preset in mapping("channels", presets_by_channel).items():
         name = preset._opened if isinstance(preset, Instrument) else preset
-        names_by_channel[channel - 1] = None if name is None else os.fspath(name)
+        name_or_path = None if name is None else location(f"channels[{shown(channel)}]", name)
+        names_by_channel[whole_number("channel", channel, 1, 16) - 1] = name_or_path
     return names_by_channel
 
 
@@ -566,17 +570,22 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
     if isinstance(recording, str | os.PathLike):
         yield Path(recording)
         return
-    rate = sample_rate or getattr(recording, "sample_rate", None)
-    if not rate:
+    try:
+        samples = np.atleast_2d(np.asarray(recording))
+    except ValueError:
+        samples = np.zeros((0, 0), object)  # rows of unequal lengths
+    if samples.dtype.kind != "f" or samples.ndim != 2 or np.ndim(recording) == 0:
+        is_array = isinstance(recording, np.ndarray)
+        recording_text = f"of {samples.dtype}, {samples.ndim} dimensions" if is_array else shown(recording)
+        raise UserError(
+            f"a recording {recording_text}: give a sound file's path, or floats within ±1, [samples] or "
+            "[channels, samples]"
+        )
+    rate = getattr(recording, "sample_rate", None) if sample_rate is None else sample_rate
+    if rate is None:
         raise UserError("samples have no rate of their own; give their sample_rate in Hz")
     if not FILE_RATES[0] <= number("sample_rate", rate) <= FILE_RATES[1] or rate != int(rate):
         raise UserError(f"a sample rate of {rate} Hz: give {FILE_RATES[0]} to {FILE_RATES[1]}, a whole number")
-    samples = np.atleast_2d(np.asarray(recording))
-    if samples.dtype.kind != "f" or samples.ndim != 2:
-        raise UserError(
-            f"a recording of {samples.dtype}, {samples.ndim} dimensions: give floats within ±1, "
-            "[samples] or [channels, samples]"
-        )
     if not 1 <= len(samples) <= MOST_CHANNELS:
         raise UserError(f"a recording of {len(samples)} channels: give [channels, samples], such as recording.T")
     if not np.isfinite(samples).all():

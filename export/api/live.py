@@ -11,13 +11,14 @@ from multiprocessing import Pipe
 from operator import attrgetter
 from typing import Any, Self
 
+from ...host.arguments import number, whole_number
 from ...host.errors import Failure, UserError
 from ...host.events import Event, NoteOff, NoteOn, ProgramChange
 from ...host.live.session import play_until
 from ...host.midi.controllers import HeldEvents
 from ...host.session.messages import Command, Events, LiveStatus, Message, Setup
 from ...host.session.takes import Recording
-from .automation import KnobRange, bend_events, knob_changes, number, whole_number
+from .automation import KnobRange, bend_events, knob_changes
 from .notes import Music, control_change, performance_of_music
 
 END_SECONDS = 10.0  # for the session to end

@@ -9,6 +9,7 @@ from operator import attrgetter, index
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
 
+from ...host.arguments import listed, number, shown, whole_number
 from ...host.errors import UserError
 from ...host.events import ControlChange, Event, NoteOff, NoteOn, PitchBend
 from ...host.midi.decode import MidiDecoder
@@ -19,7 +20,6 @@ from ...host.midi.files import (
     performance_of_events,
     read_performance,
 )
-from .automation import number, whole_number
 
 DRUMS = 10  # General MIDI's channel of percussion
 MELODIC = [channel for channel in range(1, 17) if channel != DRUMS]
@@ -74,8 +74,10 @@ def performance_of_music(music: Music, sample_rate: int) -> tuple[Performance, s
         midi_file = io.BytesIO()
         music.save(file=midi_file)
         return parse_performance(midi_file.getvalue(), "the MIDI file", sample_rate), "the MIDI file"
+    if isinstance(music, list) and hasattr(music, "name"):
+        raise UserError("a mido.MidiTrack has times in ticks of its file; give the whole mido.MidiFile")
     if hasattr(music, "instruments"):
-        return _instruments_performance(list(music.instruments), sample_rate), "the music"
+        return _instruments_performance(listed("the music's instruments", music.instruments), sample_rate), "the music"
     parts = [music] if isinstance(music, Note) or hasattr(music, "notes") else _listed(music)
     if parts and all(hasattr(part, "notes") for part in parts):
         return _instruments_performance(parts, sample_rate), "the music"
@@ -128,7 +130,7 @@ def _listed(music: Any) -> list[Any]:
     try:
         return list(music)
     except TypeError:
-        raise UserError(f"{music!r} is no music; give the path of a MIDI file, or notes") from None
+        raise UserError(f"{shown(music)} is no music; give the path of a MIDI file, or notes") from None
 
 
 def _as_note(part: Any) -> Note:
@@ -136,9 +138,11 @@ def _as_note(part: Any) -> Note:
     if isinstance(part, Note):
         return part
     if all(hasattr(part, name) for name in ("pitch", "velocity", "start", "end")):
-        return Note(part.pitch, part.start, part.end - part.start, part.velocity)
+        start, end = (number(f"note: {name}", getattr(part, name)) for name in ("start", "end"))
+        return Note(part.pitch, start, end - start, part.velocity)
     raise UserError(
-        f"{part!r} is no timbrel.Note; give notes, mido's messages, pretty_midi's instruments, or a MIDI file's path"
+        f"{shown(part)} is no timbrel.Note; give notes, mido's messages, pretty_midi's instruments, or a MIDI file's "
+        "path"
     )
 
 
@@ -148,31 +152,46 @@ def _instruments_performance(instruments: Sequence[Any], sample_rate: int) -> Pe
     notes: list[Note] = []
     controllers: list[Event] = []
     for instrument in instruments:
+        (instrument_notes,) = _fields("instrument", instrument, "notes")
         channel = DRUMS if getattr(instrument, "is_drum", False) else next(melodic_channels, None)
         if channel is None:
             raise UserError(f"more than {len(MELODIC)} instruments beside drums; MIDI has channels for {len(MELODIC)}")
-        notes += [replace(_as_note(note), channel=channel) for note in instrument.notes]
-        for change in getattr(instrument, "control_changes", []):
-            time = _sample("control change", change.time, sample_rate)
-            controllers.append(control_change(time, change.number, change.value, channel))
-        for bend in getattr(instrument, "pitch_bends", []):
-            value = whole_number("pitch bend:", bend.pitch, -8192, 8191)
-            controllers.append(PitchBend(_sample("pitch bend", bend.time, sample_rate), channel - 1, value))
+        notes += [replace(_as_note(note), channel=channel) for note in listed("notes", instrument_notes)]
+        for change in listed("control_changes", getattr(instrument, "control_changes", [])):
+            seconds, controller, value = _fields("control change", change, "time", "number", "value")
+            time = _sample("control change", seconds, sample_rate)
+            controllers.append(control_change(time, controller, value, channel))
+        for bend in listed("pitch_bends", getattr(instrument, "pitch_bends", [])):
+            seconds, pitch = _fields("pitch bend", bend, "time", "pitch")
+            value = whole_number("pitch bend:", pitch, -8192, 8191)
+            controllers.append(PitchBend(_sample("pitch bend", seconds, sample_rate), channel - 1, value))
     return _performance(notes, sorted(controllers, key=attrgetter("time")), sample_rate)
+
+
+def _fields(kind: str, part: Any, *names: str) -> list[Any]:
+    """Return attributes of a part of pretty_midi's music; raise UserError if one is missing."""
+    if missing_name := next((name for name in names if not hasattr(part, name)), None):
+        raise UserError(f"{kind} {shown(part)} has no {missing_name}; give objects of pretty_midi's shape")
+    return [getattr(part, name) for name in names]
 
 
 def _messages_performance(messages: Sequence[Any], sample_rate: int) -> Performance:
     """Play mido's messages; ``time`` is in seconds from the beginning, as pedalboard takes them."""
     played = [message for message in messages if not getattr(message, "is_meta", False)]
-    for earlier, later in itertools.pairwise(played):
-        if later.time < earlier.time:
+    times = [_sample("message", message.time, sample_rate) for message in played]
+    for (earlier_time, earlier), (later_time, later) in itertools.pairwise(zip(times, played, strict=True)):
+        if later_time < earlier_time:
             raise UserError(
                 f"a message at {later.time:g} s comes after one at {earlier.time:g} s; times are seconds from the "
                 "beginning, in order: add up differences with itertools.accumulate, or give the whole mido.MidiFile"
             )
     decoder, events = MidiDecoder(), list[Event]()
-    for message in played:
-        events += decoder.feed(bytes(message.bytes()), _sample("message", message.time, sample_rate))
+    for time, message in zip(times, played, strict=True):
+        try:
+            message_bytes = bytes(message.bytes())
+        except (TypeError, ValueError) as error:
+            raise UserError(f"message {shown(message)} gives no bytes of MIDI ({error}); give mido's") from None
+        events += decoder.feed(message_bytes, time)
     return performance_of_events(events, max((event.time for event in events), default=0))
 
 

@@ -8,6 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ...host.arguments import (
+    check_callback,
+    check_choice,
+    check_text,
+    location,
+    locations,
+    mapping,
+    number,
+    whole_number,
+)
 from ...host.errors import UserError, naming_extras
 from ...host.preset.shipped import is_instrument
 from ...host.workers import task_runner
@@ -16,6 +26,7 @@ from ..samples.drawing import read_settings
 from .sound import Sound
 
 PathLike = str | os.PathLike[str]
+CHECKPOINTS, WEIGHTS = ("best", "last"), ("float16", "float32")
 Numbers = str | float | Sequence[float]  # "36-96", "48,55,60", a number, or several
 
 
@@ -43,14 +54,16 @@ def evaluate_run(
         UserError: no run, no checkpoint or no corpus, or a package of timbrel[train] is missing.
         Failure: the disk is full.
     """
-    folder = Path(run)
-    if not (folder / "run.json").exists() and is_instrument(os.fspath(run)):
+    folder = Path(location("run", run))
+    check_choice("checkpoint", checkpoint, CHECKPOINTS)
+    check_callback("progress", progress)
+    if not (folder / "run.json").exists() and is_instrument(str(folder)):
         raise UserError(_no_run(folder))
     with naming_extras():
         from ...train.run import Run
         from ..evaluate import evaluate
 
-        classifier_run = None if classifier is None else Run.open(Path(classifier))
+        classifier_run = None if classifier is None else Run.open(Path(location("classifier", classifier)))
         return evaluate(Run.open(folder), checkpoint=checkpoint, classifier=classifier_run, progress=progress)
 
 
@@ -100,15 +113,31 @@ def export_model(
         UserError: no run or checkpoint, a file exists, or a package of timbrel[train] is missing.
         Failure: the model disagrees with the network, or cannot be written; no file is left.
     """
+    run_or_model = location("run", run)
+    model_file, nn_file = (
+        None if path is None else Path(location(argument_name, path))
+        for argument_name, path in (("output", output), ("nn", nn))
+    )
+    check_choice("checkpoint", checkpoint, CHECKPOINTS)
+    check_choice("weights", weights, WEIGHTS)
+    for argument_name, text in {
+        "name": name,
+        "description": description,
+        "license": license,
+        "credits": credits,
+    }.items():
+        if text is not None:
+            check_text(argument_name, text)
+    check_callback("progress", progress)
     with naming_extras():
         from ..export import LabelInput
         from ..nn import written
 
         card_texts = LabelInput(name, description, license, credits)
         for line in written(
-            os.fspath(run),
-            None if output is None else Path(output),
-            None if nn is None else Path(nn),
+            run_or_model,
+            model_file,
+            nn_file,
             labels=card_texts,
             which=checkpoint,
             weights=weights,
@@ -171,7 +200,12 @@ def render_dataset(
         UserError: a preset or a value cannot be used; at the call, before the first note.
         Failure: a sound is not finite, or a process died.
     """
-    names = [os.fspath(name) for name in ([presets] if isinstance(presets, str | os.PathLike) else presets)]
+    names = locations("presets", presets)
+    if not names:
+        raise UserError("presets: none is given; give one that timbrel.preset_names() lists, or several")
+    for argument_name, count, low in (("notes", notes, 0), ("workers", workers, 1)):
+        whole_number(argument_name, count, low)
+    check_callback("progress", progress)
     given: dict[str, Numbers | None] = {
         "keys": keys,
         "velocities": velocities,
@@ -179,10 +213,13 @@ def render_dataset(
         "onset_seconds": onset_seconds,
     }
     overrides: dict[str, Any] = {name: _text(value) for name, value in given.items() if value is not None}
-    overrides |= {"seconds": float(seconds), "latents": latents, "sample_rate": sample_rate, "stereo": stereo}
-    overrides |= {"seed": seed, "knobs": {name: _text(value) for name, value in (knobs or {}).items()}}
-    if workers < 1:
-        raise UserError(f"workers {workers} is out of range; give at least 1")
+    overrides |= {
+        "seconds": number("seconds", seconds),
+        "latents": latents,
+        "sample_rate": sample_rate,
+        "stereo": stereo,
+    }
+    overrides |= {"seed": seed, "knobs": {name: _text(value) for name, value in mapping("knobs", knobs).items()}}
     job = dataset_job(names, read_settings(None, overrides), notes, warn=_warn)
     return _labelled_sounds(job, sample_rate, workers, progress)
 

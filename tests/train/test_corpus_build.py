@@ -250,7 +250,7 @@ def test_clipping_is_seen_where_two_blocks_of_a_file_meet(tmp_path, first):
 
 def test_values_out_of_range_are_refused_before_any_work(sounds, tmp_path):
     for rate in (5999, 192001, 0, -1):
-        with pytest.raises(UserError, match=f"rate {rate} Hz is out of range; 6000 to 192000"):
+        with pytest.raises(UserError, match=rf"rate \(Hz\): {rate} is out of range; give 6000 to 192000"):
             build([sounds], tmp_path / "corpus", rate=rate)
     with pytest.raises(UserError, match=r"group '\(' is no regular expression"):
         build([sounds], tmp_path / "corpus", group="(")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from ...host.arguments import whole_number
 from ...host.audio.decoding import root_key
 from ...host.errors import Failure, UserError
 from ...host.files import check_new_folder, claimed
@@ -397,8 +398,8 @@ def _option_or_base(option: str, requested: str | None, writer: Writer) -> str |
 def _rate(rate: int | None, destination: Path, append: bool) -> int:
     """Return the rate of the new or growing corpus in Hz; raise UserError for an unusable one."""
     base_rate = Corpus.open(destination).rate if append else None
-    if rate is not None and not _RATES[0] <= rate <= _RATES[1]:
-        raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    if rate is not None:
+        whole_number("rate (Hz):", rate, *_RATES)
     if base_rate is not None and rate not in (None, base_rate):
         raise UserError(f"--rate {rate} differs from {base_rate} Hz, that of {destination}; leave it out")
     return base_rate or rate or 44100

@@ -228,15 +228,26 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("oboe.encode(np.zeros(9000))", "samples have no rate of their own"),
         ("oboe.encode(np.zeros(90000), 44100)", "the recording is silent"),
         ("oboe.encode(np.full(90000, np.nan), 44100)", "samples that are not finite"),
-        ("oboe.encode(np.zeros(9000, int), 44100)", "give floats within"),
+        ("oboe.encode(np.zeros(9000, int), 44100)", "a recording of int64, 2 dimensions: give a sound"),
         ("oboe.encode(np.ones(1000), 44100)", "the recording lasts"),
         ("oboe.decode([1, 2])", "codes of shape (2,)"),
         ("oboe.decode(np.full(8, np.inf))", "takes finite numbers"),
         ("oboe.decode(np.zeros(8), key=300)", "key 300 is out of range"),
         ("oboe.decode(np.zeros(8), label='3')", "has no labels"),
         ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way"),
-        ("oboe.render('no.mid', tail_seconds=float('inf'))", "tail_seconds inf is no number"),
-        ("oboe.render([], channels={'1': None})", "channel '1' is out of range"),
+        ("oboe.render('no.mid', tail_seconds=float('inf'))", "tail_seconds inf is not finite"),
+        ("oboe.render([], channels={'1': None})", "channel '1' is not a whole number"),
+        ("oboe.render_many(timbrel.Note(60))", "is one sound's music; give a list, or call render"),
+        ("oboe.render_many('tune.mid')", "notes 'tune.mid' is one sound's music"),
+        ("oboe.render_many(5)", "notes 5 is no list"),
+        ("oboe.encode(None)", "a recording None: give a sound file's path"),
+        ("oboe.encode([[1.0], [1.0, 2.0]], 44100)", "a recording [[1.0], [1.0, 2.0]]: give a sound file's path"),
+        ("oboe.encode(timbrel.Sound(np.ones((1, 9000)), 44100), 0)", "a sample rate of 0 Hz"),
+        ("oboe.decode(np.full((400, 8), 'a'))", "give [frames, 8]"),
+        ("oboe.process('no.wav', to=5)", "to 5 is no path"),
+        ("oboe.process('no.wav', amount='x')", "amount 'x' is no number"),
+        ("timbrel.open(None)", "name None is no path; give a text or a pathlib.Path"),
+        ("timbrel.open(b'gm-oboe')", "name b'gm-oboe' is no path"),
         ("oboe.encode(np.zeros((9000, 2)), 44100)", "a recording of 9000 channels: give [channels, samples]"),
         ("oboe.encode(np.zeros(9000), 1000)", "a sample rate of 1000 Hz"),
         ("oboe.decode([['a'] * 8])", "are no numbers"),
@@ -251,8 +262,9 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
     ],
 )
 def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, call: str, said: str) -> None:
-    with pytest.raises(timbrel.UserError, match=re.escape(said)):
+    with pytest.raises(timbrel.UserError, match=re.escape(said)) as caught:
         eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np})
+    assert "\n" not in str(caught.value)
     assert not Path("nothing").exists()
 
 

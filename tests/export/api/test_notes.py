@@ -90,7 +90,7 @@ def test_no_notes_are_silence_with_a_warning() -> None:
         ({"key": 60, "channel": 0}, "channel 0 is out of range"),
         ({"key": 60, "velocity": 0}, "velocity 0 is out of range"),
         ({"key": 60, "start": -1}, "start -1 is out of range"),
-        ({"key": 60, "start": float("nan")}, "start nan is no number"),
+        ({"key": 60, "start": float("nan")}, "start nan is not finite"),
         ({"key": 60, "duration": 0}, "duration 0 is out of range"),
         ({"key": 60, "duration": "long"}, "duration 'long' is no number"),
     ],

@@ -174,6 +174,33 @@ def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel
         ("timbrel.build_corpus([], 'c', workers=0)", "workers 0 is out of range; give at least 1"),
         ("timbrel.build_corpus([], 'c', loops=True, melodies=True)", "two kinds of corpus"),
         ("timbrel.build_corpus('nowhere', 'c')", "nowhere"),
+        ("timbrel.build_corpus(None, 'c')", "sounds None is no list"),
+        ("timbrel.build_corpus(SOUNDS, None)", "output None is no path"),
+        ("timbrel.build_corpus(SOUNDS, 'c', rate=44100.5)", "rate (Hz): 44100.5 is not a whole number"),
+        ("timbrel.build_corpus(SOUNDS, 'c', seed=-1)", "seed -1 is out of range; give at least 0"),
+        ("timbrel.build_corpus(SOUNDS, 'c', workers='2')", "workers '2' is not a whole number"),
+        ("timbrel.build_corpus(SOUNDS, 'c', split=(0.8, 0.1, 0.1))", "split (0.8, 0.1, 0.1) is no text"),
+        ("timbrel.build_corpus(SOUNDS, 'c', name=5)", "name 5 is no text"),
+        ("timbrel.build_corpus(SOUNDS, 'c', shortest_seconds='x')", "shortest_seconds 'x' is no number"),
+        ("timbrel.build_corpus(SOUNDS, 'c', progress=5)", "progress 5 is no function"),
+        ("timbrel.train_recipe(5, 'c', 'r')", "recipe 5 is no path"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', changes=[5])", "changes: 5 is no text"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', changes='x')", "--set 'x' must be key=value"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', minutes='x')", "minutes 'x' is no number"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', devices=0)", "devices 0 is out of range; give at least 1"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', progress=5)", "progress 5 is no function"),
+        ("timbrel.train_recipe('grain-path', 'c', 'r', grains=5)", "--grains 5 is no path"),
+        ("timbrel.evaluate_run(5)", "run 5 is no path"),
+        ("timbrel.evaluate_run('nowhere', checkpoint='x')", "checkpoint 'x' is unknown; give best or last"),
+        ("timbrel.export_model('nowhere', 5)", "output 5 is no path"),
+        ("timbrel.export_model('nowhere', 'm.onnx', weights='x')", "weights 'x' is unknown; give float16 or float32"),
+        ("timbrel.export_model('nowhere', 'm.onnx', name=5)", "name 5 is no text"),
+        ("timbrel.render_dataset([], 1)", "presets: none is given"),
+        ("timbrel.render_dataset('gm-oboe', 1.5)", "notes 1.5 is not a whole number"),
+        ("timbrel.render_dataset('gm-oboe', 1, seconds='x')", "seconds 'x' is no number"),
+        ("timbrel.render_dataset('gm-oboe', 1, knobs='x')", "knobs 'x' is no dictionary"),
+        ("timbrel.render_dataset('gm-oboe', 1, workers='2')", "workers '2' is not a whole number"),
+        ("timbrel.render_dataset('gm-oboe', 1, progress=5)", "progress 5 is no function"),
         ("timbrel.train_recipe('tuned-9', 'c', 'r')", "did you mean"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', changes=['training.epochs=1'], minutes=1)", "two budgets"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', classifier='x')", "is no option of recipe tuned-8"),
@@ -195,6 +222,6 @@ def test_wrong_work_is_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(timbrel.UserError, match=re.escape(said)) as caught:
-        eval(call, {"timbrel": timbrel})
+        eval(call, {"timbrel": timbrel, "SOUNDS": Path(__file__).parent})
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
