@@ -17,9 +17,11 @@ from ..host.model.model import Model
 from ..host.preset.library import Patch
 from ..train.corpus.store import Corpus
 from ..train.metrics.clips import Judge, JudgedClips
+from ..train.recipe import Recipe
 from ..train.run import Run, trained
 from .export import export
 from .families import FAMILIES
+from .families.family import network_labels
 from .fidelity.comparison import compare_notes
 from .fidelity.page import instrument_page
 from .first_preset import first_preset
@@ -66,7 +68,7 @@ def evaluate(
     family, trial_run = FAMILIES[run.recipe.family], run.trial()
     measured_run = run if trial_run is None or family.keyed else trial_run
     network, checkpoint_name, step = trained(measured_run, checkpoint)
-    judge = _judged(run, classifier)
+    judge = None if classifier is None else judge_for(run.recipe, run.corpus(), classifier)
     with contextlib.ExitStack() as stack:
 
         def opener(opened_run: Run) -> Callable[[], Patch]:
@@ -86,7 +88,7 @@ def evaluate(
             step,
             report_progress,
             judge,
-            () if judge is None else family.labels(run),
+            () if judge is None else family.labels(run.recipe, run.corpus()),
             exported=exported if plays else None,
             instrument=instrument if family.played else None,
             demo=family.demo if instrument is not None and family.demo else None,
@@ -155,19 +157,19 @@ def _save(folder: Path, report: Report) -> None:
         (folder / file_name).write_text(page_html, encoding="utf-8")
 
 
-def _judged(run: Run, classifier: Run | None) -> Judge | None:
-    """Return a classifier's judge, its labels in the run's order."""
-    if classifier is None:
-        return None
-    if not FAMILIES[run.recipe.family].judged:
-        raise UserError(f"--classifier judges clips and words, and run {run.folder} makes none; leave it out")
+def judge_for(recipe: Recipe, corpus: Corpus, classifier: Run) -> Judge:
+    """Return a classifier's judge, its labels in the order of those of a run of ``recipe`` on ``corpus``.
+
+    Raises:
+        UserError: there is nothing to judge, or the other run is no classifier of these labels.
+    """
+    if not FAMILIES[recipe.family].judged:
+        raise UserError(f"--classifier judges clips and words, and recipe {recipe.name} makes none; leave it out")
     network, _, _ = trained(classifier, "best")
     judge = getattr(network, "judge", None)
     if judge is None:
         raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
-    run_labels, classifier_labels = (
-        FAMILIES[labelled_run.recipe.family].labels(labelled_run) for labelled_run in (run, classifier)
-    )
+    run_labels, classifier_labels = FAMILIES[recipe.family].labels(recipe, corpus), network_labels(classifier.recipe)
     if extra_labels := [label for label in run_labels if label not in classifier_labels]:
         raise UserError(
             f"--classifier {classifier.folder} does not know label {extra_labels[0]!r}; train one on clips with these "

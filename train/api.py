@@ -182,6 +182,12 @@ def train_recipe(
         from .loop import RunOptions
 
         loaded_recipe = load_recipe(recipe_name, change_list)
+        frame_change = next((change for change in change_list if change.startswith("frames.")), None)
+        if frame_change is not None and FAMILIES[loaded_recipe.family].reads:
+            raise UserError(
+                f"--set {frame_change}: recipe {loaded_recipe.name} has the frames of the run that it is built on; "
+                "leave it out"
+            )
         source_folders = _source_folders(
             loaded_recipe.name,
             FAMILIES[loaded_recipe.family].reads,

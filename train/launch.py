@@ -142,9 +142,14 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
 def check_fits(recipe: Recipe, corpus: Corpus) -> None:
     """Raise `UserError` if a recipe does not fit a corpus."""
     if corpus.rate != recipe.frames.sample_rate:
+        rate_hint = (
+            "as the run that it is built on"
+            if FAMILIES[recipe.family].reads
+            else f"or train with --set frames.sample_rate={corpus.rate}"
+        )
         raise UserError(
             f"corpus {corpus.folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
-            f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
+            f"build it with --rate {recipe.frames.sample_rate}, {rate_hint}"
         )
     if recipe.training.precision == "bfloat16" and not FAMILIES[recipe.family].bfloat16:
         raise UserError(

@@ -72,6 +72,8 @@ class Run:
         Raises:
             UserError: it is missing, not a run, of another format, or damaged.
         """
+        if folder.is_file():
+            raise UserError(f"{folder} is a file, no run; give the folder that 'timbrel train' wrote")
         if not folder.is_dir():
             raise UserError(
                 f"run {folder} does not exist; "
@@ -89,7 +91,10 @@ class Run:
             info = RunInfo.model_validate(info_fields)
         except (ValidationError, ValueError) as error:
             raise UserError(f"{info_path} is damaged ({str(error).splitlines()[0]}); train again") from None
-        return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
+        recipe_path = folder / "recipe.toml"
+        if not recipe_path.exists():
+            raise UserError(f"run {folder} lacks its recipe.toml; put it back, or train again")
+        return Run(folder, load_recipe(str(recipe_path)), info)
 
     def with_recipe(self, recipe: Recipe) -> "Run":
         """Replace the recipe, also on disk."""

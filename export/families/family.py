@@ -8,12 +8,16 @@ from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus
 from ...train.network import Network
 from ...train.recipe import Recipe
-from ...train.run import Run
 from ..graphs import Graphs
 from ..reports.report import Report, ReportRequest
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 NetworkT = TypeVar("NetworkT", bound=Network)
+
+
+def network_labels(recipe: Recipe) -> list[str]:
+    """Return the labels of a recipe's network; [] without any."""
+    return list(getattr(getattr(recipe, "network", None), "words", []))
 
 
 class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
@@ -67,13 +71,13 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
         """Return how a preset plays a model, for users."""
         return ""
 
-    def labels(self, run: Run) -> list[str]:
+    def labels(self, recipe: RecipeT, corpus: Corpus) -> list[str]:
         """Return the labels that a ``judge`` of a run's report has to know, in the order of its posteriors.
 
         Raises:
             UserError: there is nothing to judge.
         """
-        return list(getattr(getattr(run.recipe, "network", None), "words", []))
+        return network_labels(recipe)
 
     def changes(self, corpus: Corpus) -> list[str]:
         """Return `make`'s recipe changes for a corpus, as ``key=value``."""

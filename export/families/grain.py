@@ -17,7 +17,6 @@ from ...train.corpus.store import Corpus
 from ...train.families.grain.data import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
-from ...train.run import Run
 from ...train.sampling import random_indices
 from ..fidelity.images import mean_image
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
@@ -128,10 +127,10 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         return "keys move its grains in pitch, knobs walk its sounds"
 
-    def labels(self, run: Run) -> list[str]:
-        labels = sorted({clip.label for clip in run.corpus().clips("train") if clip.label})
+    def labels(self, recipe: GrainRecipe, corpus: Corpus) -> list[str]:
+        labels = sorted({clip.label for clip in corpus.clips("train") if clip.label})
         if not labels:
-            raise UserError(f"--classifier judges words, and corpus {run.info.corpus_name} has no labels; leave it out")
+            raise UserError(f"--classifier judges words, and corpus {corpus.name} has no labels; leave it out")
         return labels
 
     def report(self, request: ReportRequest) -> Report:

@@ -27,7 +27,7 @@ from ...train.launch import resume, start
 from ...train.loop import Diverged, RunOptions, RunStatus
 from ...train.recipe import Recipe
 from ...train.run import Run
-from ..evaluate import evaluate
+from ..evaluate import evaluate, judge_for
 from ..reports.report import FORMAT, Figures, Picture, as_json
 
 LOOK_SECONDS = 0.5  # between looks at the tasks: Ctrl-C is heard then
@@ -343,11 +343,15 @@ def train_and_evaluate(
         seconds: approximate training time by recipe name, for progress.
 
     Raises:
-        UserError: the corpus cannot be used.
+        UserError: the corpus cannot be used, or the classifier cannot judge.
         Failure: a run diverged, or the disk is full.
     """
     trainings_by_name = {training.recipe.name: training for training in trainings}
     judge = None if options.classifier is None else Run.open(options.classifier)
+    if judge is not None:  # hours of training come before the first evaluation
+        corpus = Corpus.open(options.corpus)
+        for training in trainings:
+            judge_for(FAMILIES[training.recipe.family].complete(training.recipe, corpus), corpus, judge)
     trained_names = {name for name, training in trainings_by_name.items() if training.is_finished}
     if options.ray is not None:
         untrained_runs = [training for name, training in trainings_by_name.items() if name not in trained_names]

@@ -143,4 +143,4 @@ def _read(path: Path, model: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist, the learned path of {model}; {AGAIN}") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror or error}; {AGAIN}") from None

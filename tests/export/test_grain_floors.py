@@ -167,7 +167,7 @@ def test_a_classifier_needs_labels_of_the_corpus(spoken, tmp_path):
         )
         run = Run.create(tmp_path / f"run-{corpus.name}", load_recipe("grain-plain", FRAMES), info)
         if expected:
-            assert GrainExport().labels(run) == expected
+            assert GrainExport().labels(run.recipe, run.corpus()) == expected
         else:
-            with pytest.raises(UserError, match="corpus words has no labels; leave it out"):
-                GrainExport().labels(run)
+            with pytest.raises(UserError, match="corpus unnamed has no labels; leave it out"):
+                GrainExport().labels(run.recipe, run.corpus())

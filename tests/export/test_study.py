@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,6 +201,17 @@ def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(corp
         make(given)
     assert words in one_line(error)
     assert not (tmp_path / "study").exists()
+
+
+def test_a_classifier_that_cannot_judge_is_refused_before_any_training(corpus, made, tmp_path):
+    for run, words in (
+        ("runs/grain-plain", "grain-plain is no run of a classifier; train one on labelled clips"),
+        ("runs", "runs is not a run"),
+    ):
+        with pytest.raises(UserError) as error:
+            make(replace(asked(corpus, tmp_path / "study"), classifier=made / run))
+        assert words in one_line(error)
+        assert not (tmp_path / "study").exists()
 
 
 def test_an_unknown_study_is_refused_with_the_nearest_one(timbrel, corpus, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
+from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import FAMILIES
 from timbrel.train.families.path import data as data_module
@@ -191,6 +192,10 @@ def test_other_runs_and_short_recordings_are_refused(folder, tmp_path):
     recipe = load_recipe("grain-path", [*PATHS, "network.steps=200"])
     with pytest.raises(UserError, match=r"no audible training clip of 25856 samples.*network\.steps 200"):
         start(recipe, folder / "corpus", tmp_path / "run", CPU, {"grains": folder / "grains"})
+    other_rate = tmp_path / "other-rate"
+    build([folder / "sounds"], other_rate, rate=16_000)
+    with pytest.raises(UserError, match=r"wants 8000; build it with --rate 8000, as the run that it is built on$"):
+        start(load_recipe("grain-path", list(PATHS)), other_rate, tmp_path / "run", CPU, {"grains": folder / "grains"})
     with pytest.raises(UserError, match="--grains is a run of grain-path"):
         start(load_recipe("grain-path"), folder / "corpus", tmp_path / "run", CPU, {"grains": folder / "path"})
     with pytest.raises(UserError, match="built on grains, given is none"):

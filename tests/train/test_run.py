@@ -122,8 +122,9 @@ def test_what_is_no_run_is_refused_with_what_to_do(tmp_path, run):
     assert "does not exist; make one with: timbrel train" in refused(tmp_path / "none")
     (tmp_path / "other").mkdir()
     assert "no run.json" in refused(tmp_path / "other")
+    assert "run.json is a file, no run; give the folder" in refused(run.folder / "run.json")
     (run.folder / "recipe.toml").unlink()
-    assert "recipe.toml does not exist" in refused(run.folder)
+    assert "lacks its recipe.toml; put it back, or train again" in refused(run.folder)
 
 
 def test_a_run_and_its_corpus_move_together(tone_corpus, tmp_path):

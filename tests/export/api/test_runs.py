@@ -189,6 +189,10 @@ def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel
         ("timbrel.train_recipe('tuned-8', 'c', 'r', minutes='x')", "minutes 'x' is no number"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', devices=0)", "devices 0 is out of range; give at least 1"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', progress=5)", "progress 5 is no function"),
+        (
+            "timbrel.train_recipe('grain-path', 'c', 'r', grains='g', changes=['frames.hop_length=5'])",
+            "--set frames.hop_length=5: recipe grain-path has the frames of the run that it is built on; leave it out",
+        ),
         ("timbrel.train_recipe('grain-path', 'c', 'r', grains=5)", "--grains 5 is no path"),
         ("timbrel.evaluate_run(5)", "run 5 is no path"),
         ("timbrel.evaluate_run('nowhere', checkpoint='x')", "checkpoint 'x' is unknown; give best or last"),

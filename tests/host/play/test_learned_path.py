@@ -191,7 +191,7 @@ FAULTS = {
     "damaged": (damage_byte, r"is not the learned path that the card of .*tiny\.onnx names .*damaged, or of another"),
     "of another model": (lambda path: path.write_bytes(path_bytes(3)), "is not the learned path that the card"),
     "large": (lambda path: path.write_bytes(bytes(LARGEST_BYTES + 1)), "give a smaller file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: Is a directory"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: Is a directory; copy both again"),
 }
 
 
