@@ -16,7 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.arguments import listed, location, mapping, number, shown, whole_number
+from ...host.arguments import (
+    check_choice,
+    check_text,
+    listed,
+    location,
+    locations,
+    mapping,
+    number,
+    shown,
+    whole_number,
+)
 from ...host.arrays import Array, Doubles
 from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
@@ -474,13 +484,21 @@ def make(
         UserError: the sounds or a value cannot be used, or a package of timbrel[train] is missing.
         Failure: the instrument cannot be trained or written.
     """
-    sound_paths = [sounds] if isinstance(sounds, str | os.PathLike) else sounds
+    sound_paths, folder = locations("sounds", sounds), Path(location("output", output))
+    for argument_name, budget_minutes in {"minutes": minutes, "more_minutes": more_minutes}.items():
+        if budget_minutes is not None:
+            number(argument_name, budget_minutes)
+    for argument_name, text in {"label": label, "license": license, "credits": credits}.items():
+        if text is not None:
+            check_text(argument_name, text)
     with naming_extras():
+        from ..families import MADE
         from .making import make_instrument
 
+        check_choice("family", family, ["auto", *(row.called for row in MADE.values())])
         make_instrument(
             sound_paths,
-            Path(output),
+            folder,
             minutes=minutes,
             more_minutes=more_minutes,
             family=family,
@@ -489,7 +507,7 @@ def make(
             license=license,
             credits=credits,
         )
-    return open(output)
+    return open(folder)
 
 
 def play(
@@ -518,10 +536,14 @@ def play(
         UserError: the card, a port or the preset cannot be used.
     """
     opened_instrument = instrument if isinstance(instrument, Instrument) else open(instrument)
-    check_block(block)
-    if rate is not None and not CARD_RATES[0] <= number("rate", rate) <= CARD_RATES[1]:
-        raise UserError(f"rate {rate!r} is out of range; give {CARD_RATES[0]} to {CARD_RATES[1]} Hz")
-    port_names = (midi_ports,) if isinstance(midi_ports, str) else tuple(midi_ports)
+    check_block(whole_number("block", block, 1))
+    if rate is not None:
+        whole_number("rate (Hz):", rate, *CARD_RATES)
+    if device is not None:
+        check_text("device", device)
+    port_names = (midi_ports,) if isinstance(midi_ports, str) else tuple(listed("midi_ports", midi_ports))
+    for port_name in port_names:
+        check_text("midi_ports:", port_name)
     setup = Setup(
         preset=opened_instrument._opened, device=device, null=null, rate=rate, block=block, midi_ports=port_names
     )

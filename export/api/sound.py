@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arguments import location
 from ...host.audio.sound_files import flac_bytes, sound_writer
 from ...host.errors import UserError
 from ...host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
@@ -74,15 +75,21 @@ class Sound(Samples):
             overwrite: replace a file that exists.
 
         Raises:
-            UserError: another suffix, or the file exists and ``overwrite`` is false.
+            UserError: another suffix, more than 8 channels, or the file exists and ``overwrite`` is false.
             Failure: the file cannot be written.
         """
+        path = Path(location("path", path))
         samples = np.atleast_2d(np.asarray(self))
+        if samples.ndim != 2 or not 1 <= len(samples) <= MOST_CHANNELS:
+            raise UserError(
+                f"a sound of shape {self.shape} has not 1 to {MOST_CHANNELS} channels; save [channels, samples], such "
+                "as sound.T"
+            )
         if not overwrite and os.path.lexists(path):
             raise UserError(f"{path} exists; give another name, or overwrite=True to replace it")
-        with sound_writer(Path(path), self.sample_rate, len(samples), overwrite) as writer:
+        with sound_writer(path, self.sample_rate, len(samples), overwrite) as writer:
             writer.write(samples)
-        return Path(path)
+        return path
 
     def _repr_html_(self) -> str | None:
         samples = np.atleast_2d(np.asarray(self))
