@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from .child_process import FreshContext
 from .errors import Failure, TimbrelError, UserError
 from .interrupts import SIGNALS
 
@@ -132,17 +133,13 @@ def _processes(
     work: Callable[[Task], Result], workers: int, resume_hint: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
     """Yield a function that runs tasks in processes of this machine."""
-    spawn_context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
-    executor = ProcessPoolExecutor(workers, mp_context=spawn_context, initializer=_begin)
+    executor = ProcessPoolExecutor(workers, mp_context=FreshContext(), initializer=_begin)
     try:
         yield lambda tasks: _in_order(
             tasks, TASKS_AHEAD * workers, lambda task: executor.submit(work, task), lambda future: future.result()
         )
     except BrokenProcessPool:
-        raise Failure(
-            f"a worker died, perhaps for lack of memory; {resume_hint}, with fewer workers (a script needs "
-            'if __name__ == "__main__": around its beginning)'
-        ) from None
+        raise Failure(f"a worker died, perhaps for lack of memory; {resume_hint}, with fewer workers") from None
     except BaseException:
         for process in [*executor._processes.values()]:  # they would finish their tasks first
             process.terminate()

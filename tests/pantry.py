@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -129,8 +128,7 @@ def begin_quickly(monkeypatch):
     from timbrel.host.live import audio_process  # noqa: F401 - the fork runs it
     from timbrel.host.play.voice_worker import START
 
-    begun = SimpleNamespace(get_context=lambda _: multiprocessing.get_context(START))
-    monkeypatch.setattr(child_process, "multiprocessing", begun)
+    monkeypatch.setattr(child_process, "FreshContext", lambda: multiprocessing.get_context(START))
 
 
 def contents(folder):

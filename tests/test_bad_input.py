@@ -42,7 +42,7 @@ BAD = {
     "make empty -o new": ["no sounds in empty"],
     "make text.wav -o new": ["text.wav", "1 unreadable"],
     "make nan.wav -o new": ["nan.wav", "1 unreadable"],
-    "corpus build good.wav -o new --rate 100": ["rate 100 Hz", "6000 to 192000"],
+    "corpus build good.wav -o new --rate 100": ["rate (Hz): 100 is out of range; give 6000 to 192000"],
     "corpus build good.wav -o new --split 0.5/0.6/0.1": ["0.5/0.6/0.1", "sum to 1"],
     "corpus build good.wav -o new --group (": ["'('", "regular expression"],
     "corpus soundfont text.wav -o new": ["text.wav"],

@@ -7,6 +7,10 @@ import sys
 import tomllib
 
 import pytest
+from timbrel.host.audio import sound_card
+from timbrel.host.commands.live import devices
+from timbrel.host.errors import UserError
+from timbrel.host.midi import ports
 
 from .patience import PATIENCE_SECONDS
 
@@ -115,6 +119,16 @@ def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with
 def test_devices_says_what_is_missing_and_what_to_do_without_it(timbrel_with):
     out, _ = timbrel_with("devices", ports="").communicate()
     assert "no MIDI port was found; connect a controller, or 'timbrel play electric-piano --keys'\n" in out
+
+
+def test_devices_says_once_that_packages_are_missing(monkeypatch, capsys):
+    def refuse():
+        raise UserError("playing live needs more packages; install them")
+
+    monkeypatch.setattr(sound_card, "cards", refuse)
+    monkeypatch.setattr(ports, "port_names", refuse)
+    devices()
+    assert capsys.readouterr().out.count("playing live needs more packages; install them\n") == 1
 
 
 def test_learn_binds_the_knob_that_moves_to_the_target(timbrel_with, tmp_path):

@@ -54,8 +54,7 @@ def build_corpus(
         loops: put loops on one grid.
         melodies: cut melodies into notes, a clip each.
         append: add the sounds that the corpus ``output`` lacks.
-        workers: processes, at least 1; the idle cores by default. Above 1, a script begins under
-            ``if __name__ == "__main__"``.
+        workers: processes, at least 1; the idle cores by default.
         ray: the address of a Ray cluster, HOST:PORT or auto, in place of ``workers``.
         name: the corpus's; the folder's by default.
         licence: of the sounds, which models carry on.

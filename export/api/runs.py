@@ -193,7 +193,7 @@ def render_dataset(
         sample_rate: 16000, 22050, 24000, 32000, 44100, 48000 or 96000 Hz.
         stereo: both sides; without it their mix.
         seed: of all that is drawn, from 0.
-        workers: processes, at least 1. Above 1, a script begins under ``if __name__ == "__main__"``.
+        workers: processes, at least 1.
         progress: receives the completed share, 0 to 1.
 
     Raises:

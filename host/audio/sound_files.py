@@ -368,8 +368,8 @@ def _refusing(path: Path) -> Iterator[None]:
     """Raise errors of reading as a UserError that names the file."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise UserError(f"cannot read {path}: there is no such file") from error
+    except FileNotFoundError:
+        raise UserError(f"cannot read {path}: there is no such file; give a sound file") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except soundfile.LibsndfileError as error:

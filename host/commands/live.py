@@ -263,8 +263,9 @@ def devices() -> None:
     from ..preset.library import read_controller, shipped_controllers
     from ..voice_library import voice_description
 
+    complaints: set[str] = set()
     sound_cards = _list_or_complain(
-        cards, "no sound card was found; connect one or start JACK, or 'timbrel play electric-piano --null'"
+        complaints, cards, "no sound card was found; connect one or start JACK, or 'timbrel play electric-piano --null'"
     )
     sound_inputs = inputs() if sound_cards else []
     for kind, option, listed_devices in (
@@ -277,7 +278,7 @@ def devices() -> None:
             default_text = "  (default)" if card.default else ""
             print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{default_text}')
     for port_name in _list_or_complain(
-        port_names, "no MIDI port was found; connect a controller, or 'timbrel play electric-piano --keys'"
+        complaints, port_names, "no MIDI port was found; connect a controller, or 'timbrel play electric-piano --keys'"
     ):
         print(f'MIDI port   --midi-port "{port_name}"')
     for name in shipped_controllers():
@@ -285,16 +286,17 @@ def devices() -> None:
     print(f"voice       {voice_description()}")
 
 
-def _list_or_complain(list_entries: Callable[[], list[Any]], empty_message: str) -> list[Any]:
-    """Return the entries, after printing why there are none."""
+def _list_or_complain(complaints: set[str], list_entries: Callable[[], list[Any]], empty_message: str) -> list[Any]:
+    """Return the entries, after printing why there are none, unless that is among the ``complaints`` so far."""
     try:
         with hushed():
             entries = list_entries()
+        complaint = "" if entries else empty_message
     except UserError as error:
-        print(error)
-        return []
-    if not entries:
-        print(empty_message)
+        entries, complaint = [], str(error)
+    if complaint and complaint not in complaints:
+        print(complaint)
+        complaints.add(complaint)
     return entries
 
 

@@ -230,7 +230,7 @@ def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stem
     if not tune_files:
         raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, midi_paths))}; give some, or a folder of them")
     if missing_files := [tune_file for tune_file in tune_files if not tune_file.is_file()]:
-        raise UserError(f"cannot read {missing_files[0]}: there is no such file")
+        raise UserError(f"cannot read {missing_files[0]}: there is no such file; give a MIDI file")
     file_stems = [tune_file.stem for tune_file in tune_files]
     folded_stems = [stem.casefold() for stem in file_stems]
     if duplicate_stems := [stem for stem in file_stems if folded_stems.count(stem.casefold()) > 1]:

@@ -325,7 +325,7 @@ def _read_midi_bytes(path: Path) -> bytes:
             if file.read(1):
                 raise UserError(f"cannot read {path}: it has more than {LARGEST_BYTES >> 20} MiB; give a smaller file")
             return midi_bytes
-    except FileNotFoundError as error:
-        raise UserError(f"cannot read {path}: there is no such file") from error
+    except FileNotFoundError:
+        raise UserError(f"cannot read {path}: there is no such file; give a MIDI file") from None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None

@@ -151,7 +151,7 @@ def build(
             process, which does not resume.
         melodies: cut melodies into notes, one clip each.
         append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
-        workers: processes; above 1, a script must begin under ``if __name__ == "__main__"``.
+        workers: processes.
         ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
 
     Raises:

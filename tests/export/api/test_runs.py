@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +167,18 @@ def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel
         count += 1
     assert count == 70
     assert shares == [0.5, 1.0]
+
+
+def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import timbrel\n"
+        "print('begun')\n"
+        "notes = timbrel.render_dataset('gm-oboe', 65, seconds=0.5, workers=2)\n"
+        "print(sum(1 for note in notes))\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("begun\n65\n", "")
 
 
 @pytest.mark.parametrize(
