@@ -2,6 +2,9 @@
 
 From Python:
 
+    oboe = timbrel.open("solo-oboe")
+    oboe.render([timbrel.Note(60), timbrel.Note(67, start=1)], seconds=3).save("notes.wav")
+
 - `open` an `Instrument`: a preset or a model by name (`preset_names`, `model_names`) or path. It renders music,
   encodes, decodes, recovers and processes sounds; `Note`, `Sound`, `KnobRange`, `Landmark` and `RecoveredSound` go
   with it.
