@@ -190,8 +190,10 @@ def onsets_of(sound, chords):
     """Samples from each chord's events to three times the level before, [chords]; NaN where it does not get there."""
     high, onsets = sosfilt(butter(4, 900, "high", fs=RATE, output="sos"), sound), []
     for frame, over_held in chords:
-        level = np.abs(high if over_held else sound)
-        loud = np.flatnonzero(level[frame : frame + LONGEST] > max(3 * level[max(0, frame - 400) : frame].max(), 2e-4))
+        begin = max(0, frame - 400)
+        level = np.abs((high if over_held else sound)[begin : frame + LONGEST])
+        before, after = np.split(level, [frame - begin])
+        loud = np.flatnonzero(after > max(3 * before.max(), 2e-4))
         onsets.append(loud[0] if len(loud) else np.nan)
     return np.array(onsets)
 
