@@ -30,7 +30,7 @@ SILENT_SECONDS = 2.0  # of silence end a tail, plus the effects' longest pause b
 WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second process has started
 DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion
 RATES = (16_000, 96_000)  # Hz: below, keys above the middle lose their brightness; above, nobody hears more
-FADE_SECONDS = 0.005  # at the end of a sound of a given length, where a note may still sound
+FADE_SECONDS = 0.005  # at the end of a sound that is cut, where a note may still sound
 PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (EBU R 128)
 
 
@@ -203,8 +203,8 @@ def render_samples(
 
     ``length_samples`` cuts or pads them, with `fade_out`; samples beyond are not computed, and no tail ends earlier.
     """
-    if length_samples is not None:
-        tail_seconds = max(0, length_samples - performance.length) / sample_rate
+    if length_samples is not None:  # and what `blocks` fades, beyond it
+        tail_seconds = max(0, length_samples - performance.length) / sample_rate + 2 * FADE_SECONDS
     mixes: list[Array] = []
     with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
         for done_samples, mix, _ in blocks(rack, performance, tail_seconds, sample_rate):
@@ -247,12 +247,13 @@ def blocks(
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
     """Yield (samples done, mix, channels), without the rack's latency.
 
-    The tail ends when no voice sounds and no echo can follow, at most after ``tail_seconds``; silence at its end is
-    dropped.
+    The tail ends when no voice sounds and no echo can follow, at most after ``tail_seconds``, where it fades out in
+    `FADE_SECONDS`; silence at its end is dropped.
     """
     events = performance.events
     latency = rack.latency_samples
     last = performance.length + round(tail_seconds * sample_rate)
+    fade_samples = min(round(FADE_SECONDS * sample_rate), last - performance.length)
     played, quiet, next_event = 0, 0, 0
     silent_blocks: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, dropped unless sound returns
     while played - latency < last:
@@ -260,6 +261,10 @@ def blocks(
         rack.schedule(events[next_event:due_end], played + AHEAD * size)
         mix, parts = rack.process([], size)
         next_event, played = due_end, played + size
+        if fade_samples and played - latency > last - fade_samples:
+            remaining_samples = last - 1 - np.arange(played - size - latency, played - latency)
+            gains = np.clip(remaining_samples / fade_samples, 0, 1).astype(np.float32)
+            mix, parts = mix * gains, {channel: part * gains for channel, part in parts.items()}
         skip = max(0, latency - (played - size))
         keep = min(size, size - (played - latency - last)) if played - latency > last else size
         if skip < keep:

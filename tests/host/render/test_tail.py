@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from timbrel.host.events import ControlChange
 from timbrel.host.play.rack import Rack
+from timbrel.host.play.render import FADE_SECONDS
 
 from .performances import RATE, SHORT, note, performance
 
@@ -100,3 +101,18 @@ def test_the_tail_is_never_longer_than_asked_for(rendered, make_patch, tail):
     audio, _ = rendered({0: make_patch(**endless)}, tune, tail_seconds=tail)
     assert audio.shape[1] == round((0.5 + tail) * RATE)
     assert np.abs(audio[:, -100:]).max() > 0
+
+
+def test_a_tail_that_is_cut_fades_out_and_the_end_of_a_file_without_one_does_not(rendered, make_patch):
+    """A sustained note of an endless release would end in a click."""
+    endless, tune = {"envelope": {"release_seconds": 30.0}}, performance(note(60, 0, 24_000), 0.5)
+    patches = {0: make_patch(**endless)}
+    cut, longer, none = (
+        rendered(patches, tune, f"{tail}.wav", tail_seconds=tail, as_float=True)[0] for tail in (1.0, 2.0, 0.0)
+    )
+    fade, length = round(FADE_SECONDS * RATE), cut.shape[1]
+    assert np.array_equal(cut[:, : length - fade], longer[:, : length - fade])
+    line = np.arange(fade - 1, -1, -1) / fade
+    assert np.allclose(cut[:, length - fade :], longer[:, length - fade : length] * line, atol=1e-7)
+    assert np.array_equal(none, longer[:, : none.shape[1]])
+    assert np.abs(longer[:, length - 1]).max() > 0
