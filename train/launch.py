@@ -32,6 +32,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "tf32": "32-true",
     "bfloat16": "bf16-mixed",
 }
+IS_AVAILABLE = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
 
@@ -228,6 +229,10 @@ def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
             precision=PRECISIONS[recipe.training.precision],
         )
     except (ValueError, RuntimeError) as error:
+        if options.accelerator in IS_AVAILABLE and not IS_AVAILABLE[options.accelerator]():
+            raise UserError(
+                f"--accelerator {options.accelerator}: torch finds none on this machine; leave it out, or give cpu"
+            ) from None
         nodes_option = f" --nodes {options.nodes}" if options.nodes > 1 else ""
         raise UserError(
             f"--accelerator {options.accelerator} --devices {options.devices}{nodes_option}: {error}"

@@ -260,6 +260,8 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         uses_tf32 = recipe.training.precision == "tf32" and fabric.device.type == "cuda"
+        if recipe.training.precision == "tf32" and not uses_tf32 and options.on_message:
+            options.on_message("training.precision=tf32 is for GPUs of CUDA, and has no effect here")
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads, _tf32_products(uses_tf32):
             network_and_optimizers = (wrapped_network, dict(zip(optimizers, wrapped_optimizers, strict=True)))
             loop = _Loop(

@@ -215,4 +215,4 @@ def _collect_messages(
 
 
 def no_server_error(reason: object) -> UserError:
-    return UserError(f"JACK does not answer ({reason}); start it, or give --midi-api or --keys")
+    return UserError(f"JACK does not answer ({reason}); start it, or choose another interface by --midi-api")

@@ -7,6 +7,7 @@ from timbrel.train import checkpoint, loop
 from timbrel.train.families.grain.network import Whitening
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
 
 from .loops import CPU
@@ -31,11 +32,14 @@ def test_bfloat16_learns_as_much_as_float32(tone_corpus, tmp_path, fewer, name):
 
 
 def test_tf32_is_a_gpus_alone(tone_corpus, tmp_path, fewer):
-    weights = []
+    weights, said = [], []
     for precision in ("float32", "tf32"):
         recipe = load_recipe("chroma-8", [*fewer, f"training.precision={precision}"])
-        start(recipe, tone_corpus, tmp_path / precision, CPU)
+        start(recipe, tone_corpus, tmp_path / precision, RunOptions("cpu", on_message=said.append))
         weights.append(checkpoint.load(Run.open(tmp_path / precision).last)["model"])
+    assert [line for line in said if "tf32" in line] == [
+        "training.precision=tf32 is for GPUs of CUDA, and has no effect here"
+    ]
     torch.testing.assert_close(*weights, rtol=0, atol=0)
 
 
