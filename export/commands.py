@@ -5,14 +5,14 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, known_names, opened_model
 from ..host.errors import UserError
 from ..train.commands import Accelerator, RecipeName, Which
-from .families import MADE as MADE_FAMILIES
+from .families import AUTO, choices
 from .study.commands import STUDIES, RayOption
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -40,14 +40,6 @@ def _study_options(
     ] = False,
 ) -> None:
     pass
-
-
-MADE = {row.called: row for row in MADE_FAMILIES.values()}
-if TYPE_CHECKING:
-    FamilyChoice = StrEnum
-else:
-    FamilyChoice = StrEnum("FamilyChoice", {name: name for name in ("auto", *MADE)})
-AUTO = FamilyChoice("auto")
 
 
 Recordings = Annotated[
@@ -119,7 +111,13 @@ def make(
             help="Train a finished instrument so much longer: OUTPUT, or a pack with its run into a new OUTPUT."
         ),
     ] = None,
-    family: Annotated[FamilyChoice, typer.Option(help="auto chooses by the sounds.")] = AUTO,
+    family: Annotated[
+        str,
+        typer.Option(
+            metavar=f"<{'|'.join(choices())}>",
+            help="auto chooses by the sounds; also a family of an installed package.",
+        ),
+    ] = AUTO,
     label: Annotated[
         str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
     ] = None,
@@ -137,7 +135,7 @@ def make(
         output,
         minutes=minutes,
         more_minutes=more_minutes,
-        family=family.value,
+        family=family,
         label=label,
         recordings=recordings,
         license=license,

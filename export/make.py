@@ -93,6 +93,8 @@ def make(
         MakeStopped: Ctrl-C during training.
     """
     family = family_named(family)
+    if family != "auto" and not FAMILIES[family].recipe:
+        raise UserError(f"--family {family} has no recipe that make trains; train one with 'timbrel train'")
     labels = _labels(output, license, credits)
     if more_minutes is None:
         run, outcome = _begin(sounds, output, minutes, family, label, labels if recordings else None, display)

@@ -30,7 +30,7 @@ from ..train.run import Run
 from .export import LabelInput, export
 from .graphs import Weights
 from .kinds.player import engine_of_notes, script
-from .kinds.table import KINDS
+from .kinds.table import KINDS, known_kinds
 from .onnx_to_torch import RebuiltDecoder
 from .recordings import holding
 
@@ -294,7 +294,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
     check_name(path, overwrite)
     card = model.card
     if (player := KINDS[card.kind].player) is None:
-        kind_names = ", ".join(name for name, kind in KINDS.items() if kind.player is not None)
+        kind_names = ", ".join(name for name, kind in known_kinds().items() if kind.player is not None)
         raise UserError(
             f"{model.path} is a model of kind {card.kind}, and nn~ plays {kind_names} alone; "
             "render its notes to sound files, and play these there"

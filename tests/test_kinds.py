@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 
 import pytest
-from timbrel.host.kinds.table import KINDS, kind_of
+from timbrel.host.kinds.table import CLASSES, KINDS, kind_of
 from timbrel.host.preset.preset import Preset
 from timbrel.train.families import FOLDERS
 
@@ -63,7 +63,7 @@ def found(names, allowed, tops, said=strings):
 
 
 def test_no_other_file_of_the_host_names_a_kind():
-    assert list(found(set(KINDS), OF_KINDS, ["host"])) == []
+    assert list(found(set(CLASSES), OF_KINDS, ["host"])) == []
 
 
 def test_no_other_file_names_a_family():
@@ -73,16 +73,16 @@ def test_no_other_file_names_a_family():
 
 
 def test_no_file_but_tables_compares_with_a_constant_that_is_such_a_name():
-    names = {*KINDS, *FOLDERS}
+    names = {*CLASSES, *FOLDERS}
     assert list(found(names, OF_FAMILIES + OF_KINDS, ["host", "train", "export"], compared)) == []
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CLASSES)
 def test_a_preset_has_the_tables_of_each_kind(name):
     assert set(KINDS[name].sections) <= set(Preset.model_fields)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CLASSES)
 def test_a_card_s_kind_is_found_by_its_name(name):
     class Card:
         kind = name

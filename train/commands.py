@@ -178,10 +178,12 @@ def corpus_grooves(
 
 @commands.command()
 def recipes() -> None:
-    """List the recipes that ship."""
-    from .families.recipes import load_recipe, shipped_recipes
+    """List the recipes that ship, then those of installed packages."""
+    from .families.recipes import load_recipe, package_recipes, shipped_recipes
 
-    for name in shipped_recipes():
+    names = [*shipped_recipes()]
+    names += [name for name in package_recipes() if name not in names and not name.startswith("base")]
+    for name in names:
         print(f"{name:<26}{load_recipe(name).description}")
 
 

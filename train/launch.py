@@ -20,7 +20,7 @@ from ..host.errors import Failure, TimbrelError, UserError
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
-from .families import FAMILIES
+from .families import FAMILIES, package_versions
 from .frames import is_tonal
 from .loop import Outcome, RunOptions, Stop, train
 from .processes import is_first, launched, one_voice, processes, together
@@ -115,7 +115,8 @@ def _prepare_run(
         clips=len(corpus.clips()),
         seconds=corpus.seconds(),
         tonal=is_tonal(corpus),
-        versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
+        versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")}
+        | package_versions(recipe.family),
         hardware=hardware(),
         others={name: relative_to(source_folder, folder) for name, source_folder in sources.items()},
         trial=None if trial is None else relative_to(trial, folder),

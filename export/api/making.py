@@ -11,7 +11,7 @@ from ...host.model.pack import SUFFIX
 from ...host.preset.shipped import preset_file
 from ...host.progress import Display
 from ...train.corpus.content import survey_sounds
-from ..families import MADE, MINUTES, check_minutes
+from ..families import MADE, MINUTES, check_minutes, family_named
 
 
 def make_instrument(
@@ -33,6 +33,7 @@ def make_instrument(
     Raises:
         UserError, Failure, MakeStopped: as `make.make`.
     """
+    family_named(family)  # raises before sounds are read
     paths, budget_minutes = [Path(sound) for sound in sounds], MINUTES if minutes is None else minutes
     with Display() as display:
         if paths and more_minutes is None and not output.exists():

@@ -5,6 +5,7 @@ A family's module is imported when it is asked for.
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...host import extensions
 from ...host.errors import UserError
 from ...train.families import class_of
 
@@ -28,19 +29,36 @@ MADE = {
     "clip": MadeFamily("clip"),
     "loops": MadeFamily("sequence"),
 }
+AUTO = "auto"  # chooses by the sounds
 # Defaults of `make`: sounds with a pitch, sounds without one, hits and words, and loops.
 TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
 MINUTES = 5.0  # of training, by default
 
 
+def choices() -> list[str]:
+    """Return the names for users of timbrel's families that `make` trains, after ``auto``."""
+    return [AUTO, *(made_family.called for made_family in MADE.values())]
+
+
 def name_for_users(family: str) -> str:
-    """Return a family's name for users."""
-    return MADE[family].called
+    """Return a family's name for users: a package's own is one."""
+    return MADE[family].called if family in MADE else family
 
 
 def family_named(name: str) -> str:
-    """Return the family with a name for users, or the name itself."""
-    return next((family for family, made_family in MADE.items() if made_family.called == name), name)
+    """Return the family with a name for users, an installed package's family, or ``auto``.
+
+    Raises:
+        UserError: none has this name.
+    """
+    for family, made_family in MADE.items():
+        if made_family.called == name:
+            return family
+    if name != AUTO and extensions.find(extensions.FAMILIES, name) is None:
+        raise UserError(
+            f"--family {name!r} is unknown; give {', '.join(choices())}, or a family of an installed package"
+        )
+    return name
 
 
 def check_minutes(option: str, minutes: float) -> None:
@@ -56,7 +74,7 @@ def check_minutes(option: str, minutes: float) -> None:
 
 class _Families(dict[str, "ExportFamily[Recipe, Network]"]):
     def __missing__(self, family: str) -> "ExportFamily[Recipe, Network]":
-        export_family: ExportFamily[Recipe, Network] = class_of(family, __name__ + ".{}", "Export")()
+        export_family: ExportFamily[Recipe, Network] = class_of(family, "export", __name__ + ".{}", "Export")()
         return self.setdefault(family, export_family)
 
 

@@ -19,7 +19,7 @@ from ...host.kinds.kind import IMAGE
 from ...host.model.card import Card
 from ...host.model.model import Model
 from ...host.preset.library import FIRST_KNOB_CC, Patch
-from ...host.preset.preset import CCMap, LatentSettings, Preset
+from ...host.preset.preset import CCMap, LatentSettings, Preset, preset_class
 from ...host.signal import window
 from ...host.units import MIDDLE_C
 from .player import NnPlayer
@@ -128,7 +128,7 @@ def preset_of(model: Model, **parts: Any) -> Preset:
     """Return a preset of a model's default code; ``parts`` are its other fields, with maps ``cc``."""
     card = model.card
     numbers = [entry.number for entry in parts["cc"] if entry.number is not None and entry.number >= FIRST_KNOB_CC]
-    return Preset(
+    return preset_class([card.kind])(
         format=1,
         model=model.path.name,
         description=f"{card.name}: knobs on CC {min(numbers)} to {max(numbers)}",

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...host.arrays import Array, Indices
 from ...host.kinds.card_fields import Latent
 from ...host.model.card import Card
-from ...host.model.map_layout import timbre_of
+from ...host.model.map_layout import has_timbre, timbre_of
 from ...host.model.model import Model
 from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
@@ -240,6 +240,7 @@ SOUND = (
 )
 LESS = "less "  # prefix of a knob that lowers its descriptor
 WITH_STATE = "what it moves is not measured, since frames depend on those before them"
+WITHOUT_SPECTRA = "what it moves is not measured, since its kind gives no spectra of frames"
 WITHOUT_CODES = "what it moves is not measured, since the card has no codes"
 MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knobs of a kit in some ten seconds
 
@@ -303,6 +304,7 @@ def explained(model: Model) -> list[Latent]:
     if not nameless_indices:
         return latents
     reason = WITH_STATE if model.card.state else WITHOUT_CODES if not model.card.landmarks else ""
+    reason = reason or ("" if has_timbre(model.card) else WITHOUT_SPECTRA)
     if reason:
         return [
             latent.model_copy(update={"unnamed": reason}) if latent_index in nameless_indices else latent

@@ -24,7 +24,7 @@ from ...host.resynthesis.refinement import SearchResult, SearchTarget, refined
 from ...host.spectra import mel_filters
 from ..kinds.clip import MagnitudeView
 from ..kinds.kind import TargetSound, View, short_spectra, sizes
-from ..kinds.table import KINDS
+from ..kinds.table import KINDS, known_kinds
 from ..onnx_to_torch import RebuiltDecoder
 from .optimizers import LeastSquares, Minimiser, Objective, least_squares
 
@@ -406,6 +406,6 @@ def _best_rows(losses: Tensor, groups: Tensor, count: int) -> Tensor:
 
 def _view_of(card: Card) -> View:
     if (view := KINDS[card.kind].view) is None:
-        kinds = ", ".join(repr(name) for name, kind in KINDS.items() if kind.view is not None)
+        kinds = ", ".join(repr(name) for name, kind in known_kinds().items() if kind.view is not None)
         raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {kinds}")
     return view(card)

@@ -18,11 +18,13 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ... import __version__
+from ...host import extensions
 from ...host.arrays import Array, Doubles
 from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
 from ...host.files import WRITING, check_new_folder, claimed, replacing
+from ...host.kinds.table import CLASSES
 from ...host.play.render import fade_out
 from ...host.play.separate_notes import render_notes
 from ...host.preset.collected_files import referenced_files
@@ -122,7 +124,8 @@ class Member(NamedTuple):
 class Job(NamedTuple):
     """Everything to render any batch, in plain values, so that it travels.
 
-    ``digests``: of presets with models and other files. ``settings``: of `DatasetSettings`, as JSON.
+    ``digests``: of presets with models and other files. ``settings``: of `DatasetSettings`, as JSON. ``kinds``: of
+    models that installed packages play; ``packages``: names and versions of these.
     """
 
     presets: tuple[str, ...]
@@ -130,6 +133,8 @@ class Job(NamedTuple):
     settings: str
     notes: int
     version: str
+    kinds: tuple[str, ...] = ()
+    packages: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def for_patches(
@@ -140,7 +145,9 @@ class Job(NamedTuple):
             name if name in shipped_names or not Path(name).exists() else str(Path(name).absolute()) for name in names
         ]
         digests = tuple(_digest(patch) for patch in patches)
-        return cls(tuple(preset_locations), digests, settings.model_dump_json(), notes, __version__)
+        kinds = tuple(sorted({patch.model.card.kind for patch in patches} - CLASSES.keys()))
+        packages = tuple(extensions.versions(extensions.KINDS, kinds).items())
+        return cls(tuple(preset_locations), digests, settings.model_dump_json(), notes, __version__, kinds, packages)
 
     @property
     def batches(self) -> int:
@@ -208,6 +215,8 @@ def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
     np.empty(ALLOCATED_BYTES, np.uint8)
     if job.version != __version__:
         raise UserError(f"timbrel {__version__} cannot go on with the notes of {job.version}; install the same version")
+    extensions.check_versions(extensions.KINDS, job.kinds, dict(job.packages))
+    extensions.allow(name for name, _ in job.packages)  # as the user did where the job began
     settings = DatasetSettings.model_validate_json(job.settings)
     presets = []
     for name, digest in zip(job.presets, job.digests, strict=True):
@@ -421,7 +430,8 @@ class Index:
     def _made_by(self) -> dict[str, Any]:
         """Return all that decides the notes."""
         settings = json.loads(self.job.settings)
-        return {"timbrel": self.job.version, "presets": list(self.job.digests), **settings}
+        packages = {"packages": dict(self.job.packages)} if self.job.packages else {}
+        return {"timbrel": self.job.version, **packages, "presets": list(self.job.digests), **settings}
 
     def _read(self) -> _StoredIndex:
         path = self.folder / INDEX

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ... import __version__
+from ...host import extensions
 from ...host.arrays import Array
 from ...host.audio.sound_files import sound_writer
 from ...host.errors import Failure, TimbrelError, UserError, nearest
@@ -21,7 +22,7 @@ from ...host.progress import Display
 from ...host.workers import RETRIES, connect, first_line, on_this_machine
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
-from ...train.families import FAMILIES
+from ...train.families import FAMILIES, package_versions
 from ...train.families.recipes import load_recipe
 from ...train.launch import resume, start
 from ...train.loop import Diverged, RunOptions, RunStatus
@@ -157,7 +158,12 @@ def train_on_cluster(
         needs_gpu = machines.accelerator != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
         remote_task = ray.remote(num_cpus=1, num_gpus=int(needs_gpu), max_retries=RETRIES)(_train_on_node)
         futures = [
-            remote_task.remote(_with_absolute_paths(training), machines.accelerator, __version__)
+            remote_task.remote(
+                _with_absolute_paths(training),
+                machines.accelerator,
+                __version__,
+                package_versions(training.recipe.family),
+            )
             for training in trainings
         ]
         try:
@@ -201,13 +207,16 @@ def _outcomes(ray: Any, futures: Sequence[Any], display: Display) -> list[Timbre
     return None if was_interrupted else [errors_by_future[future] for future in futures]
 
 
-def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[bool, TimbrelError | None]:
+def _train_on_node(
+    training: Training, accelerator: str, version: str, packages: Mapping[str, str]
+) -> tuple[bool, TimbrelError | None]:
     """Return whether a signal stopped the training, and its error: a value, as Ray would wrap one that is raised."""
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         del os.environ[name]  # of the step that started Ray: it is no launcher of this training
     try:
         if version != __version__:
             raise UserError(f"timbrel {__version__} cannot train for {version}; install the same version")
+        extensions.check_versions(extensions.FAMILIES, [training.recipe.family] if packages else [], packages)
         return not training.train(RunOptions(accelerator)), None
     except Diverged as error:
         return False, error

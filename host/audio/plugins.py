@@ -9,7 +9,6 @@ import contextlib
 import functools
 import hashlib
 import itertools
-import json
 import logging
 import os
 import sys
@@ -18,23 +17,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..approvals import approvals, approve
 from ..errors import UserError
-from ..files import read_regular, replacing
 
 PLUGINS = (".vst3", ".component")
 MOST_FILES = 10_000  # of a bundle: refuses one that links to a whole disk
 MOST_BYTES = 1 << 32
-LARGEST_SETTINGS = 1 << 24  # bytes: of 50,000 plugins
 
 
 def may_run(plugin: Path) -> bool:
-    approved_digest = _approved_digests().get(str(plugin.resolve()))
+    approved_digest = approvals().get(str(plugin.resolve()))
     return approved_digest is not None and approved_digest == digest(plugin)
 
 
 def may_run_by_name(name: str) -> Path | None:
     """Return an approved plugin's path by its file name."""
-    approved_paths = (Path(path) for path in sorted(_approved_digests()))
+    approved_paths = (Path(path) for path in sorted(approvals()))
     return next((path for path in approved_paths if path.name == name and path.exists() and may_run(path)), None)
 
 
@@ -42,20 +40,10 @@ def let_run(plugin: Path) -> None:
     """Store an approval.
 
     Raises:
-        UserError: it cannot be stored, or as `digest`.
+        UserError: as `approve` and `digest`.
         Failure: the disk is full.
     """
-    settings_path = _settings()
-    digest_by_path = _approved_digests() | {str(plugin.resolve()): digest(plugin)}
-    try:
-        settings_path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot remember that {plugin} may run in {settings_path}: {error.strerror}; "
-            "set XDG_CONFIG_HOME to another folder"
-        ) from None
-    with replacing(settings_path, overwrite=True) as temporary_path:
-        temporary_path.write_text(json.dumps(digest_by_path, indent=1) + "\n", encoding="utf-8")
+    approve(str(plugin.resolve()), digest(plugin))
 
 
 def digest(plugin: Path) -> str:
@@ -105,20 +93,6 @@ def _parts(bundle: Path) -> Iterator[Path]:
                 raise UserError(f"{link} leads out of the plugin; give a plugin that is whole")
             yield link
         yield from (folder_path / name for name in sorted(file_names) if (folder_path / name).is_file())
-
-
-def _settings() -> Path:
-    """Path of the file of approvals."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "timbrel" / "plugins.json"
-
-
-def _approved_digests() -> dict[str, str]:
-    """Digests by plugin path."""
-    try:
-        digest_by_path = json.loads(read_regular(_settings(), LARGEST_SETTINGS))
-    except (UserError, OSError, ValueError, RecursionError):
-        return {}
-    return digest_by_path if isinstance(digest_by_path, dict) else {}
 
 
 TELL_SECONDS = 5.0  # of loading, until the first message

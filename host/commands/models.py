@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import INFO_HELP, Overwrite, known_names, opened_model
+from .options import INFO_HELP, Overwrite, Trust, known_names, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -17,6 +17,7 @@ PACKAGES = ("numpy", "onnxruntime", "soundfile", "pedalboard", "pydantic", "soun
 def info(
     model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=known_names)],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Describe a model, or a pack."""
     from ..errors import printable
@@ -24,7 +25,7 @@ def info(
     from ..model.pack import SUFFIX, read_manifest
     from ..preset.library import notes_of
 
-    loaded_model = opened_model(model)
+    loaded_model = opened_model(model, trust)
     size_bytes = loaded_model.path.stat().st_size
     description = describe(
         loaded_model.card, size_bytes, loaded_model.gestures, loaded_model.map, loaded_model.recordings
@@ -134,6 +135,7 @@ def get(
         str, typer.Argument(help="A pack: https://…/NAME.timbrel#sha256=…, hf:OWNER/REPOSITORY, or a file.")
     ],
     overwrite: Overwrite = False,
+    trust: Trust = False,
 ) -> None:
     """Fetch a pack, or take its file; prove it, and keep it among your presets. The one command that connects."""
     from ..preset.fetched_packs import arrive
@@ -141,7 +143,7 @@ def get(
 
     with Display() as display:
         display.stage("fetching")
-        kept_pack = arrive(url, overwrite, display.update)
+        kept_pack = arrive(url, overwrite, display.update, trust)
     print(f"{kept_pack.file}: {kept_pack.description}")
     print(f"licence: {kept_pack.licence}")
     print(f"next: timbrel play {shlex.quote(kept_pack.name)}")

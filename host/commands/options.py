@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Let the plugins that presets name run, without asking.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Let plugins, and packages that play models, run without asking.")]
 MidiPort = Annotated[
     list[str] | None, typer.Option(help="A MIDI port, by any part of its name, or virtual; all by default.")
 ]
@@ -47,11 +47,14 @@ def warn(lines: Iterable[str]) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def opened_model(name: str) -> "Model":
-    """Open a model, and print its warnings."""
+def opened_model(name: str, trust: bool = False) -> "Model":
+    """Open a model, after asking whether the package of its kind may run, and print its warnings."""
     from ..model.model import Model
     from ..preset.library import find_model
+    from ..preset.plugin_consent import ask_about
+    from ..preset.shipped import preset_file
 
+    ask_about(preset_file(name) or Path(name), trust)
     model = Model(find_model(name))
     warn(model.warnings)
     return model

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ..arrays import Array, Doubles, Indices, Spectrum, Times
 from ..errors import UserError
 from ..kinds.card_fields import ImageBand
-from ..kinds.kind import IMAGE
-from ..kinds.table import KINDS, kind_of
+from ..kinds.kind import IMAGE, Kind
+from ..kinds.table import kind_of, known_kinds
 from ..model.card import Card
 from ..model.model import Model
 from ..preset.preset import PlaySettings
@@ -186,8 +186,13 @@ def recordings_off(model: Model) -> list[str]:
     """
     if model.recordings is None:
         return []
-    kind = kind_of(model.card)
-    return list(importlib.import_module(f".{kind.name}.recorded_path", __package__).recordings_off(model))
+    module_name = f"{engines_of(kind_of(model.card))}.recorded_path"
+    return list(importlib.import_module(module_name, __package__).recordings_off(model))
+
+
+def engines_of(kind: Kind) -> str:
+    """Package of a kind's engine, relative to that of the engines unless it is another package's."""
+    return kind.engines or f".{kind.name}"
 
 
 def check_mode(card: Card, play: PlaySettings) -> None:
@@ -206,8 +211,7 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
         UserError: play.mode 'chord' without keys for notes, or the engine refuses the request.
     """
     check_mode(model.card, request.play)
-    kind = kind_of(model.card)
-    engine_module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
+    engine_module = importlib.import_module(f"{engines_of(kind_of(model.card))}.engine", __package__)
     return engine_module.make_engine(model, request)
 
 
@@ -288,7 +292,7 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
     Raises:
         UserError: the kind has none, or the codec refuses frames or phase.
     """
-    module_by_kind = {kind_name: f"{kind.engines or '.' + kind_name}.frame_codec" for kind_name, kind in KINDS.items()}
+    module_by_kind = {kind_name: f"{engines_of(kind)}.frame_codec" for kind_name, kind in known_kinds().items()}
     supported_kinds = [
         kind_name
         for kind_name, module_name in module_by_kind.items()

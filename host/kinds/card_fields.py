@@ -4,9 +4,10 @@ import base64
 import itertools
 import math
 import zlib
+from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 PITCH_CLASSES = 12
 KEYS = 128  # of MIDI
@@ -16,7 +17,6 @@ MOST_LABELS = 1024  # of a model, so that one-hot rows stay small
 MOST_RECORDINGS = 4096  # in a file
 UNKNOWN_LICENCE = "unknown"  # of a card without a stated one
 
-Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag", "partials"]
 Window = Literal["hann", "blackman", "rectangular"]
 PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
 
@@ -26,6 +26,33 @@ class MetadataPart(BaseModel):
 
     # Fields of a later timbrel are kept and reported by `unknown_fields`, not rejected.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class DeclaredDomain(MetadataPart):
+    """Numbers of a frame of an installed package's kind.
+
+    ``width``: numbers of a frame. ``meaning``: of these, in words: quantity, unit, order, scale.
+    """
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,63}$")]
+    width: Annotated[int, Field(ge=1, le=1 << 22)]
+    meaning: Annotated[str, Field(min_length=1, max_length=1024)]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _check_domain(domain: str | DeclaredDomain) -> str | DeclaredDomain:
+    name = domain if isinstance(domain, str) else domain.name
+    if isinstance(domain, str) == (name in WIDTHS):
+        return domain
+    known_text = " or ".join(map(repr, WIDTHS))
+    if isinstance(domain, str):
+        raise ValueError(f"give {known_text}, or a name, width and meaning")
+    raise ValueError(f"{name!r} is a domain of timbrel's own; give the name alone")
+
+
+Domain = Annotated[str | DeclaredDomain, AfterValidator(_check_domain)]
 
 
 class Latent(MetadataPart):
@@ -322,7 +349,7 @@ class CardFields(MetadataPart):
         """Length of a row of the output ``frame``.
 
         By domain: ``frame_length`` samples; ``bins = frame_length // 2 + 1`` magnitudes; or magnitudes and as many
-        phases in radians, or real and imaginary parts. Partials: as in `PartialsLayout`.
+        phases in radians, or real and imaginary parts. Partials: as in `PartialsLayout`. A `DeclaredDomain` states it.
 
         Grains: the rfft of unwindowed samples. Magnitudes alone are of noise, ``E|X|^2 = m^2``, new in each grain.
         ``envelope_points`` follow, linear from first to last sample.
@@ -331,13 +358,22 @@ class CardFields(MetadataPart):
         windowed frames, centred at multiples of ``hop_length`` from the first sample, that overlap-add to the clip
         without scaling. ``envelope_points`` follow: root mean squares of as many equal parts.
         """
-        if self.partials is not None:
-            return self.partials.harmonics + self.partials.bands
-        bin_count = self.spectra * ((self.transform_length or self.frame_length) // 2 + 1)
-        domain_width = {
-            "samples": self.frame_length,
-            "magnitude": bin_count,
-            "magnitude_phase": 2 * bin_count,
-            "real_imag": 2 * bin_count,
-        }[self.domain]
+        domain_width = self.domain.width if isinstance(self.domain, DeclaredDomain) else WIDTHS[self.domain](self)
         return domain_width + self.envelope_points
+
+
+def _bins(card: CardFields) -> int:
+    return card.spectra * ((card.transform_length or card.frame_length) // 2 + 1)
+
+
+def _partials_width(card: CardFields) -> int:
+    return 0 if card.partials is None else card.partials.harmonics + card.partials.bands
+
+
+WIDTHS: dict[str, Callable[[CardFields], int]] = {  # of frames without an envelope, by timbrel's own domains
+    "samples": lambda card: card.frame_length,
+    "magnitude": _bins,
+    "magnitude_phase": lambda card: 2 * _bins(card),  # phases in radians follow
+    "real_imag": lambda card: 2 * _bins(card),  # imaginary parts follow
+    "partials": _partials_width,
+}

@@ -190,6 +190,7 @@ class ClipKind(Kind):
     decodes_notes = False
     controls = CONTROLS
     replacement_hint = " ([clip] has what clips can do)"
+    domains = ("samples", "magnitude")
     enveloped = ("magnitude",)
     most_envelope_points = 1 << 16
     of_clips = True
@@ -202,12 +203,8 @@ class ClipKind(Kind):
             raise ValueError("chroma must be null with kind 'clip', whose keys move the pitch")
         if card.domain == "samples":
             self._check_samples(card)
-        elif card.domain == "magnitude":
-            self._check_magnitudes(card)
         else:
-            raise ValueError(
-                f"domain {card.domain!r} does not go with kind 'clip', whose frames are 'samples' or 'magnitude'"
-            )
+            self._check_magnitudes(card)
 
     def _check_samples(self, card: CardFields) -> None:
         if card.transform_length is not None:

@@ -82,15 +82,11 @@ class GrainKind(Kind):
     played = ("image", "image_bands")
     controls = CONTROLS
     replacement_hint = " ([grain] has what grains can do)"
+    domains = ("samples", "magnitude", "magnitude_phase")
     enveloped = ("magnitude",)
 
     def check(self, card: CardFields) -> None:
         super().check(card)
-        if card.domain == "real_imag":
-            raise ValueError(
-                "domain 'real_imag' does not go with kind 'grain', whose frames are 'samples', 'magnitude' or "
-                "'magnitude_phase'"
-            )
         if card.frame_length % 2:
             raise ValueError(f"frame_length {card.frame_length} of a grain must be even")
         if card.chroma is not None:
@@ -125,7 +121,7 @@ class GrainKind(Kind):
             "samples": "as samples",
             "magnitude_phase": f"of {bin_count} magnitudes and phases",
             "magnitude": f"of noise, anew each time, through {bin_count} magnitudes",
-        }[card.domain]
+        }[str(card.domain)]
         if card.envelope_points:
             frame_text += f", under an envelope of {card.envelope_points} points"
         return [

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
+from ..arrays import Array
 from ..settings import Control, Fault, SettingsSection
 from ..units import Range
-from .card_fields import CardFields
+from .card_fields import CardFields, DeclaredDomain
 
 IMAGE = "image"  # the target and the key of [play] that stereo models alone follow
 
@@ -32,6 +33,7 @@ class Kind:
     decodes_notes: ClassVar[bool] = True  # each note-on decodes the note's own code
     replacement_hint: ClassVar[str] = ""  # for messages: its replacement for other kinds' [play] keys
     of_magnitudes: ClassVar[bool] = False  # magnitude frames have a meaningful squared error
+    domains: ClassVar[tuple[str, ...]] = ()  # of timbrel's own that its frames may have; empty: any, also declared ones
     carries_state: ClassVar[bool] = False  # its decoder is recurrent: each step reads the state of the last
     enveloped: ClassVar[tuple[str, ...]] = ()  # domains that allow an envelope at the end of a frame
     most_envelope_points: ClassVar[int] = 256  # finer than hearing resolves in a frame of 0.1 s
@@ -47,19 +49,27 @@ class Kind:
 
     def check(self, card: CardFields) -> None:
         """Raise ValueError if a card contradicts its kind."""
+        if self.domains and card.domain not in self.domains:
+            *others, last = map(repr, self.domains)
+            domains_text = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(
+                f"domain {str(card.domain)!r} does not go with kind {self.name!r}, whose frames are {domains_text}"
+            )
         if not self.carries_state and (card.state or card.scaling):
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
         if not self.of_clips and (card.transform_length or card.labels):
             raise ValueError(f"transform_length and labels do not go with kind {card.kind!r}; leave them out")
         if card.recordings and not (self.of_clips and card.transform_length):
-            raise ValueError(f"recordings do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out")
+            raise ValueError(
+                f"recordings do not go with kind {card.kind!r} and domain {str(card.domain)!r}; leave them out"
+            )
         if card.partials is not None and card.kind != "partials":
             raise ValueError(f"partials do not go with kind {card.kind!r}; leave them out")
         if card.envelope_points > self.most_envelope_points:
             raise ValueError(f"envelope_points {card.envelope_points} must not exceed {self.most_envelope_points}")
         if card.envelope_points and card.domain not in self.enveloped:
             raise ValueError(
-                f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"
+                f"envelope_points do not go with kind {card.kind!r} and domain {str(card.domain)!r}; leave them out"
             )
 
     def targets(self, section: Any, card: CardFields) -> dict[str, Range]:
@@ -76,7 +86,7 @@ class Kind:
 
     def select_section(self, sections: Any) -> Any:
         """The preset's table for this kind."""
-        return getattr(sections, self.sections[0]) if self.sections else None
+        return getattr(sections, self.sections[0], None) if self.sections else None
 
     def sound(self, section: Any) -> str | None:
         """File name of the seed sound."""
@@ -111,7 +121,8 @@ class Kind:
 
     def frames(self, card: CardFields) -> list[tuple[str, str]]:
         """Description of frames in (label, text) pairs."""
-        ms_per_sample = 1000 / card.sample_rate
+        ms_per_sample, domain = 1000 / card.sample_rate, card.domain
+        numbers = [("numbers", f"{domain.width}: {domain.meaning}")] if isinstance(domain, DeclaredDomain) else []
         return [
             ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
             (
@@ -119,7 +130,15 @@ class Kind:
                 f"{card.frame_length} samples ({card.frame_length * ms_per_sample:.0f} ms), {card.window} window",
             ),
             ("hop", f"{card.hop_length} samples ({card.hop_length * ms_per_sample:.1f} ms)"),
+            *numbers,
         ]
+
+    def power_spectra(self, card: CardFields, frames: Array) -> Array | None:
+        """Power at equal steps from 0 Hz to half the rate, [frames, bins], of frames of a `DeclaredDomain`.
+
+        Maps and names of knobs are made of it; None: it is unknown.
+        """
+        return None
 
     def hop_through(self, card: CardFields) -> int:
         return card.hop_length

@@ -57,14 +57,7 @@ class SpectrumKind(Kind):
     )
     controls = of_notes = CONTROLS
     of_magnitudes = True
-    domain = "magnitude"
-
-    def check(self, card: CardFields) -> None:
-        super().check(card)
-        if card.domain != self.domain:
-            raise ValueError(
-                f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
-            )
+    domains: ClassVar[tuple[str, ...]] = ("magnitude",)
 
     def no_image(self, play: Any, card: CardFields) -> str:
         if reason := super().no_image(play, card):
@@ -79,7 +72,7 @@ class PartialsKind(SpectrumKind):
     played = ("noise", "keep_formants", "unison", "detune_cents", "width", "image", "image_bands")
     replacement_hint = " (its partials have phases of their own)"
     of_magnitudes = False
-    domain = "partials"
+    domains = ("partials",)
 
     def check(self, card: CardFields) -> None:
         super().check(card)

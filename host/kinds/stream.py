@@ -75,6 +75,7 @@ class StreamKind(Kind):
     decodes_notes = False
     replacement_hint = " ([stream] has what streams can do)"
     carries_state = True
+    domains = ("samples", "magnitude", "real_imag")
     enveloped = ("magnitude",)
     most_envelope_points = 1 << 16
     of_clips = True
@@ -93,8 +94,6 @@ class StreamKind(Kind):
             )
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'stream', whose keys move the pitch")
-        if card.domain == "magnitude_phase":
-            raise ValueError("domain 'magnitude_phase' does not go with kind 'stream'")
         if (card.domain == "magnitude") != (card.transform_length is not None):
             raise ValueError("transform_length goes with domain 'magnitude' of kind 'stream', and with no other")
         if not card.frame_length // 2 <= card.stream.step_length <= card.frame_length:

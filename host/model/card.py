@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError, field_validator, model_validato
 
 from ..errors import UserError
 from ..kinds.card_fields import CardFields
-from ..kinds.table import KINDS, kind_of
+from ..kinds.table import CLASSES, is_known, kind_of
 
 METADATA_KEY = "timbrel.card"
 FORMAT = 1
@@ -20,8 +20,11 @@ class Card(CardFields):
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, name: str) -> str:
-        if name not in KINDS:
-            raise ValueError(f"{name!r} is unknown; known: {', '.join(KINDS)}; a newer timbrel may know it")
+        if not is_known(name):
+            raise ValueError(
+                f"{name!r} is unknown; known: {', '.join(CLASSES)}; a newer timbrel or a package that is not installed "
+                "may know it"
+            )
         return name
 
     @model_validator(mode="after")
@@ -92,6 +95,8 @@ def read_card(text: str, source: str) -> Card:
         )
     try:
         return Card.model_validate(fields)
+    except UserError as error:  # of a package's kind
+        raise UserError(f"{source}: {error}") from error
     except ValidationError as error:
         raise UserError(f"{source}: its card is not valid: {first_complaint(error)}; export the model again") from None
 

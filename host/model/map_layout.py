@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
+from ..kinds.card_fields import DeclaredDomain
 from ..kinds.table import kind_of
 from .card import Card, in_deviations
 from .map import BATCH_CODES, NO_NOTE, CodeMap, nearest, within_spans
@@ -36,13 +37,17 @@ class Timbre(NamedTuple):
     loudness: Array  # dB, [codes]
 
 
-def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timbre | None:
-    """Timbre of codes, [codes, n_latents].
+def has_timbre(card: Card) -> bool:
+    """False for models with state, whose output depends on earlier steps, and frames of unknown spectra."""
+    if card.state or not isinstance(card.domain, DeclaredDomain):
+        return not card.state
+    return kind_of(card).power_spectra(card, np.zeros((0, card.frame_width), np.float32)) is not None
 
-    None for models with state: output depends on earlier steps. ``conditions``: as in `Model.step`.
-    """
+
+def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timbre | None:
+    """Timbre of codes, [codes, n_latents]; None without. ``conditions``: as in `Model.step`."""
     card = model.card
-    if card.state:
+    if not has_timbre(card):
         return None
     batch_size = max(1, BATCH_NUMBERS // card.frame_width)
     batch_slices = (slice(batch_start, batch_start + batch_size) for batch_start in range(0, len(codes), batch_size))
@@ -54,7 +59,7 @@ def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timb
 
 
 def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Timbre:
-    """Timbre of frames, [frames, frame_width]."""
+    """Timbre of frames, [frames, frame_width], of a model that has one."""
     band_power, band_octaves = _bands(card, frames, conditions)
     loudest_power = np.maximum(band_power.max(axis=(1, 2), keepdims=True), SILENT)
     band_levels_db = 10 * np.log10(np.maximum(band_power / loudest_power, 10 ** (FLOOR_DB / 10)))
@@ -85,6 +90,10 @@ def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Arr
     """Power spectra of decoded frames, [frames, parts, bins]."""
     if card.partials is not None:
         return np.square(spectra(card, frames, conditions))[:, np.newaxis]
+    if isinstance(card.domain, DeclaredDomain):
+        declared_power = kind_of(card).power_spectra(card, frames)
+        assert declared_power is not None
+        return declared_power[:, np.newaxis]
     frames = frames[:, : card.frame_width - card.envelope_points]
     part_count = PARTS if kind_of(card).of_clips else 1
     if card.domain == "samples":

@@ -20,6 +20,7 @@ from ..errors import Failure, UserError, how_to_install, printable
 from ..files import replacing
 from ..model.pack import LARGEST, SUFFIX, read_manifest
 from .library import open_patch
+from .plugin_consent import ask_for
 from .shipped import own_preset, shipped_models, shipped_presets
 
 HUB = "hf:"  # hf:OWNER/REPOSITORY, or hf:OWNER/REPOSITORY/FILE.timbrel
@@ -200,13 +201,13 @@ def _arriving(url: str, progress: Callable[[float], None]) -> Iterator[Path]:
         fetched_file.unlink(missing_ok=True)
 
 
-def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> KeptPack:
+def arrive(url: str, overwrite: bool, progress: Callable[[float], None], trust: bool = False) -> KeptPack:
     """Fetch, prove and keep a pack as NAME.timbrel in the user's folder ``presets``; ``url`` may be a file.
 
-    A name that ships gets a part of the pack's digest.
+    A name that ships gets a part of the pack's digest. ``trust`` as in `ask_for`.
 
     Raises:
-        UserError: as `fetch`; the pack is damaged, fails its proof, or its name is taken.
+        UserError: as `fetch` and `ask_for`; the pack is damaged, fails its proof, or its name is taken.
         Failure: as `fetch`.
     """
     with _arriving(url, progress) as fetched_file:
@@ -220,6 +221,7 @@ def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> Kept
         namesake_file = own_preset(name) if not pack_file.exists() else None
         if namesake_file is not None:
             raise UserError(f"{namesake_file} has the name {name!r} already; rename it, then get the pack again")
+        ask_for([str(fetched_file)], trust)
         open_patch(str(fetched_file))
         pack_file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(pack_file, overwrite=True) as new_file:  # perhaps on another disk

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from ..config import check_keys
 from ..errors import UserError, nearest, printable
-from ..kinds.table import KINDS
+from ..kinds.table import known_kinds
 from ..settings import Fault, Misplaced
-from .preset import FORMAT, Preset
+from .preset import FORMAT, Preset, preset_class
 from .shipped import current_presets, earlier_presets, own_presets, preset_text
 from .text import DECIMAL_COMMA, LONGEST, BrokenLine, KeyPath, lines_of, statements
 
@@ -55,17 +55,18 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
     format_version = fields.get("format")
     if isinstance(format_version, int) and format_version > FORMAT:
         raise UserError(f"preset {path} has format {format_version}, this timbrel reads {FORMAT}; update timbrel")
+    preset_type = preset_class(fields)
     try:
-        preset = Preset.model_validate(fields)
+        preset = preset_type.model_validate(fields)
     except ValidationError as error:
         skipped_keys = {line.key for line in broken_lines}
         if not broken_lines or (fields and "[" not in skipped_keys):  # else missing keys may be in skipped lines
-            faults = [fault for fault in _faults(error) if skipped_keys.isdisjoint(fault.location[-1:])]
+            faults = [fault for fault in _faults(error, preset_type) if skipped_keys.isdisjoint(fault.location[-1:])]
         if not broken_lines and all(detail["type"] == "extra_forbidden" for detail in error.errors()):
             try:
-                preset = Preset.model_validate(_with_known_keys(fields, error))
+                preset = preset_type.model_validate(_with_known_keys(fields, error, preset_type))
             except ValidationError as other_error:
-                faults += _faults(other_error)
+                faults += _faults(other_error, preset_type)
             else:
                 raise UnknownKeys(complaints(path, faults, text)[:MOST_FAULTS], preset, faults) from None
     else:
@@ -123,7 +124,7 @@ def _valid_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
     return text, {}, broken_lines or [BrokenLine(1, "[", "it nests too deeply, or has a number of too many digits")]
 
 
-def _with_known_keys(fields: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+def _with_known_keys(fields: Mapping[str, Any], error: ValidationError, preset_type: type[Preset]) -> dict[str, Any]:
     """Misspelt keys get their names, since a missing key would cause faults that are none; other ones go."""
     corrected_fields = copy.deepcopy(dict(fields))
     for detail in error.errors():
@@ -132,7 +133,7 @@ def _with_known_keys(fields: Mapping[str, Any], error: ValidationError) -> dict[
         for table_key in table_path:
             section = section[table_key]
         value = section.pop(key)
-        for known_key in get_close_matches(str(key), _names(tuple(table_path)), n=1, cutoff=0.5):
+        for known_key in get_close_matches(str(key), _names(tuple(table_path), preset_type), n=1, cutoff=0.5):
             section.setdefault(known_key, value)
     return corrected_fields
 
@@ -144,7 +145,7 @@ def _line(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
     return lines.get(path)
 
 
-def _faults(error: ValidationError) -> Iterator[Fault]:
+def _faults(error: ValidationError, preset_type: type[Preset]) -> Iterator[Fault]:
     """A misspelt key hides the error of the key missing for it."""
     details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # more errors mean another kind of file
     unknown_paths = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
@@ -159,7 +160,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
         cause_error = detail.get("ctx", {}).get("error")
         if isinstance(cause_error, Misplaced):
             path = cause_error.location
-        yield Fault(path, _message(path, detail, _names(tuple(table_path))))
+        yield Fault(path, _message(path, detail, _names(tuple(table_path), preset_type)))
 
 
 def _message(path: KeyPath, detail: Mapping[str, Any], known_keys: Iterable[str]) -> str:
@@ -191,7 +192,7 @@ def _hint(path: KeyPath, detail: Mapping[str, Any]) -> str:
     upper_limit = detail.get("ctx", {}).get("le")
     target = ".".join(map(str, path))
     is_seconds = target.endswith("_seconds") or any(
-        kind.controls[target].unit == "s" for kind in KINDS.values() if target in kind.controls
+        kind.controls[target].unit == "s" for kind in known_kinds().values() if target in kind.controls
     )
     return (
         seconds_hint(input_value, upper_limit)
@@ -219,9 +220,9 @@ def _key_name(path: KeyPath) -> str:
     return key_text
 
 
-def _names(table: KeyPath) -> list[str]:
+def _names(table: KeyPath, preset_type: type[Preset]) -> list[str]:
     """Keys that a table may have; empty if unknown."""
-    section_model: Any = Preset
+    section_model: Any = preset_type
     for key in table:
         if isinstance(key, int):
             continue

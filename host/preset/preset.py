@@ -1,20 +1,23 @@
 """The preset file: TOML tables of model, latents, controllers and playing (docs/presets.md), and the files it names."""
 
+import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
+from .. import extensions
 from ..audio.effect_ranges import SETTINGS
 from ..audio.effects import Effect
 from ..errors import UserError
 from ..events import NULL_PARAMETER, RESERVED_CC
 from ..kinds.card_fields import IMAGE_BANDS, ImageBand
 from ..kinds.kind import IMAGE
-from ..kinds.table import KINDS, Sections
+from ..kinds.sections import Sections
+from ..kinds.table import KINDS, known_kinds
 from ..model.card import Card
 from ..model.pack import BY_DIGEST
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
@@ -352,9 +355,26 @@ def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
     return table
 
 
+def preset_class(tables: Iterable[str]) -> type[Preset]:
+    """`Preset`, with the tables of installed packages' kinds among ``tables``.
+
+    Raises:
+        UserError: as `extensions.load`.
+    """
+    unknown_tables = sorted(set(tables) - Preset.model_fields.keys())
+    kind_names = [name for name in unknown_tables if extensions.find(extensions.KINDS, name) is not None]
+    return _with_tables(tuple(kind_names)) if kind_names else Preset
+
+
+@functools.cache
+def _with_tables(kind_names: tuple[str, ...]) -> type[Preset]:
+    bases = (*(KINDS[name].settings for name in kind_names), Preset)
+    return create_model("Preset", __base__=bases, __module__=__name__)
+
+
 def files_of(preset: Preset) -> Iterator[str]:
     """Names of the sounds, scales and other files that a preset uses."""
-    file_names = [kind.sound(kind.select_section(preset)) for kind in KINDS.values()]
+    file_names = [kind.sound(kind.select_section(preset)) for kind in known_kinds().values()]
     for effect in preset.effects:
         setting_types = SETTINGS.get(effect.plugin, {})
         file_names += [

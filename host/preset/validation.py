@@ -10,7 +10,7 @@ from ..audio.plugins import PLUGINS
 from ..errors import UserError, nearest, printable
 from ..kinds.card_fields import Latent
 from ..kinds.kind import IMAGE
-from ..kinds.table import KINDS, kind_of
+from ..kinds.table import kind_of, known_kinds
 from ..model.card import Card
 from ..model.model import Model
 from ..settings import Fault
@@ -236,7 +236,7 @@ def _value_faults(preset: Preset, card: Card) -> Iterator[Fault]:
 def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
     """Faults of tables and keys that are for models of other kinds."""
     model_kind = kind_of(card)
-    other_kinds = [kind for kind in reversed(KINDS.values()) if kind is not model_kind]  # the first kind wins
+    other_kinds = [kind for kind in reversed(known_kinds().values()) if kind is not model_kind]  # the first kind wins
     kind_by_section = {
         section: other_kind
         for other_kind in other_kinds
@@ -244,7 +244,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
         if section not in model_kind.sections
     }
     for section, other_kind in kind_by_section.items():
-        section_settings = getattr(preset, section)
+        section_settings = getattr(preset, section, None)  # a package's table is in presets of its kind alone
         if section_settings is not None and section_settings != []:
             table_text = f"[[{section}]]" if isinstance(section_settings, list) else f"[{section}]"
             yield Fault(

@@ -1,14 +1,20 @@
-"""Network families by name. A family's modules are imported when it is asked for."""
+"""Network families by name: timbrel's own, and those of installed packages.
+
+A family's modules are imported when it is asked for, those of training apart from those of export.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from ...host import extensions
+from ...host.errors import UserError
 
 if TYPE_CHECKING:
     from ..network import Network
     from ..recipe import Recipe
     from .family import Family
 
-FOLDERS = {  # of each family, and the name from which the names of its classes are made
+FOLDERS = {  # of each of timbrel's families, and the name from which the names of its classes are made
     "chroma": ("chroma", "Chroma"),
     "partials": ("partials", "Partials"),
     "grain": ("grain", "Grain"),
@@ -25,17 +31,51 @@ FOLDERS = {  # of each family, and the name from which the names of its classes 
 }
 
 
-def class_of(family: str, module: str, suffix: str) -> Any:
-    """Return a family's class whose name ends in ``suffix``; ``{}`` in the module's name stands for its folder."""
-    folder, class_stem = FOLDERS[family]
-    return getattr(importlib.import_module(module.format(folder)), class_stem + suffix)
+def class_of(family: str, part: str, module: str, suffix: str) -> Any:
+    """Return a family's class.
+
+    An installed package's entry ``FAMILY.PART`` names it; timbrel's own is in ``module``, where ``{}`` stands for the
+    family's folder, and its name ends in ``suffix``.
+
+    Raises:
+        UserError: as `extensions.load`, or the package names no such part.
+    """
+    if family in FOLDERS:
+        folder, class_stem = FOLDERS[family]
+        return getattr(importlib.import_module(module.format(folder)), class_stem + suffix)
+    part_class = extensions.load(extensions.FAMILIES, family, part)
+    if part_class is None:
+        raise UserError(
+            f"the package of family {family!r} has no entry '{family}.{part}' in '{extensions.FAMILIES}'; correct the "
+            "package"
+        )
+    return part_class
+
+
+def family_names() -> list[str]:
+    """Return the names of timbrel's families, then of those that installed packages have."""
+    return list(dict.fromkeys([*FOLDERS, *extensions.names(extensions.FAMILIES)]))
+
+
+def is_known(family: str) -> bool:
+    """Whether timbrel or an installed package has a family; none of its modules is imported.
+
+    Raises:
+        UserError: two packages have it.
+    """
+    return family in FOLDERS or extensions.find(extensions.FAMILIES, family) is not None
+
+
+def package_versions(family: str) -> dict[str, str]:
+    """Return the version of the installed package that has a family, by its name; empty for timbrel's families."""
+    return {} if family in FOLDERS else extensions.versions(extensions.FAMILIES, [family])
 
 
 class _Recipes(dict[str, "type[Recipe]"]):
     """Classes of recipes by family; they need no torch."""
 
     def __missing__(self, family: str) -> "type[Recipe]":
-        recipe_class: type[Recipe] = class_of(family, __name__ + ".{}.recipe", "Recipe")
+        recipe_class: type[Recipe] = class_of(family, "recipe", __name__ + ".{}.recipe", "Recipe")
         return self.setdefault(family, recipe_class)
 
 
@@ -43,7 +83,7 @@ class _Families(dict[str, "Family[Recipe, Network]"]):
     """Families' objects by name; they need torch."""
 
     def __missing__(self, family: str) -> "Family[Recipe, Network]":
-        family_object: Family[Recipe, Network] = class_of(family, __name__ + ".{}.data", "Family")()
+        family_object: Family[Recipe, Network] = class_of(family, "train", __name__ + ".{}.data", "Family")()
         return self.setdefault(family, family_object)
 
 

@@ -1,5 +1,6 @@
 """Recipe loading: reads TOML files, merges bases and changes, validates."""
 
+import inspect
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ...host import extensions
 from ...host.config import toml_text
 from ...host.errors import UserError, nearest
 from ...host.files import read_regular
 from ...host.model.card import first_complaint
 from ..recipe import BUDGETS, Recipe
-from . import FOLDERS, RECIPES
+from . import FOLDERS, RECIPES, family_names, is_known
 
 LARGEST = 1 << 20  # bytes of a recipe: a hundred times any shipped one
 
@@ -27,6 +29,31 @@ def _files() -> dict[str, Path]:
     return dict(sorted((path.stem, path) for path in Path(__file__).parent.glob("*/*.toml")))
 
 
+def package_recipes() -> dict[str, list[Path]]:
+    """Return the files of installed packages' recipes by name: TOML files beside the module of a family's recipe.
+
+    Raises:
+        UserError: as `extensions.load`.
+    """
+    folders = {
+        Path(inspect.getfile(RECIPES[family])).parent
+        for family in extensions.names(extensions.FAMILIES)
+        if family not in FOLDERS
+    }
+    files_by_name: dict[str, list[Path]] = {}
+    for path in sorted(path for folder in folders for path in folder.glob("*.toml")):
+        files_by_name.setdefault(path.stem, []).append(path)
+    return files_by_name
+
+
+def _package_recipe(name: str) -> Path | None:
+    """Return a package's recipe; raise UserError if two packages have one of this name."""
+    paths = package_recipes().get(name, [])
+    if len(paths) > 1:
+        raise UserError(f"recipe {name!r} is of two installed packages: {' and '.join(map(str, paths))}; give the file")
+    return next(iter(paths), None)
+
+
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe or a TOML file, with ``key=value`` changes (``training.epochs=5``).
 
@@ -36,15 +63,18 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     shipped_paths = shipped_recipes()
     recipe_path = shipped_paths.get(name, Path(name))
     if name not in shipped_paths and recipe_path.suffix != ".toml":
-        raise UserError(f"no recipe is named {name!r}{nearest(name, shipped_paths)} (or give a .toml file)")
+        package_path = _package_recipe(name)
+        if package_path is None:
+            raise UserError(f"no recipe is named {name!r}{nearest(name, shipped_paths)} (or give a .toml file)")
+        recipe_path = package_path
     recipe_fields = _read_with_base(recipe_path, visited=())
     recipe_fields.setdefault("name", recipe_path.stem)
     for change in changes:
         _apply(recipe_fields, change)
     family = recipe_fields.get("family")
-    if str(family) not in FOLDERS:
+    if not is_known(str(family)):
         problem = "family is missing" if family is None else f"family is unknown (got {family!r})"
-        raise UserError(f"recipe {name}: {problem}; give {' or '.join(FOLDERS)}, or a base that has one")
+        raise UserError(f"recipe {name}: {problem}; give {' or '.join(family_names())}, or a base that has one")
     recipe_class = RECIPES[str(family)]
     try:
         return recipe_class.model_validate(recipe_fields)
@@ -66,6 +96,8 @@ def _read_with_base(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     if path in visited:
         raise UserError(f"recipe {path} is its own base; correct 'base'")
     base_path = _files().get(base_name, path.parent / f"{base_name}.toml")
+    if not base_path.exists():
+        base_path = _package_recipe(base_name) or base_path
     return _merge(_read_with_base(base_path, (*visited, path)), recipe_fields)
 
 
