@@ -50,6 +50,7 @@ def version(
     from importlib.metadata import version as installed
 
     from ... import __version__
+    from .. import extensions
 
     if not as_json:
         print(__version__)
@@ -60,6 +61,8 @@ def version(
             versions_by_package[name] = installed(name)
         except PackageNotFoundError:
             versions_by_package[name] = None
+    for group in (extensions.FAMILIES, extensions.KINDS):
+        versions_by_package |= extensions.versions(group, extensions.names(group))
     system_fields = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
     print(
         json.dumps(

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 PITCH_CLASSES = 12
 KEYS = 128  # of MIDI
@@ -52,7 +52,11 @@ def _check_domain(domain: str | DeclaredDomain) -> str | DeclaredDomain:
     raise ValueError(f"{name!r} is a domain of timbrel's own; give the name alone")
 
 
-Domain = Annotated[str | DeclaredDomain, AfterValidator(_check_domain)]
+Domain = Annotated[
+    Annotated[str, Tag("name")] | Annotated[DeclaredDomain, Tag("declared")],
+    Discriminator(lambda domain: "name" if isinstance(domain, str) else "declared"),
+    AfterValidator(_check_domain),
+]
 
 
 class Latent(MetadataPart):
