@@ -6,13 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from .test_wheel import BUILDERS, PARTS, ROOMS, ROOT
+from .installed import build, copy_checkout, make_environment
+from .test_wheel import BUILDERS
 
 SCRIPT = """\
 import numpy as np
@@ -34,30 +33,14 @@ pytestmark = pytest.mark.skipif(max(BUILDERS, default=0) < 77, reason="needs set
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, but for its models and compiled files."""
-    copy = tmp_path_factory.mktemp("checkout") / "a folder"
-    left_out = shutil.ignore_patterns("__pycache__", "build", "*.onnx", "*.so.1")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, copy / room, ignore=left_out)
-    for part in PARTS:
-        shutil.copy(ROOT / part, copy / part)
-    (copy / "host/plugin/native/Makefile").write_text("all:\n")
-    return copy
+    return copy_checkout(tmp_path_factory.mktemp("checkout") / "a folder")
 
 
 @pytest.fixture(scope="module", params=["wheel", "editable"])
 def python(request: pytest.FixtureRequest, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with timbrel installed, and with the packages of this one."""
     folder = tmp_path_factory.mktemp(request.param)
-    build = f"import sys; from setuptools.build_meta import build_{request.param} as build; build(sys.argv[1])"
-    environment = {"PATH": str(folder), "HOME": str(folder), "LANG": "C.UTF-8"}  # without a compiler
-    subprocess.run([sys.executable, "-c", build, folder], cwd=tree, env=environment, check=True, capture_output=True)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
-    base = str(folder / "env")
-    site = Path(sysconfig.get_path("purelib", vars={"base": base, "platbase": base}))
-    [wheel] = folder.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(site)
-    (site / "z.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    return make_environment(folder / "env", build(tree, folder, request.param))
 
 
 def test_an_editable_installation_is_a_path(python: Path, tree: Path) -> None:

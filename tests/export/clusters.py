@@ -4,7 +4,7 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -12,10 +12,10 @@ import psutil
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
-def start(*options: str) -> list[psutil.Process]:
+def start(ray: Sequence[str], *options: str) -> list[psutil.Process]:
     """Start a node of one processor; return its processes, the raylet first."""
     before = {process.pid for process in psutil.process_iter()}
-    command = [RAY, "start", "--num-cpus", "1", "--disable-usage-stats", *options]
+    command = [*ray, "start", "--num-cpus", "1", "--disable-usage-stats", *options]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     new = [process for process in psutil.process_iter(["name"]) if process.pid not in before and _is_ray(process)]
     return sorted(new, key=lambda process: process.info["name"] != "raylet")
@@ -28,14 +28,14 @@ def _is_ray(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[tuple[str, psutil.Process]]:
-    """Yield the address of a cluster of two nodes, and the second one's process."""
+def cluster(ray: Sequence[str] = (RAY,)) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield the address of a cluster of two nodes, and the second one's process; ``ray`` is the command."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    processes = start("--head", "--include-dashboard", "false", "--port", address.rpartition(":")[2])
+    processes = start(ray, "--head", "--include-dashboard", "false", "--port", address.rpartition(":")[2])
     try:
-        second = start("--address", address)
+        second = start(ray, "--address", address)
         processes += second
         yield address, second[0]
     finally:
