@@ -48,6 +48,7 @@ MODULES = {
     "hub": ("huggingface_hub",),
     "scale": ("ray",),
     "judge": ("zimtohrli",),
+    "testing": ("pytest",),
     "train": (
         "torch", "onnx", "onnxscript", "lightning_fabric", "tensorboard", "jinja2", "librosa", "sklearn", "soxr",
         "pyloudnorm", "scipy", "mido",
