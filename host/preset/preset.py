@@ -368,7 +368,7 @@ def preset_class(tables: Iterable[str]) -> type[Preset]:
 
 @functools.cache
 def _with_tables(kind_names: tuple[str, ...]) -> type[Preset]:
-    bases = (*(KINDS[name].settings for name in kind_names), Preset)
+    bases: Any = (*(KINDS[name].settings for name in kind_names), Preset)
     return create_model("Preset", __base__=bases, __module__=__name__)
 
 

@@ -130,6 +130,28 @@ def test_a_file_is_refused_until_its_kind_is_approved_and_then_rendered_and_play
     assert np.array_equal(sound, soundfile.read(outside.place / "trusted.wav")[0])
 
 
+LIVE = """
+import time, timbrel
+if __name__ == "__main__":
+    with timbrel.play("mel.toml", null=True) as player:
+        player.note_on(60)
+        while player.playing and player.status.peaks_db[0] < -60:
+            time.sleep(0.01)
+        print(player.playing, player.status.voices)
+"""
+
+
+def test_it_is_played_live_in_the_process_that_sounds(outside, python, folder):
+    (outside.place / "live.py").write_text(LIVE)
+    run = runner([python], outside.place, folder / "home of live playing")
+    refused = run("live.py")
+    assert ASKED in refused.stderr
+    (outside.place / "live.py").write_text(
+        LIVE.replace('timbrel.play("mel.toml"', 'timbrel.play(timbrel.open("mel.toml", trust=True)')
+    )
+    assert done(run("live.py")) == "True 1\n"
+
+
 def test_a_pack_of_it_is_asked_about_in_another_home(outside, python, folder):
     done(outside.timbrel("pack", "mel.toml", "-o", "mel.timbrel"))
     other = runner([python, "-m", "timbrel"], outside.place, folder / "other home")
