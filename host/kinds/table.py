@@ -39,6 +39,8 @@ def _check(kind_class: Any, name: str) -> None:
     """Raise UserError for a package's class that is not a kind of this name, with one preset table of its name."""
     if not (isinstance(kind_class, type) and issubclass(kind_class, Kind) and kind_class.name == name):
         raise UserError(f"kind {name!r} of an installed package is no class of Kind of this name; correct the package")
+    if not kind_class.engines:
+        raise UserError(f"kind {name!r} of an installed package names no package of its engine; correct the package")
     if not set(kind_class.settings.model_fields) <= {name}:
         raise UserError(
             f"kind {name!r} of an installed package has a preset table beside [{name}]; correct the package"

@@ -227,6 +227,7 @@ def test_a_pack_is_asked_about_before_its_model_is_proved(site, preset, timbrel,
         ("", "cannot be loaded: AttributeError"),
         ("ToyKind = 5", "is no class of Kind of this name"),
         (KIND.replace('name, engines, settings = "toy"', 'name, engines, settings = "other"'), "is no class of Kind"),
+        (KIND.replace('"toy", "toy_package", Sections', '"toy", "", Sections'), "names no package of its engine"),
         (KIND.replace("toy: Settings", "clip: Settings"), r"has a preset table beside \[toy\]"),
     ],
 )

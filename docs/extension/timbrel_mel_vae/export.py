@@ -7,6 +7,8 @@ from timbrel.export.reports.frame_figures import loss_curve
 from timbrel.export.reports.page import report_page
 from timbrel.export.reports.report import Report, ReportRequest, judged, losses
 from timbrel.host.kinds.card_fields import DeclaredDomain, NormalPrior
+from timbrel.host.model.model import Model
+from timbrel.host.preset.preset import Preset
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.sampling import evenly_spaced
 
@@ -43,6 +45,9 @@ class MelExport(ExportFamily[MelRecipe, MelVAE]):
             "chroma": None,
         }
         return Graphs(NetworkDecoder(network), MelEncoder(network), EncodedFrames(latents, labels), card)
+
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        return "keys choose the note"
 
     @torch.no_grad()
     def report(self, request: ReportRequest) -> Report:
