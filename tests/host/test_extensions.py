@@ -9,6 +9,8 @@ import sys
 
 import numpy as np
 import pytest
+from timbrel.export.samples.dataset import dataset_job, render_labelled
+from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.host import extensions
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
@@ -113,7 +115,8 @@ def test_a_name_is_found_among_entry_points_and_nothing_is_imported(site):
 
 @pytest.mark.parametrize("name", ["toy_package", "toy_package.kind:ToyKind", "toy.export", "os", "", "Toy", "a" * 99])
 def test_a_file_s_name_is_no_module_package_or_part(site, name, analytic):
-    entries = {extensions.KINDS: ENTRIES[extensions.KINDS] | {"toy.export": "toy_package.kind:ToyKind"}}
+    unfit = dict.fromkeys(("toy.export", "Toy", "a" * 99), "toy_package.kind:ToyKind")
+    entries = {extensions.KINDS: ENTRIES[extensions.KINDS] | unfit}
     install(site, "toy-package", entries, MODULES)
     with pytest.raises(UserError, match="its card is not valid: kind:") as raised:
         read_card(json.dumps(analytic(chroma=False).card(kind=name)), "a.onnx")
@@ -322,6 +325,19 @@ def test_versions_are_compared_by_name(site):
         extensions.check_versions(extensions.KINDS, ["toy"], {"toy-package": "2.0"})
     with pytest.raises(UserError, match="package gone is not installed here and 1 at the start"):
         extensions.check_versions(extensions.KINDS, ["gone"], {"gone": "1"})
+
+
+def test_a_worker_trusts_the_job_s_packages_and_refuses_another_version(site, preset):
+    """Not approved there, as on another machine."""
+    extensions.allow(["toy-package"])
+    job = dataset_job([str(preset)], DatasetSettings(seconds=0.5, sample_rate=16000), 2, print)
+    assert job.packages == (("toy-package", "1.0"),)
+    extensions._allowed.clear()
+    KINDS.pop("toy")
+    assert [note.number for note in render_labelled(job, 0)] == [0, 1]
+    other = job._replace(packages=(("toy-package", "0.9"),))
+    with pytest.raises(UserError, match=r"package toy-package is 1\.0 here and 0\.9 at the start"):
+        render_labelled(other, 0)
 
 
 def test_the_versions_of_packages_are_printed(site, timbrel):
