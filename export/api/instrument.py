@@ -441,7 +441,8 @@ def open(name: PathLike, *, trust: bool = False) -> Instrument:
     Args:
         name: of a preset or model that `preset_names` and `model_names` list; or the path of a ``.toml`` preset, a
             folder that `make` wrote, a pack, or an ``.onnx`` model.
-        trust: let its plugins run; without it, new ones are asked about, or refused without a terminal.
+        trust: let its plugins, and the package of its model's kind, run; without it, new ones are asked about, or
+            refused without a terminal.
 
     Raises:
         UserError: unknown name, or it cannot be used.

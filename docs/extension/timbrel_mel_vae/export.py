@@ -52,6 +52,7 @@ class MelExport(ExportFamily[MelRecipe, MelVAE]):
     @torch.no_grad()
     def report(self, request: ReportRequest) -> Report:
         recipe, network, corpus = request.run.recipe, request.network, request.run.corpus()
+        assert isinstance(recipe, MelRecipe)
         data = MelFamily().data(corpus, recipe, corpus.folder)  # held-out clips, or those of training without any
         squared_errors = [
             (network.decode(network.encode(*audio)) - network.levels(*audio)).square().mean(1)
