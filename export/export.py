@@ -272,7 +272,7 @@ def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
     """Return a model's gestures and map as metadata."""
     codes, metadata = graphs.codes, {}
     if (gestures := graphs.gestures(model)) is not None:
-        metadata[GESTURE_KEY] = gestures.model_dump_json(exclude_unset=True)
+        metadata[GESTURE_KEY] = gestures.text()
     pitch_classes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
     return metadata | {MAP_KEY: text_of(model, codes.latents, codes.labels, pitch_classes)}
 

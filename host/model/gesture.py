@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 import zlib
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,10 +18,10 @@ from ..signal import mean_deviation
 from ..units import midi_to_hz, note_name
 from ..velocity import LOUDEST, VelocityLevels
 from .card import Card, first_complaint
+from .gesture_tables import TABLE_FORMAT, into_tables, out_of_tables
 from .partials import HANN_ENERGY
 
 GESTURE_KEY = "timbrel.gesture"
-FORMAT = 1
 MOST_NOTES = 1024  # of a file: each onset searches all
 MOST_POINTS = 256  # of a trajectory
 MOST_BANDS = 128  # of a residual
@@ -221,10 +222,10 @@ class Gestures(MetadataPart):
     """Trajectories of recorded notes along ``directions``, [directions, n_latents].
 
     Residuals have bands around ``bands_hz``, and a moment every ``residual_seconds``, as vibratos; of onsets, one every
-    ``onset_seconds``.
+    ``onset_seconds``. In format 2 the lists of notes are in ``tables`` (`gesture_tables`).
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     grid: Grid
     directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
     wander: Wander
@@ -232,6 +233,11 @@ class Gestures(MetadataPart):
     residual_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.01
     onset_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.005
     instruments: Annotated[list[InstrumentNotes], Field(min_length=1, max_length=256)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpacked(cls, fields: Any) -> Any:
+        return out_of_tables(fields) if isinstance(fields, dict) and fields.get("format") == TABLE_FORMAT else fields
 
     @model_validator(mode="after")
     def _consistent(self) -> "Gestures":
@@ -283,6 +289,11 @@ class Gestures(MetadataPart):
         if any(code_path.size != len(code_path) * k for code_path in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
+    def text(self) -> str:
+        """JSON, with the lists of notes in tables."""
+        fields = into_tables(self.model_dump(mode="json", exclude_unset=True))
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
     @property
     def vibrates(self) -> bool:
         return any(len(note.vibrato) for instrument in self.instruments for note in instrument.notes)
@@ -325,9 +336,9 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
         format_version = next(
             (error_detail["input"] for error_detail in error.errors() if error_detail["loc"] == ("format",)), None
         )
-        if isinstance(format_version, int) and format_version > FORMAT:
+        if isinstance(format_version, int) and format_version > TABLE_FORMAT:
             raise UserError(
-                f"{error_subject} have format {format_version}, newer than this timbrel reads ({FORMAT}); "
+                f"{error_subject} have format {format_version}, newer than this timbrel reads ({TABLE_FORMAT}); "
                 "update timbrel"
             ) from None
         raise UserError(f"{error_subject} are not valid: {first_complaint(error)}; export the model again") from None

@@ -81,7 +81,7 @@ BROKEN = {
     ),
     "no JSON": ("{", "are not JSON"),
     "a list": ("[]", "are not valid"),
-    "newer": (gestures() | {"format": 2}, "format 2, newer than this timbrel reads"),
+    "newer": (gestures() | {"format": 3}, "format 3, newer than this timbrel reads (2)"),
     "no notes": (gestures(instruments=[]), "instruments"),
     "a level too few": (bare(levels=[0.0]), "levels of a note must have 4 points"),
     "a level too many": (bare(levels=[0.0] * 5), "levels of a note must have 4 points"),
