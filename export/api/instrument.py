@@ -115,7 +115,7 @@ class Instrument:
 
     @property
     def card(self) -> dict[str, Any]:
-        """The model's metadata, as `timbrel info --json` prints them: plain dictionaries, lists, texts and numbers.
+        """The model's card, as `timbrel info --json` prints it: plain dictionaries, lists, texts and numbers.
 
         ``card["latents"]`` has the range of each latent, ``low`` to ``high``. Each access makes a new dictionary.
         """

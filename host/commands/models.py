@@ -16,16 +16,24 @@ PACKAGES = ("numpy", "onnxruntime", "soundfile", "pedalboard", "pydantic", "soun
 @commands.command()
 def info(
     model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=known_names)],
-    as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Card, gestures, map and learned path, for programs.")
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Describe a model, or a pack."""
+    import json
+
     from ..errors import printable
     from ..model.model import describe
     from ..model.pack import SUFFIX, read_manifest
+    from ..model.schema import document
     from ..preset.library import notes_of
 
     loaded_model = opened_model(model, trust)
+    if as_json:
+        print(json.dumps(document(loaded_model), indent=1, ensure_ascii=False))
+        return
     size_bytes = loaded_model.path.stat().st_size
     description = describe(
         loaded_model.card, size_bytes, loaded_model.gestures, loaded_model.map, loaded_model.recordings
@@ -36,7 +44,7 @@ def info(
         description = "".join(f"{label:<10} {printable(value)}\n" for label, value in pack_fields.items()) + description
     if preset_notes := notes_of(model):
         description += "".join(["\nnotes of the preset", *(f"\n  {preset_note}" for preset_note in preset_notes)])
-    print(loaded_model.card.model_dump_json(indent=1) if as_json else description)
+    print(description)
 
 
 @commands.command()

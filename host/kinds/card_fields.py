@@ -381,3 +381,39 @@ WIDTHS: dict[str, Callable[[CardFields], int]] = {  # of frames without an envel
     "real_imag": lambda card: 2 * _bins(card),  # imaginary parts follow
     "partials": _partials_width,
 }
+
+# Of a card's fields, for its JSON schema.
+MEANINGS = {
+    "format": "of the card; a reader refuses a higher one",
+    "name": "of the model",
+    "description": "one line",
+    "license": "of the model, its corpus included",
+    "credits": "who made the sounds",
+    "created": "date, YYYY-MM-DD",
+    "kind": "how frames become sound: spectrum, partials, grain, clip or stream; an outside package may add others",
+    "domain": "numbers of a frame: sound; magnitudes; magnitudes, then phases in radians; real, then imaginary parts; "
+    "heights of partials, then levels of noise",
+    "sample_rate": "Hz",
+    "frame_length": "samples of a frame, at sample_rate",
+    "hop_length": "samples from one frame to the next; of a clip, from one spectrum to the next",
+    "window": "of the frames' transform, periodic",
+    "latents": "one a number of the input latent, in its order",
+    "prior": "the distribution that training drew codes to; null without",
+    "chroma": "of a graph with the input chroma, [voice, 12], C first, one-hot; null without",
+    "state": "of recurrent models: graph inputs, zero at first, whose next values are outputs",
+    "scaling": "of training frames: decoded frame * deviation + mean is the frame; null without",
+    "loudness_lufs": "of a note at full velocity and the default code, before the gain 10^((-20 - loudness_lufs) / 20)",
+    "landmarks": "codes of training frames",
+    "training": "where the model comes from",
+    "parity": "how far the graph was from the trained network",
+    "reference": "inputs with the frames that they must give on any machine",
+    "envelope_points": "numbers at the end of a frame: an envelope or a loudness curve; 0 without",
+    "transform_length": "samples of a transform, where a frame holds several spectra; null elsewhere",
+    "labels": "of a graph with the input label, [voice, labels], shares that sum to 1; empty without",
+    "stream": "timing of a stream's frames; null elsewhere",
+    "partials": "layout of frames of partials; null elsewhere",
+    "image": "of stereo sounds, by mel band: level of the left side over the right in dB, and correlation; or null",
+    "directions": "of macros through the codes",
+    "recordings": "sounds in the file, as FLAC in the metadata timbrel.recordings",
+    "learned_path": "the file of a learned path beside the model; null without",
+}

@@ -162,7 +162,15 @@ def within_spans(codes: Array, card: Card) -> Array:
     return np.clip(codes, low_ends, high_ends).astype(np.float32, copy=False)
 
 
-class _Stored(MetadataPart):
+class StoredMap(MetadataPart):
+    """A map in metadata: codes at ``side`` x ``side`` nodes of a plane, and training codes as ``dots``.
+
+    ``arrays``: base64 of zlib of arrays one after the other, little-endian: codes of nodes, float16 [side, side,
+    latents], rows from the top; places of dots, uint16 [dots, 2], 65535 is 1 (right, bottom); codes of dots, float16
+    [dots, latents]; pitch classes, int8 [dots], -1 without; brightness, uint8 [dots], 255 is 1; index of the label in
+    ``labels``, uint16 [dots].
+    """
+
     format: Literal[1]
     side: Annotated[int, Field(ge=2, le=MOST_NODES)]
     dots: Annotated[int, Field(ge=1, le=MOST_DOTS)]
@@ -189,7 +197,7 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
             f"{error_subject} has format {format_version}, newer than this timbrel reads ({FORMAT}); update timbrel"
         )
     try:
-        stored_map = _Stored.model_validate(fields)
+        stored_map = StoredMap.model_validate(fields)
         surface, places, dot_codes, notes, brightness, label_indices = _unpacked(stored_map, len(card.latents))
     except ValidationError as error:
         raise UserError(f"{error_subject} is not valid: {first_complaint(error)}; export the model again") from None
@@ -208,7 +216,7 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
     )
 
 
-def _unpacked(stored: _Stored, n: int) -> Sequence[npt.NDArray[np.generic]]:
+def _unpacked(stored: StoredMap, n: int) -> Sequence[npt.NDArray[np.generic]]:
     """Arrays of a stored map: surface, places, codes, notes, brightness and label."""
     side, dots = stored.side, stored.dots
     array_formats = [("<f2", (side, side, n)), ("<u2", (dots, 2)), ("<f2", (dots, n)), ("i1", (dots,)), ("u1", (dots,))]

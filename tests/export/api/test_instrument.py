@@ -112,7 +112,8 @@ def test_the_card_is_that_of_the_command_and_its_own_copy(
     oboe: timbrel.Instrument, timbrel: Callable[..., Any]
 ) -> None:
     card = oboe.card
-    assert card == json.loads(timbrel("info", "gm-partials-8", "--json").out)
+    told = json.loads(timbrel("info", "gm-partials-8", "--json").out)
+    assert card == {name: told[name] for name in told if name not in ("gesture", "map")}
     card["latents"].clear()
     assert len(oboe.card["latents"]) == 8
 
