@@ -63,12 +63,16 @@ class Weights(StrEnum):
 @commands.command()
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder; with --nn alone also an instrument's folder, a model.")
+        str, typer.Argument(metavar="RUN", help="A run folder; without -o also an instrument's folder, a model.")
     ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The model, ending in .onnx; its encoder lies beside.")
     ] = None,
     nn: Annotated[Path | None, typer.Option("--nn", help="A file for nn~ in Max and Pd, ending in .ts.")] = None,
+    meaning: Annotated[
+        Path | None,
+        typer.Option("--json", help="What its inputs and frames mean, for programs of your own, ending in .json."),
+    ] = None,
     checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
     weights: Annotated[Weights, typer.Option(help="float16: half the file, unless inexact.")] = Weights.float16,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
@@ -88,6 +92,7 @@ def export(
             source,
             output,
             nn=nn,
+            json=meaning,
             checkpoint=checkpoint.value,
             weights=weights.value,
             name=name,

@@ -44,6 +44,7 @@ from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, st
 from .knobs.ends import named_by_ends
 from .knobs.naming import explained
 from .learned_paths import name_in_card, write_path
+from .meaning import describe_graph
 from .measures.codes import DEAD
 from .parity import STEPS, reference
 from .recordings import packed, with_path_levels
@@ -217,6 +218,7 @@ def _write_decoder(
         recordings=card_recordings,
         **graphs.card,
     )
+    describe_graph(graph, card, "A decoder: code in, frame out.")
     recorded = {RECORDINGS_KEY: recordings_text(flacs)} if flacs else {}
 
     def prove(graph: onnx.ModelProto, weights: Weights) -> tuple[onnx.ModelProto, Model, Parity]:
@@ -394,6 +396,7 @@ def _write_encoder(
         "license": card.license,
         "decoder_sha256": decoder_model.graph_sha256,
     }
+    describe_graph(graph, card, "An encoder: sound in, code out.")
     encoded_pairs = list(_encoded_pairs(graphs, encoder, corpus, frame_length))
 
     def prove(graph: onnx.ModelProto, weights: Weights) -> None:

@@ -14,6 +14,7 @@ from ..host.model.card import METADATA_KEY
 from ..host.model.learned_path import LARGEST_BYTES, PATH_KEY, LearnedPath, PathCard, PathReference
 from ..host.model.model import Model
 from .graphs import PathGraph, save, trace
+from .meaning import describe_graph
 
 REFERENCE_STEPS, REFERENCE_SEED = 32, 1
 TOLERANCE = 1e-3  # of codes' spans: rounding differences between processors are fed back, and stay far below
@@ -35,6 +36,7 @@ def write_path(graph: PathGraph, model: Model, file: Path, name: str) -> Learned
         "noise": torch.rand(3, graph.noise),
     }
     traced = trace(graph.step, example_inputs, ["code_next", "state_next"], "voice")
+    describe_graph(traced, model.card, "A learned path: code, state and noise in, the next code and state out.")
     start = [latent.default for latent in latents]
     card = PathCard(
         format=1,

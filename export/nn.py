@@ -31,6 +31,8 @@ from .export import LabelInput, export
 from .graphs import Weights
 from .kinds.player import engine_of_notes, script
 from .kinds.table import KINDS, known_kinds
+from .meaning import check_name as check_meaning_name
+from .meaning import write_meaning
 from .onnx_to_torch import RebuiltDecoder
 from .recordings import holding
 
@@ -327,6 +329,7 @@ def written(
     source: str,
     output: Path | None,
     nn: Path | None,
+    meaning: Path | None,
     *,
     labels: LabelInput,
     which: Literal["best", "last"],
@@ -337,25 +340,30 @@ def written(
     """Write the requested files; yield a message after each. A model of clips holds its ``recordings`` if asked to.
 
     Args:
-        source: a run folder; for ``nn`` alone also a folder of `make`, or a model for `find_model`.
+        source: a run folder; without ``output`` also a folder of `make`, or a model for `find_model`.
 
     Raises:
         UserError, Failure: as `export` and `write`; or a model lacks a file.
     """
-    if output is None and nn is None:
-        raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")
+    if output is None and nn is None and meaning is None:
+        raise UserError(
+            f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, --json MODEL.json, or several"
+        )
     if nn is not None:
         check_name(nn, overwrite)
+    if meaning is not None:
+        check_meaning_name(meaning, overwrite)
     model_file = Path(source) / "model.onnx"  # in a folder of `make`
-    if nn is not None and (model_file.is_file() or not Path(source).is_dir()):
+    if (nn or meaning) is not None and (model_file.is_file() or not Path(source).is_dir()):
         if output is not None:
             raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
         if labels != LabelInput():
             raise UserError(f"{source} is a model whose card says what it is; words for the card go with a run")
-        yield _for_nn(opened_model(str(model_file) if model_file.is_file() else source), nn, overwrite)
+        yield from _beside(opened_model(str(model_file) if model_file.is_file() else source), nn, meaning, overwrite)
         return
     with tempfile.TemporaryDirectory() as temporary_folder:
-        onnx_path = output or Path(temporary_folder) / f"{nn.stem if nn else ''}.onnx"
+        named_file = nn or meaning
+        onnx_path = output or Path(temporary_folder) / f"{named_file.stem if named_file else ''}.onnx"
         card = export(
             Run.open(Path(source)),
             onnx_path,
@@ -373,11 +381,14 @@ def written(
                 yield f"{encoder_path(output)}: its encoder"
             if card.learned_path is not None:
                 yield f"{path_file(output)}: its learned path"
-        if nn is not None:
-            yield _for_nn(Model(onnx_path), nn, overwrite)
+        yield from _beside(Model(onnx_path), nn, meaning, overwrite)
 
 
-def _for_nn(model: Model, path: Path, overwrite: bool) -> str:
-    """Write a model for nn~, and return a message."""
-    write(model, path, overwrite)
-    return f"{path}: for nn~ in Max and Pd, {len(model.card.latents)} latents, a pitch and a level as signals"
+def _beside(model: Model, nn: Path | None, meaning: Path | None, overwrite: bool) -> Iterator[str]:
+    """Write the requested files of a model; yield a message after each."""
+    if nn is not None:
+        write(model, nn, overwrite)
+        yield f"{nn}: for nn~ in Max and Pd, {len(model.card.latents)} latents, a pitch and a level as signals"
+    if meaning is not None:
+        write_meaning(model, meaning, overwrite)
+        yield f"{meaning}: the meaning of its inputs and frames, and the steps to its sound, for programs"

@@ -83,6 +83,7 @@ def export_model(
     output: PathLike | None = None,
     *,
     nn: PathLike | None = None,
+    json: PathLike | None = None,
     checkpoint: Literal["best", "last"] = "best",
     weights: Literal["float16", "float32"] = "float16",
     name: str | None = None,
@@ -98,9 +99,10 @@ def export_model(
     `timbrel.open` opens it. Its encoder lies beside it, as ``NAME.encoder.onnx``.
 
     Args:
-        run: a folder that `train_recipe` wrote; with ``nn`` alone also an instrument's folder or a model.
+        run: a folder that `train_recipe` wrote; without ``output`` also an instrument's folder or a model.
         output: the model, ending in ``.onnx``.
         nn: a file for nn~ in Max and Pd, ending in ``.ts``.
+        json: a file that says what inputs and frames mean, and how they become sound, ending in ``.json``.
         checkpoint: best or last.
         weights: float16 halves the file, unless it is inexact; or float32.
         name: the model's; the file's by default.
@@ -114,9 +116,9 @@ def export_model(
         Failure: the model disagrees with the network, or cannot be written; no file is left.
     """
     run_or_model = location("run", run)
-    model_file, nn_file = (
+    model_file, nn_file, meaning_file = (
         None if path is None else Path(location(argument_name, path))
-        for argument_name, path in (("output", output), ("nn", nn))
+        for argument_name, path in (("output", output), ("nn", nn), ("json", json))
     )
     check_choice("checkpoint", checkpoint, CHECKPOINTS)
     check_choice("weights", weights, WEIGHTS)
@@ -138,6 +140,7 @@ def export_model(
             run_or_model,
             model_file,
             nn_file,
+            meaning_file,
             labels=card_texts,
             which=checkpoint,
             weights=weights,

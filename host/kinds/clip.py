@@ -13,7 +13,7 @@ from ..units import MIDDLE_C, Range
 from ..velocity import LOUDEST
 from .card_fields import CardFields
 from .general_midi_drums import drum_key
-from .kind import Keying, Kind
+from .kind import PHASES, FramePart, Keying, Kind, sequence_parts
 
 SPECTRA_A_TRANSFORM = 4  # minimum overlap for overlap-add
 LABEL = "clip.label"
@@ -306,6 +306,15 @@ class ClipKind(Kind):
             ("clip", f"{card.frame_length} samples ({clip_seconds:.3g} s) {frame_text}"),
         ]
         return descriptions + ([("labels", ", ".join(card.labels))] if card.labels else [])
+
+    def frame_parts(self, card: CardFields) -> list[FramePart]:
+        if card.transform_length is not None:
+            return sequence_parts(card)
+        return [FramePart("samples", (card.frame_length,), "the sound, linear, at sample_rate")]
+
+    def formulas(self, card: CardFields) -> list[str]:
+        steps = PHASES if card.transform_length is not None else ("sound = samples",)
+        return [*steps, "key k reads the sound 2^((k - 60) / 12) times as fast; it plays once, from its first sample"]
 
 
 def _key_faults(entry: KeySettings, card: CardFields) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ..settings import Fault, Knob, SettingsSection, controls_of
 from ..units import Range
 from .card_fields import CardFields
-from .kind import Keying, Kind
+from .kind import FramePart, Keying, Kind
 
 DENSITY = 100.0  # default grains per second: about four grains of 45 ms overlap
 OVERLAP_THROUGH = 4  # overlap in resynthesis: windows sum to a constant at 75 %
@@ -84,6 +84,7 @@ class GrainKind(Kind):
     replacement_hint = " ([grain] has what grains can do)"
     domains = ("samples", "magnitude", "magnitude_phase")
     enveloped = ("magnitude",)
+    repeats = False
 
     def check(self, card: CardFields) -> None:
         super().check(card)
@@ -127,6 +128,38 @@ class GrainKind(Kind):
         return [
             ("kind", f"grain, {card.sample_rate} Hz"),
             ("grain", f"{card.frame_length} samples ({card.frame_length * ms_per_sample:.0f} ms) {frame_text}"),
+        ]
+
+    def frame_parts(self, card: CardFields) -> list[FramePart]:
+        bin_count = card.frame_length // 2 + 1
+        magnitudes = FramePart(
+            "magnitudes",
+            (bin_count,),
+            "|X[n]| of the transform of a grain without a window; bin n: n sample_rate / N Hz",
+        )
+        parts = {
+            "samples": [FramePart("samples", (card.frame_length,), "sound of a grain without a window, linear")],
+            "magnitude": [magnitudes],
+            "magnitude_phase": [magnitudes, FramePart("phases", (bin_count,), "arg X[n], radians")],
+        }[card.domain]
+        if card.envelope_points:
+            envelope = "factors of the grain, linear from its first sample to its last"
+            parts.append(FramePart("envelope", (card.envelope_points,), envelope))
+        return parts
+
+    def formulas(self, card: CardFields) -> list[str]:
+        grain_steps = {
+            "samples": "grain = samples, read ratio times as fast",
+            "magnitude": "X[n] = |X[n / ratio]| z[n], linear between bins, z complex normal with E|z|^2 = 1, new for "
+            "each grain; grain = irfft(X) envelope",
+            "magnitude_phase": "grain = irfft(magnitude e^(i phase)), read ratio times as fast",
+        }
+        return [
+            f"N = frame_length = {card.frame_length}; ratio = 2^((key - 60) / 12)",
+            grain_steps[card.domain],
+            "w[n] = 0.42 - 0.5 cos u + 0.08 cos 2u, u = 2 pi (n + 1/2) / N",
+            f"D = {DENSITY:g} grains a second; grain j starts at (j + r) / D seconds, r uniform from 0 to 1",
+            "sound = sum of grains, each times w sqrt(2 / max(1, D sum(w^2) / sample_rate)) on the middle of two sides",
         ]
 
     def hop_through(self, card: CardFields) -> int:

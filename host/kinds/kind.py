@@ -12,11 +12,47 @@ from .card_fields import CardFields, DeclaredDomain
 IMAGE = "image"  # the target and the key of [play] that stereo models alone follow
 
 
+class FramePart(NamedTuple):
+    """Successive numbers of a decoded frame, an array of ``shape``, its last axis fastest."""
+
+    name: str
+    shape: tuple[int, ...]
+    meaning: str  # with unit and scale
+
+
 class Keying(NamedTuple):
     holds: bool = False  # a note latches until its key is pressed again
     strikes: bool = False  # a note plays to its own end, regardless of key release
     chokes: Mapping[int, str] = MappingProxyType({})  # choke group by key; a key cuts its group's notes
     gains_db: Mapping[int, float] = MappingProxyType({})
+
+
+def sequence_parts(card: CardFields) -> list[FramePart]:
+    """Parts of a frame of several spectra, and of their loudness."""
+    assert card.transform_length is not None
+    shape = (card.spectra, card.transform_length // 2 + 1)
+    magnitudes = (
+        "|X[s, n]|, linear: transforms of transform_length samples under a Hann window, centred on sample "
+        "s hop_length; they overlap-add to the sound"
+    )
+    parts = [FramePart("magnitudes", shape, magnitudes)]
+    if card.envelope_points:
+        loudness = f"root mean square of each {card.frame_length // card.envelope_points} samples, linear"
+        parts.append(FramePart("loudness", (card.envelope_points,), loudness))
+    return parts
+
+
+PHASES = (
+    "T = transform_length, H = hop_length, w = Hann window of T samples, g = 0.25645 T^2",
+    "L = ln max(|X|, 1e-6 max|X|); slopes of it are central differences, sums of slopes are trapezoids",
+    "spectra at the end below 3e-4 of the largest magnitude are silent and left out, if H is a multiple of a part",
+    "first phases: in the loudest spectrum the slope from bin to bin is -g / (H T) dL/ds; from spectrum to spectrum "
+    "the phase of bin n grows by H T / g dL/dn + 2 pi H n / T; pi n is added",
+    "added(X) = overlap-add of irfft(X) w, over that of w^2; levelled(x): parts scaled to their loudness, by 12 dB at "
+    "most, gains linear in dB between the middles of parts",
+    "10 times: Y = transforms of levelled(added(|X| e^(i phase))); phase = arg(Y + 0.9 (Y - Y before))",
+    "sound = levelled(added(|X| e^(i phase))), the loudness of both sides first averaged over 5 parts",
+)
 
 
 class Kind:
@@ -41,6 +77,7 @@ class Kind:
     attack_seconds: ClassVar[float | None] = None  # default and minimum; None: the usual one
     takes_no_sound: ClassVar[str] = ""  # why resynthesis refuses this kind; empty: it does not
     finds_no_code: ClassVar[str] = ""  # why code recovery refuses this kind; empty: it does not
+    repeats: ClassVar[bool] = True  # a note has the same samples in any program that follows `formulas`
     not_sampled: ClassVar[str] = ""  # why samplers cannot play this kind; empty: they can
 
     @property
@@ -139,6 +176,18 @@ class Kind:
         Maps and names of knobs are made of it; None: it is unknown.
         """
         return None
+
+    def frame_parts(self, card: CardFields) -> list[FramePart]:
+        """Parts of a frame, for programs: they have ``card.frame_width`` numbers together."""
+        return [FramePart("frame", (card.frame_width,), f"numbers of domain {card.domain}")]
+
+    def formulas(self, card: CardFields) -> list[str]:
+        """Steps from a frame to the sound of a note, for programs."""
+        return []
+
+    def plain_tables(self, card: CardFields) -> dict[str, dict[str, Any]]:
+        """Preset tables of a note by the formulas alone."""
+        return {"play": {IMAGE: 0.0}} if IMAGE in self.played and card.image else {}
 
     def hop_through(self, card: CardFields) -> int:
         return card.hop_length

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from ..settings import Fault, Knob, SettingsSection, controls_of
 from .card_fields import CardFields
-from .kind import Kind
+from .kind import PHASES, FramePart, Kind, sequence_parts
 
 PREVIOUS_FRAME = "previous"  # state: the previous frame, as decoder input
 PLACE = "place"  # state: the position in the bar, 0 to 1
@@ -140,3 +140,36 @@ class StreamKind(Kind):
                 ("grid", f"{card_stream.steps_per_beat:g} steps a beat, {trained_bpm:.2f} BPM as trained")
             )
         return descriptions
+
+    def frame_parts(self, card: CardFields) -> list[FramePart]:
+        bin_count = card.frame_length // 2 + 1
+        match card.domain:
+            case "magnitude":
+                return sequence_parts(card)
+            case "real_imag":
+                meaning = "part of the transform of frame_length samples, linear"
+                return [FramePart(name, (bin_count,), f"{name} {meaning}") for name in ("real", "imaginary")]
+        return [FramePart("samples", (card.frame_length,), "sound of a frame, linear")]
+
+    def formulas(self, card: CardFields) -> list[str]:
+        assert card.stream is not None
+        fade = card.frame_length - card.stream.step_length
+        weights = "sin(pi / 2 s)" if card.domain == "magnitude" else "s"
+        steps = {
+            "magnitude": PHASES,
+            "real_imag": ("sound of a frame = irfft(real + i imaginary)",),
+            "samples": ("sound of a frame = samples",),
+        }[card.domain]
+        return [
+            "states are 0 at first; each frame's outputs NAME_next are the next frame's inputs NAME",
+            "noise = heat times normal numbers, 0 at rest",
+            "frame = decoded deviation + mean, where the card has scaling",
+            *steps,
+            f"a frame louder than {card.stream.levels_db[1]:g} dB of full scale (root mean square) is scaled to that",
+            f"frames start each {card.stream.step_length} samples; {fade} samples fade by {weights}, "
+            f"s = (t + 1/2) / {fade}; of a note's first frame, the {fade} first samples are left out",
+            "key k reads frames 2^((k - 60) / 12) times as fast",
+        ]
+
+    def plain_tables(self, card: CardFields) -> dict[str, dict[str, Any]]:
+        return super().plain_tables(card) | {"stream": {"follow_tempo": False}}

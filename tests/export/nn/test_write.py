@@ -74,7 +74,7 @@ def test_a_file_does_not_say_where_it_was_made(shipped, file_of):
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("export run", "nothing to write of run: give -o MODEL.onnx, --nn MODEL.ts, or both"),
+        ("export run", "nothing to write of run: give -o MODEL.onnx, --nn MODEL.ts, --json MODEL.json, or several"),
         ("export run --nn new.onnx", "--nn new.onnx must end in .ts, such as new.ts"),
         ("export model.onnx --nn old.wav", "--nn old.wav must end in .ts"),
         ("export model.onnx --nn new.ts -o new.onnx", "-o new.onnx is written of a run, and model.onnx is no run"),
