@@ -132,6 +132,8 @@ system:
 		|| echo "could not install dawdreamer: tests in this host of plugins are skipped"
 	@$(BIN)/python $(INSTALL) --only-binary zimtohrli zimtohrli 2>/dev/null \
 		|| echo "could not install zimtohrli: tests of this judge of sounds are skipped"
+	@npm install --prefix build/js --no-audit --no-fund --fetch-retries 0 onnxruntime-web >/dev/null 2>&1 \
+		|| echo "could not install onnxruntime-web: tests of docs/js with it are skipped"
 	@NUMBA_CACHE_DIR=.venv/numba/installed $(BIN)/python -c 'import librosa.core.pitch, librosa.util.utils'  # compiles
 	@touch $@ .venv/base.done
 

@@ -42,7 +42,9 @@ struct OrtApi {
     OrtStatus *(*CreateCpuMemoryInfo)(OrtAllocatorType, OrtMemType, OrtMemoryInfo **);
     void *from_70[8];
     OrtStatus *(*GetAllocatorWithDefaultOptions)(OrtAllocator **);
-    void *from_79[32];
+    void *from_79[17];
+    void (*ReleaseValue)(OrtValue *);
+    void *from_97[14];
     OrtStatus *(*SessionGetModelMetadata)(const OrtSession *, OrtModelMetadata **);
     void *from_112[4];
     OrtStatus *(*ModelMetadataLookupCustomMetadataMap)(const OrtModelMetadata *, OrtAllocator *, const char *, char **);
