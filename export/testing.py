@@ -33,11 +33,10 @@ from ..host.preset.library import open_patch
 from ..host.units import midi_to_hz
 from ..train import checkpoint, loop
 from ..train.api import build_corpus, train_recipe
-from ..train.families import FOLDERS, RECIPES, package_versions
+from ..train.families import FAMILIES, FOLDERS, RECIPES, package_versions
 from ..train.families.recipes import load_recipe
 from ..train.loop import Outcome
 from .api.runs import evaluate_run, export_model
-from .families import FAMILIES
 
 RATE = 44100
 STOPPING_STEP = 3  # of the training that is resumed

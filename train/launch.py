@@ -32,7 +32,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "tf32": "32-true",
     "bfloat16": "bf16-mixed",
 }
-IS_AVAILABLE = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+IS_AVAILABLE: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
 

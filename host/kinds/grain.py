@@ -141,7 +141,7 @@ class GrainKind(Kind):
             "samples": [FramePart("samples", (card.frame_length,), "sound of a grain without a window, linear")],
             "magnitude": [magnitudes],
             "magnitude_phase": [magnitudes, FramePart("phases", (bin_count,), "arg X[n], radians")],
-        }[card.domain]
+        }[str(card.domain)]
         if card.envelope_points:
             envelope = "factors of the grain, linear from its first sample to its last"
             parts.append(FramePart("envelope", (card.envelope_points,), envelope))
@@ -156,7 +156,7 @@ class GrainKind(Kind):
         }
         return [
             f"N = frame_length = {card.frame_length}; ratio = 2^((key - 60) / 12)",
-            grain_steps[card.domain],
+            grain_steps[str(card.domain)],
             "w[n] = 0.42 - 0.5 cos u + 0.08 cos 2u, u = 2 pi (n + 1/2) / N",
             f"D = {DENSITY:g} grains a second; grain j starts at (j + r) / D seconds, r uniform from 0 to 1",
             "sound = sum of grains, each times w sqrt(2 / max(1, D sum(w^2) / sample_rate)) on the middle of two sides",

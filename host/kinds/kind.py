@@ -179,7 +179,9 @@ class Kind:
 
     def frame_parts(self, card: CardFields) -> list[FramePart]:
         """Parts of a frame, for programs: they have ``card.frame_width`` numbers together."""
-        return [FramePart("frame", (card.frame_width,), f"numbers of domain {card.domain}")]
+        domain = card.domain
+        meaning = domain.meaning if isinstance(domain, DeclaredDomain) else f"numbers of domain {domain}"
+        return [FramePart("frame", (card.frame_width,), meaning)]
 
     def formulas(self, card: CardFields) -> list[str]:
         """Steps from a frame to the sound of a note, for programs."""

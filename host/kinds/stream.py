@@ -159,7 +159,7 @@ class StreamKind(Kind):
             "magnitude": PHASES,
             "real_imag": ("sound of a frame = irfft(real + i imaginary)",),
             "samples": ("sound of a frame = samples",),
-        }[card.domain]
+        }[str(card.domain)]
         return [
             "states are 0 at first; each frame's outputs NAME_next are the next frame's inputs NAME",
             "noise = heat times normal numbers, 0 at rest",
