@@ -63,7 +63,7 @@ def evaluate_run(
         from ...train.run import Run
         from ..evaluate import evaluate
 
-        classifier_run = None if classifier is None else Run.open(Path(location("classifier", classifier)))
+        classifier_run = None if classifier is None else Run.open(Path(location("classifier run", classifier)))
         return evaluate(Run.open(folder), checkpoint=checkpoint, classifier=classifier_run, progress=progress)
 
 

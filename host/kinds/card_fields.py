@@ -7,7 +7,16 @@ import zlib
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 PITCH_CLASSES = 12
 KEYS = 128  # of MIDI
@@ -42,18 +51,22 @@ class DeclaredDomain(MetadataPart):
         return self.name
 
 
+DOMAINS = ("samples", "magnitude", "magnitude_phase", "real_imag", "partials")  # timbrel's own
+
+
 def _check_domain(domain: str | DeclaredDomain) -> str | DeclaredDomain:
     name = domain if isinstance(domain, str) else domain.name
-    if isinstance(domain, str) == (name in WIDTHS):
+    if isinstance(domain, str) == (name in DOMAINS):
         return domain
-    known_text = " or ".join(map(repr, WIDTHS))
+    known_text = " or ".join(map(repr, DOMAINS))
     if isinstance(domain, str):
         raise ValueError(f"give {known_text}, or a name, width and meaning")
     raise ValueError(f"{name!r} is a domain of timbrel's own; give the name alone")
 
 
 Domain = Annotated[
-    Annotated[str, Tag("name")] | Annotated[DeclaredDomain, Tag("declared")],
+    Annotated[str, Tag("name"), WithJsonSchema({"enum": list(DOMAINS), "type": "string"})]
+    | Annotated[DeclaredDomain, Tag("declared")],
     Discriminator(lambda domain: "name" if isinstance(domain, str) else "declared"),
     AfterValidator(_check_domain),
 ]

@@ -32,12 +32,12 @@ def test_make_hands_its_arguments_on_and_opens_the_instrument(tmp_path: Path, mo
 
     monkeypatch.setattr(making, "make", make)
     folder = tones(tmp_path / "tones")
-    found = timbrel.make(folder, output=tmp_path / "made", minutes=2, family="clips", label="folder")
+    found = timbrel.make(folder, output=tmp_path / "made", minutes=2, family="clip", label="folder")
     del asked["display"]
     options = {
         "minutes": 2,
         "more_minutes": None,
-        "family": "clips",
+        "family": "clip",
         "label": "folder",
         "recordings": True,
         "license": None,
