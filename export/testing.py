@@ -205,11 +205,11 @@ class FamilySuite:
 
     def test_a_kind_refuses_a_card_without_its_frames(self, model: Path) -> None:
         card = opened_model(str(model)).card
-        other = "samples" if str(card.domain) != "samples" else "real_imag"
+        other_domain = "samples" if str(card.domain) != "samples" else "real_imag"
         if card.kind in CLASSES:
             pytest.skip("this kind is timbrel's own")
         with pytest.raises(ValueError, match="domain"):
-            type(card).model_validate(card.model_dump() | {"domain": other})
+            type(card).model_validate(card.model_dump() | {"domain": other_domain})
 
     # ---- playing
 
@@ -223,8 +223,8 @@ class FamilySuite:
 
     def test_blocks_of_any_size_live_and_offline_have_the_same_samples(self, model: Path) -> None:
         patch = open_patch(str(model))
-        whole = Rack({0: patch}, RATE).process(TUNE, TUNE_SAMPLES)[0]
-        assert np.abs(whole).max() > AUDIBLE
+        whole_sound = Rack({0: patch}, RATE).process(TUNE, TUNE_SAMPLES)[0]
+        assert np.abs(whole_sound).max() > AUDIBLE
         for block_samples in BLOCK_SIZES:
             live, offline = Player(Rack({0: patch}, RATE, omni=True, live=True), RATE), Rack({0: patch}, RATE)
             for event in TUNE:
@@ -232,7 +232,7 @@ class FamilySuite:
             starts = range(0, TUNE_SAMPLES - block_samples + 1, block_samples)
             live_sound = np.concatenate([live.block(block_samples)[0] for _ in starts], axis=1)
             offline_sound = np.concatenate([_block(offline, start, block_samples) for start in starts], axis=1)
-            assert np.array_equal(live_sound, whole[:, : live_sound.shape[1]]), f"live, blocks of {block_samples}"
+            assert np.array_equal(live_sound, whole_sound[:, : live_sound.shape[1]]), f"live, blocks of {block_samples}"
             assert np.array_equal(offline_sound, live_sound), f"offline, blocks of {block_samples}"
 
     def test_two_processes_share_the_voices_without_a_difference(self, model: Path) -> None:
