@@ -7,7 +7,6 @@ import numpy as np
 import scipy.signal
 import timbrel
 from timbrel.host.model.model import Model
-from timbrel.host.preset.shipped import MODELS
 
 SECONDS = 2.0
 LOWEST_RATE = 16000  # of a rendering; models of 8 kHz are compared there
@@ -23,12 +22,12 @@ REDUCED = {
 MONO = "[play]\nimage = 0.0\n"
 
 
-def rendered(name: str, key: int, folder: Path, seconds: float = SECONDS) -> tuple[np.ndarray, int]:
-    """The left side of a note at full velocity, held to the end, and its rate."""
-    model = Model(MODELS / f"{name}.onnx")
-    preset = folder / f"{name}.toml"
+def rendered(path: Path, key: int, folder: Path, seconds: float = SECONDS) -> tuple[np.ndarray, int]:
+    """The left side of a note of a model's file at full velocity, held to the end, and its rate."""
+    model = Model(path)
+    preset = folder / f"{path.stem}.toml"
     tables = REDUCED[model.card.kind] + (MONO if model.card.image else "")
-    preset.write_text(f'format = 1\nmodel = "{name}"\n{tables}', encoding="utf-8")
+    preset.write_text(f'format = 1\nmodel = "{path}"\n{tables}', encoding="utf-8")
     rate = max(LOWEST_RATE, model.card.sample_rate)
     sound = timbrel.open(preset).render([timbrel.Note(key, 0.0, seconds + 1, 127)], rate, seconds=seconds)
     return np.asarray(sound)[0], rate

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import soundfile
-from onnx import helper
+from onnx import helper, numpy_helper
 from timbrel.export.meaning import meaning
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import MODELS, shipped_models
@@ -47,10 +47,10 @@ def host(tmp_path_factory):
 
 @pytest.fixture
 def play(host, tmp_path):
-    """A note of a shipped model by the program, and its rate."""
+    """A note of a model by the program, and its rate."""
 
-    def note(name, key, seconds=SECONDS, *knobs):
-        ended = host(MODELS / f"{name}.onnx", key, seconds, tmp_path / "note.wav", *knobs)
+    def note(path, key, seconds=SECONDS, *knobs):
+        ended = host(path, key, seconds, tmp_path / "note.wav", *knobs)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
         return soundfile.read(tmp_path / "note.wav", dtype="float32")
 
@@ -77,8 +77,9 @@ NOTES = [
 
 @pytest.mark.parametrize(("name", "key"), NOTES)
 def test_a_held_note_is_the_one_that_timbrel_renders(name, key, play, tmp_path):
-    theirs, own_rate = play(name, key)
-    ours, rate = rendered(name, key, tmp_path)
+    path = MODELS / f"{name}.onnx"
+    theirs, own_rate = play(path, key)
+    ours, rate = rendered(path, key, tmp_path)
     theirs = at_rate(theirs, own_rate, rate)
     inside = slice(rate // 10, -rate // 10)
     assert level_db(theirs[inside]) == pytest.approx(level_db(ours[inside]), abs=0.5)
@@ -87,13 +88,39 @@ def test_a_held_note_is_the_one_that_timbrel_renders(name, key, play, tmp_path):
     assert mel_apart(ours[inside], theirs[inside], rate, 0.45 * own_rate, mean=True) < 1
 
 
-@pytest.mark.parametrize(("name", "key"), [("lakeside-10", 60), ("lakeside-10", 53), ("lakeside-paths", 60)])
+def rising(folder):
+    """A shipped texture whose grains rise from silence to four times their level."""
+    made = onnx.load(MODELS / "lakeside-10.onnx")
+    card = Model(MODELS / "lakeside-10.onnx").card
+    weights = np.ones(card.frame_width, np.float32)
+    weights[-card.envelope_points :] = np.linspace(0, 4, card.envelope_points)
+    [output] = made.graph.output
+    last = next(node for node in made.graph.node if output.name in node.output)
+    last.output[list(last.output).index(output.name)] = "steady"
+    made.graph.initializer.append(numpy_helper.from_array(weights, "rising"))
+    made.graph.node.append(helper.make_node("Mul", ["steady", "rising"], [output.name]))
+    onnx.save(made, folder / "rising.onnx")
+    return folder / "rising.onnx"
+
+
+@pytest.mark.parametrize(("name", "key"), [("lakeside-10", 60), ("lakeside-10", 53), ("lakeside-paths", 60), ("", 60)])
 def test_a_texture_has_the_level_and_the_mean_spectrum_that_timbrel_renders(name, key, play, tmp_path):
-    theirs, rate = play(name, key, 12)
-    ours, _ = rendered(name, key, tmp_path, 12)
+    path = MODELS / f"{name}.onnx" if name else rising(tmp_path)
+    theirs, rate = play(path, key, 12)
+    ours, _ = rendered(path, key, tmp_path, 12)
     inside = slice(rate // 2, -rate // 2)
     assert level_db(theirs[inside]) == pytest.approx(level_db(ours[inside]), abs=0.5)
     assert mel_apart(ours[inside], theirs[inside], rate, 0.45 * rate, mean=True) < 1
+
+
+def test_frames_of_a_stream_cross_as_those_that_timbrel_renders(play, tmp_path):
+    path = MODELS / "gm-loops.onnx"
+    card = Model(path).card
+    step, fade = card.stream.step_length, card.frame_length - card.stream.step_length
+    theirs, ours = play(path, 60, 4)[0], rendered(path, 60, tmp_path, 4)[0]
+    crossed = [slice(end - fade, end) for end in range(step, len(ours) - step, step)]
+    levels = [level_db(np.concatenate([sound[each] for each in crossed])) for sound in (theirs, ours)]
+    assert levels[0] == pytest.approx(levels[1], abs=0.2)
 
 
 def test_all_shipped_models_are_compared():
@@ -113,18 +140,19 @@ GOLDEN_DB = {
 
 @pytest.mark.parametrize("name", GOLDEN_DB)
 def test_its_samples_are_the_golden_ones(name, play):
-    golden = meaning(Model(MODELS / f"{name}.onnx"))["golden"]
+    path = MODELS / f"{name}.onnx"
+    golden = meaning(Model(path))["golden"]
     expected, first = unpacked(golden["left"]), golden["first_sample"]
-    sound, _ = play(name, golden["key"], 1)
+    sound, _ = play(path, golden["key"], 1)
     found = sound[first : first + len(expected)]
     assert level_db(found - expected) - level_db(expected) < GOLDEN_DB[name]
 
 
-def test_knobs_are_those_of_the_model(play, tmp_path):
-    model = Model(MODELS / "gm-chroma-2.onnx")
-    turned, _ = play("gm-chroma-2", 60, 1, 0.1, 0.9)
-    at_rest, _ = play("gm-chroma-2", 60, 1)
-    same, _ = play("gm-chroma-2", 60, 1, *(latent.default for latent in model.card.latents))
+def test_knobs_are_those_of_the_model(play):
+    path = MODELS / "gm-chroma-2.onnx"
+    turned, _ = play(path, 60, 1, 0.1, 0.9)
+    at_rest, _ = play(path, 60, 1)
+    same, _ = play(path, 60, 1, *(latent.default for latent in Model(path).card.latents))
     assert np.array_equal(at_rest, same)
     assert not np.allclose(at_rest, turned, atol=1e-3)
 

@@ -66,7 +66,7 @@ def play(request, tmp_path):
 )
 def test_a_held_note_is_the_one_that_timbrel_renders(name, key, play, tmp_path):
     theirs, own_rate = play(name, key)
-    ours, rate = rendered(name, key, tmp_path)
+    ours, rate = rendered(MODELS / f"{name}.onnx", key, tmp_path)
     theirs = at_rate(theirs, own_rate, rate)
     inside = slice(rate // 10, -rate // 10)
     assert level_db(theirs[inside]) == pytest.approx(level_db(ours[inside]), abs=0.5)
