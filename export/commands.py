@@ -71,7 +71,7 @@ def export(
     nn: Annotated[Path | None, typer.Option("--nn", help="A file for nn~ in Max and Pd, ending in .ts.")] = None,
     meaning: Annotated[
         Path | None,
-        typer.Option("--json", help="What its inputs and frames mean, for programs of your own, ending in .json."),
+        typer.Option("--json", help="The meaning of its inputs and frames, for programs, ending in .json."),
     ] = None,
     checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
     weights: Annotated[Weights, typer.Option(help="float16: half the file, unless inexact.")] = Weights.float16,

@@ -102,7 +102,7 @@ def export_model(
         run: a folder that `train_recipe` wrote; without ``output`` also an instrument's folder or a model.
         output: the model, ending in ``.onnx``.
         nn: a file for nn~ in Max and Pd, ending in ``.ts``.
-        json: a file that says what inputs and frames mean, and how they become sound, ending in ``.json``.
+        json: a file with the meaning of inputs and frames, and the steps to sound, ending in ``.json``.
         checkpoint: best or last.
         weights: float16 halves the file, unless it is inexact; or float32.
         name: the model's; the file's by default.

@@ -1,4 +1,4 @@
-"""Exports say what their numbers mean: in the graph, and as a JSON file that a program needs nothing beside."""
+"""Exports tell the meaning of their numbers: in the graph, and as a JSON file that a program needs nothing beside."""
 
 import base64
 import json
@@ -102,7 +102,7 @@ def test_grains_whose_noise_is_new_each_time_have_a_golden_frame_and_no_golden_s
     assert unpacked(golden["frame"]).any()
 
 
-def test_a_graph_says_what_it_is_and_what_each_input_and_output_means(small_model):
+def test_a_graph_describes_itself_and_each_input_and_output(small_model):
     made = onnx.load(small_model)
     assert (made.producer_name, made.producer_version, made.model_version) == ("timbrel", __version__, 1)
     assert made.doc_string.startswith("small: ")
