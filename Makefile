@@ -87,7 +87,7 @@ extras: .venv/dev.done
 
 # All tests with the lowest versions that pyproject.toml declares, then with today's newest. The tests' own tools are new.
 # torch comes first: of a version's wheels, those for the processor alone count as higher than those for GPUs.
-LOWEST := --requirements pyproject.toml $(patsubst %,--extra %,train live panel phone hub scale judge)
+LOWEST := --requirements pyproject.toml $(patsubst %,--extra %,train live panel phone hub scale tables remote judge)
 lowest: .venv/dev.done system
 	@rm -rf build/lowest build/newest && failed=0; for versions in lowest newest; do \
 		echo "== $$versions versions"; $(PYTHON) -m venv build/$$versions; python=build/$$versions/bin/python; \

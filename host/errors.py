@@ -46,6 +46,8 @@ MODULES = {
     "picture": ("matplotlib",),
     "phone": ("av",),
     "hub": ("huggingface_hub",),
+    "tables": ("pyarrow",),
+    "remote": ("fsspec", "aiohttp", "s3fs"),
     "scale": ("ray",),
     "judge": ("zimtohrli",),
     "testing": ("pytest",),

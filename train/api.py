@@ -1,7 +1,7 @@
 """Corpora and training: for the commands, and from Python. Light import: torch loads when they are called."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +32,7 @@ def build_corpus(
     loops: bool = False,
     melodies: bool = False,
     append: bool = False,
+    columns: Mapping[str, str] | None = None,
     workers: int | None = None,
     ray: str | None = None,
     name: str | None = None,
@@ -43,7 +44,8 @@ def build_corpus(
     The same call goes on with a build that was stopped, and the number of processes does not change the corpus.
 
     Args:
-        sounds: sound files, and folders to search.
+        sounds: sound files, and folders to search; WebDataset's shards (.tar), tables (.parquet, .arrow), folders of
+            these, such as `timbrel dataset` writes; addresses of such files, ``https://…`` and ``s3://…``.
         output: a new folder.
         rate: 6000 to 192000 Hz; 44100 by default, or that of a corpus that grows.
         split: fractions for training, validation and test, or a JSON file that lists names under each.
@@ -54,10 +56,12 @@ def build_corpus(
         loops: put loops on one grid.
         melodies: cut melodies into notes, a clip each.
         append: add the sounds that the corpus ``output`` lacks.
+        columns: of tables, and fields of shards, by role: audio, label, key, velocity, licence; "" for none. By default
+            those of these names.
         workers: processes, at least 1; the idle cores by default.
         ray: the address of a Ray cluster, HOST:PORT or auto, in place of ``workers``.
         name: the corpus's; the folder's by default.
-        licence: of the sounds, which models carry on.
+        licence: of the sounds, which models carry on; that of their data sets by default.
         progress: receives the completed share, 0 to 1, and a description.
 
     Returns:
@@ -85,10 +89,11 @@ def build_corpus(
     with naming_extras():
         from ..host.workers import free_processors
         from .corpus.build import build
+        from .corpus.remote import source_of
         from .corpus.report import no_progress
 
         return build(
-            [Path(sound) for sound in sound_paths],
+            [source_of(sound) for sound in sound_paths],
             Path(corpus_folder),
             rate=rate,
             split=split,
@@ -101,6 +106,7 @@ def build_corpus(
             loops=loops,
             melodies=melodies,
             append=append,
+            columns=columns,
             workers=workers or free_processors(),
             ray=ray,
             progress=progress or no_progress,

@@ -35,7 +35,10 @@ Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
 @corpus_commands.command("build")
 def corpus_build(
-    sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
+    sounds: Annotated[
+        list[str],
+        typer.Argument(help="Sound files and folders; data sets: .tar, .parquet, .arrow; https:// and s3://."),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The corpus: a new folder, or one whose build was stopped.")
     ],
@@ -61,6 +64,9 @@ def corpus_build(
     append: Annotated[
         bool, typer.Option("--append", help="Add to the corpus in the output folder the sounds that it lacks.")
     ] = False,
+    column: Annotated[
+        str | None, typer.Option(help="Columns of data sets: audio=…,label=…,key=…,velocity=…,licence=….")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of this machine; its idle cores if not given.")
     ] = None,
@@ -74,9 +80,13 @@ def corpus_build(
 
     A build that was stopped goes on when the same command runs again.
     """
+    from ..host.errors import naming_extras
     from ..host.progress import Display
     from .api import build_corpus
 
+    with naming_extras():
+        from .corpus.columns import parse_columns
+    columns = None if column is None else parse_columns(column)
     with Display() as display:
         display.stage("reading sounds")
         report = build_corpus(
@@ -93,6 +103,7 @@ def corpus_build(
             loops=loops,
             melodies=melodies,
             append=append,
+            columns=columns,
             workers=workers,
             ray=ray,
             progress=display.update,

@@ -155,7 +155,7 @@ def throw_away(file: Path) -> None:
 
 
 def is_name(name: str) -> bool:
-    return _is_plain(name) and len(PurePosixPath(name).parts) == 1
+    return stays_inside(name) and len(PurePosixPath(name).parts) == 1
 
 
 def _packs() -> Path:
@@ -224,7 +224,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
         raise damaged(path, "its name is no name of a folder")
     if not 1 <= len(packed_files) <= MOST_FILES:
         raise damaged(path, f"it names {len(packed_files)} files, at most {MOST_FILES} are possible")
-    if wrong_names := [file_name for file_name in packed_files if not _is_plain(file_name)]:
+    if wrong_names := [file_name for file_name in packed_files if not stays_inside(file_name)]:
         raise damaged(path, f"{wrong_names[0]!r} is no name of a file in it")
     if (
         any(packed_file.size < 0 for packed_file in packed_files.values())
@@ -236,7 +236,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
     return PackManifest(name, metadata, packed_files)
 
 
-def _is_plain(name: str) -> bool:
+def stays_inside(name: str) -> bool:
     """Return whether a name stays inside its folder, on any system."""
     path_parts = PurePosixPath(name).parts
     forbidden_characters = set('\\:*?"<>|')

@@ -383,7 +383,7 @@ def test_a_file_that_changes_while_it_is_read_ends_the_build(sounds, tmp_path, m
     def changed(self, sound):
         found = plain(self, sound)
         if sound.name == "tone_63.wav":
-            write(sound.path, sine(900.0))
+            write(sound.stored.path, sine(900.0))
         return found
 
     monkeypatch.setattr(chunks._Reader, "read", changed)

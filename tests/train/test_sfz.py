@@ -6,8 +6,9 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.pitch import single_note
-from timbrel.train.corpus.sfz import SfzSample, sfz_samples
+from timbrel.train.corpus.sfz import sfz_samples
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.corpus.stored_sounds import SoundLabels
 
 RATE = 16_000
 
@@ -25,7 +26,7 @@ def write(folder: Path, text: str, *sounds: str) -> Path:
     return folder
 
 
-def read(folder: Path, text: str, *names: str) -> list[SfzSample | None]:
+def read(folder: Path, text: str, *names: str) -> list[SoundLabels | None]:
     """Return the samples of files by their names in the folder."""
     found = sfz_samples([write(folder, text)])
     return [found.sample(folder / name) for name in names]
@@ -47,9 +48,9 @@ def test_regions_inherit_from_groups_masters_and_global(tmp_path: Path) -> None:
     """
     names = [f"in/here/{name}.wav" for name in ("first one", "second", "third", "never")]
     assert read(tmp_path / "s", text, *names) == [
-        SfzSample(61, 100, "soft reeds"),
-        SfzSample(72, 50, "soft reeds"),
-        SfzSample(9, 100, "all"),
+        SoundLabels(61, 100, "soft reeds"),
+        SoundLabels(72, 50, "soft reeds"),
+        SoundLabels(9, 100, "all"),
         None,
     ]
 
@@ -59,7 +60,7 @@ def test_definitions_hold_from_their_line_on_also_beyond_inclusions(tmp_path: Pa
     (tmp_path / "s" / "data" / "keys.sfz").write_text("#define $KEY 50\n")
     (tmp_path / "s" / "data" / "part.sfz").write_text('#include "data/keys.sfz"\n<region> sample=a.wav key=$KEY\n')
     text = '<group> hivel=90\n#include "data/part.sfz"\n#define $KEY 73\n<region> sample=B.WAV key=$KEY\n'
-    assert read(tmp_path / "s", text, "a.wav", "b.wav") == [SfzSample(50, 90, ""), SfzSample(73, 90, "")]
+    assert read(tmp_path / "s", text, "a.wav", "b.wav") == [SoundLabels(50, 90, ""), SoundLabels(73, 90, "")]
 
 
 def test_several_instruments_are_labels_and_the_later_of_key_and_keycenter_counts(tmp_path: Path) -> None:
@@ -68,9 +69,9 @@ def test_several_instruments_are_labels_and_the_later_of_key_and_keycenter_count
     text = "<group> pitch_keycenter=60\n<region> sample=a.wav key=64\n<effect> default_path=x/\n"
     text += "<region> sample=c.wav key=--5"
     assert read(tmp_path / "s", text, "a.wav", "b.wav", "c.wav") == [
-        SfzSample(64, None, "kit"),
-        SfzSample(None, None, "OTHER"),
-        SfzSample(None, None, "kit"),
+        SoundLabels(64, None, "kit"),
+        SoundLabels(None, None, "OTHER"),
+        SoundLabels(None, None, "kit"),
     ]
 
 
@@ -80,7 +81,7 @@ def test_the_first_region_of_a_sample_counts_in_the_instrument_and_the_corpus(tm
     text += "<region> sample=../s/b.wav trigger=release\n<region> sample=b.wav key=58\n"
     folder = write(tmp_path / "s", text, "a.wav", "b.wav")
     found = sfz_samples([folder])
-    assert (found.sample(folder / "a.wav"), found.sample(folder / "b.wav")) == (SfzSample(57, None, ""), None)
+    assert (found.sample(folder / "a.wav"), found.sample(folder / "b.wav")) == (SoundLabels(57, None, ""), None)
     assert [found.is_release(folder / name) for name in ("a.wav", "b.wav", "c.wav")] == [False, True, False]
     build([folder], tmp_path / "corpus", rate=RATE, split="1/0/0")
     assert [(clip.name, clip.key) for clip in Corpus.open(tmp_path / "corpus").clips()] == [("a.wav", 57)]
@@ -88,23 +89,23 @@ def test_the_first_region_of_a_sample_counts_in_the_instrument_and_the_corpus(tm
 
 @pytest.mark.parametrize("text", ["x" * 100_000, " " * 100_000, "<region>" * 10_000, "$" * 100_000, "a=" * 50_000])
 def test_odd_texts_are_read_at_once(tmp_path: Path, text: str) -> None:
-    assert read(tmp_path / "s", text + "\n<region> sample=a.wav key=61", "a.wav") == [SfzSample(61, None, "")]
+    assert read(tmp_path / "s", text + "\n<region> sample=a.wav key=61", "a.wav") == [SoundLabels(61, None, "")]
 
 
 def test_an_open_comment_lasts_to_the_end_however_many_begin_in_it(tmp_path: Path) -> None:
     text = "<region> sample=a.wav key=61\n" + "/*" * 400_000 + "\n<region> sample=b.wav key=62"
-    assert read(tmp_path / "s", text, "a.wav", "b.wav") == [SfzSample(61, None, ""), None]
+    assert read(tmp_path / "s", text, "a.wav", "b.wav") == [SoundLabels(61, None, ""), None]
 
 
 def test_many_regions_under_many_opcodes_of_no_use_are_read(tmp_path: Path) -> None:
     text = "<global> " + " ".join(f"odd{n}=1" for n in range(20_000)) + " key=61\n"
     text += "<region> sample=a.wav\n" * 5_000  # each would copy all opcodes: 100 million
-    assert read(tmp_path / "s", text, "a.wav") == [SfzSample(61, None, "")]
+    assert read(tmp_path / "s", text, "a.wav") == [SoundLabels(61, None, "")]
 
 
 def test_definitions_may_use_definitions_but_not_without_end(tmp_path: Path) -> None:
     text = "#define $a 6\n#define $ab $a$one\n#define $one 1\n<region> sample=a.wav key=$ab"
-    assert read(tmp_path / "s", text, "a.wav") == [SfzSample(61, None, "")]
+    assert read(tmp_path / "s", text, "a.wav") == [SoundLabels(61, None, "")]
     nested = "#define $v0 xxxxxxxx\n" + "".join(
         f"#define $v{n} {f'$v{n - 1}' * 8}\n"
         for n in range(1, 15)  # 8 ** 15 characters, from a kilobyte

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,6 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from ...host.arguments import whole_number
-from ...host.audio.decoding import root_key
 from ...host.errors import Failure, UserError
 from ...host.files import check_new_folder, claimed
 from ...host.workers import task_runner
@@ -28,14 +28,18 @@ from .clip_table import (
     recording_of,
     remove_other_sounds,
 )
+from .columns import Columns
 from .file_names import Names, velocities
 from .loops import append_loops
 from .named_pitches import settle_octaves, take_named_pitches, take_pitches_near_names
 from .pitch import frame_count, single_note
+from .remote import FETCHED, Address, fetched
 from .report import CorpusReport, Progress, Unusable, no_progress, unusable
-from .sfz import SfzSample, SfzSamples, sfz_samples
-from .sound_files import SHORTEST, Copies, digests, readable_digest, some_sounds
+from .sfz import SfzSamples, sfz_samples
+from .sound_files import SHORTEST, Copies, Unreadable
+from .sources import FoundSounds, stored_sounds
 from .store import READING, Corpus, Writer, shard_name, writing
+from .stored_sounds import SoundLabels, StoredSound
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
@@ -114,7 +118,7 @@ _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave long
 
 
 def build(
-    sources: Sequence[Path],
+    sources: Sequence[Path | Address],
     destination: Path,
     *,
     rate: int | None = None,
@@ -128,6 +132,7 @@ def build(
     loops: bool = False,
     melodies: bool = False,
     append: bool = False,
+    columns: Mapping[str, str] | None = None,
     workers: int = 1,
     ray: str | None = None,
     progress: Progress = no_progress,
@@ -138,19 +143,23 @@ def build(
     sets keys, velocities and named groups of its samples, and excludes releases. Of sounds with equal samples, the
     first name counts. A stopped build resumes with the same arguments. Processes do not change the bytes.
 
+    Shards and tables bring labels, keys, dynamics and their licence. Their sounds are read one by one. Files at
+    addresses are fetched, and stay in the corpus's folder until it is whole.
+
     Args:
-        sources: sound files, and folders to search.
+        sources: sound files, and folders to search; shards, tables and folders of these (`stored_sounds`); addresses.
         rate: 6000 to 192000 Hz; None for 44100, or that of the corpus that grows.
         split: fractions of train/val/test, or a .json file that lists names under each and excludes others.
         group: a regular expression; clips with the same match in their names share a split.
         label: ``"folder"`` for the folder's name, or a regular expression.
         shortest_seconds: 0.005 to 10; None for 4096 samples.
         name: None for the folder's.
-        licence: of the sounds, for model cards.
+        licence: of the sounds, for model cards; None for that of their data sets.
         loops: fit sounds to one grid (`append_loops`), without sounds that lack a beat instead of short ones; one
             process, which does not resume.
         melodies: cut melodies into notes, one clip each.
         append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
+        columns: names of columns of tables and fields of shards, by role: audio, label, key, velocity, licence.
         workers: processes.
         ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
 
@@ -161,33 +170,36 @@ def build(
     rate_hz = _rate(rate, destination, append)
     name_patterns, shortest_samples = Names(group, label), _shortest(shortest_seconds, rate_hz)
     fractions = None if split.endswith(".json") else parse_fractions(split)
-    sfz = sfz_samples(sources)
-    sounds = {name: path for name, path in some_sounds(sources).items() if not sfz.is_release(path)}
-    if not sounds:
-        raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
-    split_by_name = {} if fractions else listed_splits(Path(split), sounds)
-    chosen_sounds = {name: path for name, path in sounds.items() if fractions or name in split_by_name}
-    if fractions is None and not append and "train" not in split_by_name.values():
-        reason = CorpusReport(left_out=len(sounds) - len(chosen_sounds)).left_out_line() or "none is listed"
-        raise UserError(f"nothing under train in {split} can be used ({reason}); list others")
+    chosen_columns = Columns(columns or {})
     if loops and append:
         raise UserError(f"loops of one grid cannot be added to {destination}; build a new corpus of all of them")
     writer_context = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
-    with writer_context as writer:
+    with writer_context as writer, _on_this_machine(sources, writer, loops, progress) as local_sources:
+        found = stored_sounds(local_sources, chosen_columns)
+        sfz = sfz_samples(local_sources)
+        sounds = {name: sound for name, sound in found.by_name.items() if not sfz.is_release(sound.path)}
+        if not sounds:
+            raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
+        split_by_name = {} if fractions else listed_splits(Path(split), sounds)
+        chosen_sounds = {name: sound for name, sound in sounds.items() if fractions or name in split_by_name}
+        if fractions is None and not append and "train" not in split_by_name.values():
+            reason = CorpusReport(left_out=len(sounds) - len(chosen_sounds)).left_out_line() or "none is listed"
+            raise UserError(f"nothing under train in {split} can be used ({reason}); list others")
         name = _option_or_base("name", name, writer) or destination.resolve().name
-        licence = _option_or_base("licence", licence, writer)
+        licence = _licence(licence, found, writer)
         base_clips = writer.base.clips() if writer.base else ()
         if writer.base is None:
             writer.report.left_out = len(sounds) - len(chosen_sounds)
         else:
-            _check_fits(writer.base, label)
+            _check_fits(writer.base, label is not None or found.are_labelled)
             chosen_sounds = _new_sounds(chosen_sounds, writer.base)
         if loops:
             grid = append_loops(writer, chosen_sounds, name_patterns, progress)
-            files = [SourceFile(name, digest) for name, digest in digests(chosen_sounds).items()]
+            files = [SourceFile(name, sound.digest()) for name, sound in chosen_sounds.items()]
         else:
             settings = ReadingSettings(rate_hz, shortest_samples, melodies, group, label)
-            grid, files = None, _read(writer, chosen_sounds, sfz, settings, workers, ray, progress)
+            grid, root_key_by_name = None, dict[str, int]()
+            files = _read(writer, chosen_sounds, sfz, settings, root_key_by_name, workers, ray, progress)
         if not writer.clips and writer.base is not None:
             raise Unusable(
                 f"{destination} grows by none of these sounds: they are copies of its own, or cannot be used"
@@ -195,13 +207,10 @@ def build(
         if not writer.clips:
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest_samples} samples at {rate_hz} Hz")
         if not loops:
-            root_key_by_name = _root_keys(chosen_sounds)
             take_named_pitches(writer, root_key_by_name)
             settle_octaves(writer, root_key_by_name)
             take_pitches_near_names(writer, root_key_by_name)
-        label_counts = Counter(writer.report.labels)
-        label_counts.update(name_patterns.counted(writer.clips))
-        writer.report.labels = dict(sorted(label_counts.items()))
+        _count_labels(writer, name_patterns, found)
         splits = (
             assign({clip.name: clip.group for clip in writer.clips}, fractions, seed, base_clips)
             if fractions
@@ -211,6 +220,18 @@ def build(
         report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
     progress(1.0, "done")
     return report
+
+
+@contextlib.contextmanager
+def _on_this_machine(
+    sources: Sequence[Path | Address], writer: Writer, loops: bool, progress: Progress
+) -> Iterator[list[Path]]:
+    """Yield sources as files: what is fetched stays until the corpus is whole, with loops until the end."""
+    if not loops:
+        yield fetched(sources, writer.folder / READING / FETCHED, progress)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield fetched(sources, Path(folder), progress)
 
 
 @contextlib.contextmanager
@@ -246,13 +267,14 @@ def _remove_partial(destination: Path, base_corpus: Corpus | None, is_new_folder
     try:
         yield
     except BaseException as error:
-        if isinstance(error, Unusable) or not any((destination / READING).glob("*.json")):
+        is_fetched = not isinstance(error, UserError) and any((destination / READING / FETCHED).rglob("*"))
+        if isinstance(error, Unusable) or not (is_fetched or any((destination / READING).glob("*.json"))):
             remove_other_sounds(destination, base_corpus.shards if base_corpus else ())
             shutil.rmtree(destination if is_new_folder else destination / READING, ignore_errors=True)
         raise
 
 
-def _new_sounds(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
+def _new_sounds(sounds: Mapping[str, StoredSound], base: Corpus) -> dict[str, StoredSound]:
     """Raise UserError if a known sound changed, or none is new."""
     clip_recordings = {recording_of(clip) for clip in base.clips()}
     known_digests = {
@@ -261,46 +283,44 @@ def _new_sounds(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
         if file.decoded != NO_DIGEST or file.name in clip_recordings
     }
     new_sounds = {}
-    for name, path in sounds.items():
+    for name, sound in sounds.items():
         if name not in known_digests:
-            new_sounds[name] = path
-        elif readable_digest(path) != known_digests[name]:
+            new_sounds[name] = sound
+        elif _digest(sound) != known_digests[name]:
             raise UserError(
-                f"{path} differs from the sound of that name in {base.folder}; rename it, or build a new corpus"
+                f"{sound.path} differs from the sound of that name in {base.folder}; rename it, or build a new corpus"
             )
     if not new_sounds:
         raise UserError(f"{base.folder} has all these sounds already; give new ones")
     return new_sounds
 
 
-def _root_keys(sounds: Mapping[str, Path]) -> dict[str, int]:
-    """Return the root keys that files hold, by name."""
-    keys = dict[str, int]()
-    for name, path in sounds.items():
-        with contextlib.suppress(OSError):  # it is among the unreadable files already
-            if (key := root_key(path)) is not None:
-                keys[name] = key
-    return keys
+def _digest(sound: StoredSound) -> str:
+    """Return a sound's SHA-256; "" if it cannot be read."""
+    try:
+        return sound.digest()
+    except Unreadable:
+        return ""
 
 
 def _read(
     writer: Writer,
-    sounds: Mapping[str, Path],
+    sounds: Mapping[str, StoredSound],
     sfz: SfzSamples,
     settings: ReadingSettings,
+    root_key_by_name: dict[str, int],
     workers: int,
     ray: str | None,
     progress: Progress,
 ) -> list[SourceFile]:
-    """Read sounds in chunks, and add their clips to the writer; return the source files."""
+    """Read sounds in chunks, and add their clips to the writer; return the source files, and add their root keys."""
     velocity_by_name = velocities([*(writer.base.files if writer.base else ()), *sounds])
     sounds_to_read = {}
-    for name, path in sounds.items():
-        sfz_sample = sfz.sample(path) or SfzSample(None, None, "")
+    for name, sound in sounds.items():
+        labels = sound.labels or sfz.sample(sound.path) or SoundLabels()
+        velocity = labels.velocity or velocity_by_name.get(name)
         try:
-            sounds_to_read[name] = SoundToRead.from_file(
-                name, path, sfz_sample, sfz_sample.velocity or velocity_by_name.get(name)
-            )
+            sounds_to_read[name] = SoundToRead.from_stored(name, sound, labels, velocity)
         except OSError as error:
             writer.report.unreadable[name] = error.strerror or str(error)
     # A cluster's processes work in folders of their own.
@@ -315,7 +335,7 @@ def _read(
         if source_file.decoded != NO_DIGEST:
             copies.earlier(source_file.name, source_file.decoded)
     for chunk in chunks:
-        source_files += _add_chunk(writer, chunk, copies)
+        source_files += _add_chunk(writer, chunk, copies, root_key_by_name)
     return source_files
 
 
@@ -340,14 +360,16 @@ def _chunk_progress(progress: Progress, start_share: float, chunk_share: float) 
     return lambda share, name: progress(start_share + chunk_share * share, name)
 
 
-def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceFile]:
-    """Add the clips of a read chunk to the writer; yield its source files."""
+def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies, root_key_by_name: dict[str, int]) -> Iterator[SourceFile]:
+    """Add the clips of a read chunk to the writer, and root keys to the others; yield its source files."""
     description = known_chunk(chunk)
     if description is None:
         raise Failure(f"files of {chunk.shard.parent} changed while they were read; {CONTINUE_HINT}")
     chunk_pitch = np.fromfile(chunk.pitch, FLOAT)
     shard_index: int | None = None
     for sound in description.sounds:
+        if sound.root_key is not None:
+            root_key_by_name[sound.name] = sound.root_key
         decoded_digest = bytes.fromhex(sound.decoded) or NO_DIGEST
         yield SourceFile(sound.name, sound.sha256 or NO_DIGEST.hex(), decoded_digest)
         earlier_name = None if decoded_digest == NO_DIGEST else copies.earlier(sound.name, decoded_digest)
@@ -377,11 +399,11 @@ def _count(report: CorpusReport, sound: ReadSound, earlier_name: str | None) -> 
             report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
 
 
-def _check_fits(base: Corpus, label: str | None) -> None:
-    """Raise UserError if a corpus cannot grow with these labels."""
+def _check_fits(base: Corpus, are_labelled: bool) -> None:
+    """Raise UserError if a corpus cannot grow with sounds that have labels, or have none."""
     if base.loops is not None:
         raise UserError(f"{base.folder} is of loops on one grid, and grows by none; build a new corpus of all of them")
-    if label is None and any(base.report.labels):
+    if not are_labelled and any(base.report.labels):
         raise UserError(f"the clips of {base.folder} have labels; give --label, as when it was built")
 
 
@@ -393,6 +415,33 @@ def _option_or_base(option: str, requested: str | None, writer: Writer) -> str |
             f"--{option} {requested!r} differs from {base_setting!r}, that of {writer.folder}; leave it out"
         )
     return requested or base_setting
+
+
+def _licence(requested: str | None, found: FoundSounds, writer: Writer) -> str | None:
+    """Return the licence that is asked for, the growing corpus's, or that of the sounds' data sets.
+
+    Raises:
+        UserError: the sounds of a growing corpus would have two.
+    """
+    licence = _option_or_base("licence", requested, writer)
+    if requested is not None or writer.base is None:
+        return licence or found.licence
+    if found.licence not in (None, licence):
+        raise UserError(
+            f"the new sounds are under {found.licence!r}, those of {writer.folder} under "
+            f"{repr(licence) if licence else 'no known licence'}; build a corpus of their own"
+        )
+    return licence
+
+
+def _count_labels(writer: Writer, names: Names, found: FoundSounds) -> None:
+    """Count the labels that were asked for, or that the sounds bring."""
+    new_counts = names.counted(writer.clips)
+    if not new_counts and found.are_labelled:
+        new_counts = Counter(clip.label for clip in writer.clips)
+    label_counts = Counter(writer.report.labels)
+    label_counts.update(new_counts)
+    writer.report.labels = dict(sorted(label_counts.items()))
 
 
 def _rate(rate: int | None, destination: Path, append: bool) -> int:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ... import __version__
 from ...host.arrays import Array
+from ...host.audio.decoding import root_key
 from ...host.audio.mono_mix import mix_sides
 from ...host.errors import Failure
 from .clip_table import CONTINUE_HINT, FLOAT, sides_name
@@ -26,7 +27,6 @@ from .inharmonicity import by_partials
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, Sliceable, frame_count, pitch_track, track_at_key
 from .report import Progress, no_progress
-from .sfz import SfzSample
 from .sound_files import (
     Copies,
     FloatFile,
@@ -38,6 +38,7 @@ from .sound_files import (
     trim_silence,
 )
 from .store import write_samples
+from .stored_sounds import SoundLabels, StoredSound
 
 HOP_SECONDS, HOPS = 0.01, 3  # between frames, and in a frame
 # Bands have equal ratios, and are at least so wide. A tone rises in one, long before all do.
@@ -252,27 +253,26 @@ class ReadingSettings:
 
 @dataclass(frozen=True)
 class SoundToRead:
-    """A file with labels from its .sfz and all names; ``stamp`` changes with its content."""
+    """A sound with labels of its own, from an .sfz or all names; ``stamp`` changes with its file's content."""
 
     name: str
-    path: Path
+    stored: StoredSound
+    size: int
     stamp: tuple[int, int, int, int]
-    sfz_sample: SfzSample
+    labels: SoundLabels
     velocity: int | None
 
     @classmethod
-    def from_file(cls, name: str, path: Path, sfz_sample: SfzSample, velocity: int | None) -> "SoundToRead":
+    def from_stored(cls, name: str, stored: StoredSound, labels: SoundLabels, velocity: int | None) -> "SoundToRead":
         """Raise OSError if the file is gone."""
-        return cls(name, path.absolute(), _stamp(path), sfz_sample, velocity)
-
-    @property
-    def size(self) -> int:
-        return self.stamp[0]
+        container = stored.container and stored.container.absolute()
+        stored = replace(stored, path=stored.path.absolute(), container=container)
+        return cls(name, stored, stored.size, _stamp(stored.file), labels, velocity)
 
     @property
     def has_changed(self) -> bool:
         try:
-            return _stamp(self.path) != self.stamp
+            return _stamp(self.stored.file) != self.stamp
         except OSError:  # it is gone; its clips were read before
             return False
 
@@ -307,9 +307,7 @@ class Chunk:
     @property
     def digest(self) -> str:
         """SHA-256 of files and settings."""
-        file_fields = [
-            (sound.name, str(sound.path), sound.stamp, sound.sfz_sample, sound.velocity) for sound in self.sounds
-        ]
+        file_fields = [(sound.name, sound.stored, sound.stamp, sound.labels, sound.velocity) for sound in self.sounds]
         return hashlib.sha256(
             repr((__version__, self.settings, file_fields)).encode("utf-8", "surrogateescape")
         ).hexdigest()
@@ -335,7 +333,10 @@ class ReadClip(BaseModel):
 
 
 class ReadSound(BaseModel):
-    """A file's clips, or its ``fault``; ``detail``: the reason, or the earlier name of equal samples."""
+    """A file's clips, or its ``fault``; ``detail``: the reason, or the earlier name of equal samples.
+
+    ``root_key``: the key that the file itself names.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -347,6 +348,7 @@ class ReadSound(BaseModel):
     rate: int = 0
     clipped: bool = False
     remarks: list[str] = []
+    root_key: int | None = None
     melody: bool = False
     clips: list[ReadClip] = []
 
@@ -415,13 +417,15 @@ def read_chunk(chunk: Chunk, progress: Progress = no_progress) -> None:
                 scratch_files = [
                     files.enter_context((folder / name).open("w+b")) for name in ("mix", "first", "second")
                 ]
-                reader = _Reader(chunk.settings, audio_file, sides_file, pitch_file, scratch_files)
+                copies_folder = folder / "copies"  # of sounds in tar files and tables, one at a time
+                copies_folder.mkdir()
+                reader = _Reader(chunk.settings, audio_file, sides_file, pitch_file, scratch_files, copies_folder)
                 read_sounds = []
                 for sound_index, sound in enumerate(chunk.sounds):
                     progress(sound_index / len(chunk.sounds), sound.name)
                     read_sounds.append(reader.read(sound))
                     if sound.has_changed:
-                        raise Failure(f"{sound.path} changed while it was read; {CONTINUE_HINT}")
+                        raise Failure(f"{sound.stored.file} changed while it was read; {CONTINUE_HINT}")
             chunk_record = ReadChunk(
                 digest=chunk.digest,
                 length=reader.length,
@@ -442,7 +446,7 @@ def read_chunk(chunk: Chunk, progress: Progress = no_progress) -> None:
 
 
 class _Reader:
-    """Reads files. ``scratch``: a file for a stereo sound's mix, and one for each channel."""
+    """Reads files. ``scratch``: a file for a stereo sound's mix, and one for each channel; ``copies``: a folder."""
 
     def __init__(
         self,
@@ -451,22 +455,35 @@ class _Reader:
         sides: BinaryIO,
         pitch: BinaryIO,
         scratch: Sequence[BinaryIO],
+        copies: Path,
     ) -> None:
         self._settings, self._audio, self._sides, self._pitch = settings, audio, sides, pitch
+        self._copies_folder = copies
         self._mix_file, *self._channel_files = scratch
         self._names = Names(settings.group, settings.label)
         self._copies = Copies()
         self.length = self.sides_length = self.frames = 0
 
     def read(self, sound: SoundToRead) -> ReadSound:
-        """Read a file, and write its clips."""
+        """Read a sound, and write its clips."""
+        try:
+            with sound.stored.as_file(self._copies_folder) as path:
+                try:
+                    sha256 = file_digest(path)
+                except OSError as error:
+                    raise Unreadable(error.strerror or str(error)) from error
+                read_sound = self._read_file(sound, path, sha256)
+                with contextlib.suppress(OSError):
+                    read_sound.root_key = root_key(path)
+                return read_sound
+        except Unreadable as error:
+            return ReadSound(name=sound.name, fault="unreadable", detail=str(error))
+
+    def _read_file(self, sound: SoundToRead, path: Path, sha256: str) -> ReadSound:
+        """Read a sound's file."""
         settings, name = self._settings, sound.name
         try:
-            sha256 = file_digest(sound.path)
-        except OSError as error:
-            return ReadSound(name=name, fault="unreadable", detail=error.strerror or str(error))
-        try:
-            sound_file = SoundFile(sound.path)
+            sound_file = SoundFile(path)
             samples = self._decode(sound_file)
         except Unreadable as error:
             return ReadSound(name=name, sha256=sha256, fault="unreadable", detail=str(error))
@@ -510,17 +527,17 @@ class _Reader:
         return FloatFile.filled(self._mix_file, mix_sides(left, right, rate), (left, right))
 
     def _whole(self, samples: FloatFile, track: Samples, sound: SoundToRead, noise_level: float) -> ReadClip:
-        """Write a sound as one clip, at the key of its .sfz if it has one."""
-        sfz_sample = sound.sfz_sample
-        if sfz_sample.key is not None:
-            track = track_at_key(track, samples, self._settings.rate, sfz_sample.key, noise_level)
+        """Write a sound as one clip, at the key of its labels if it has one."""
+        labels = sound.labels
+        if labels.key is not None:
+            track = track_at_key(track, samples, self._settings.rate, labels.key, noise_level)
         return self._write_clip(
             samples,
             track,
             name=sound.name,
             group=self._names.group(sound.name),
-            label=self._names.label(sound.path) or sfz_sample.label,
-            key=sfz_sample.key,
+            label=self._names.label(sound.stored.path) or labels.label,
+            key=labels.key,
             velocity=sound.velocity,
         )
 
@@ -535,7 +552,7 @@ class _Reader:
                 by_partials(note_sound, self._settings.rate, pitch_track(note_sound, self._settings.rate, noise_level)),
                 name=name,
                 group=self._names.group(name),
-                label=self._names.label(source.path),
+                label=self._names.label(source.stored.path) or source.labels.label,
                 onset_seconds=note.start / self._settings.rate,
                 slurred=note.slurred,
             )

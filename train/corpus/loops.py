@@ -2,6 +2,7 @@
 
 import math
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -19,6 +20,7 @@ from .pitch import Samples, is_silent, pitch_track
 from .report import CorpusReport, Progress
 from .sound_files import Copies, SoundFile, Unreadable, samples_digest
 from .store import Writer
+from .stored_sounds import SoundLabels, StoredSound
 
 SLOWEST, FASTEST = 60.0, 200.0  # bpm
 USUAL_BPM, OCTAVES = 110.0, 0.6  # of loops: centre of the prior on estimated tempos, and its deviation in octaves
@@ -243,28 +245,41 @@ def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
     return LoopGrid(step_length=max(1, round(step_samples / hop)) * hop)
 
 
-def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
+def append_loops(
+    writer: Writer, sounds: Mapping[str, StoredSound], names: Names, progress: Progress
+) -> LoopGrid | None:
     """Append loops on one grid, set by the median of tempos from a first pass; None if all sounds lack a beat."""
+    with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
+        return _append_loops(writer, sounds, names, progress, Path(folder))
+
+
+def _append_loops(
+    writer: Writer, sounds: Mapping[str, StoredSound], names: Names, progress: Progress, copies_folder: Path
+) -> LoopGrid | None:
+    """Append loops as `append_loops`; ``copies_folder``: of sounds that have no file of their own."""
     beat_by_name: dict[str, TempoEstimate] = {}
     copies = Copies()
-    for sound_index, (name, path) in enumerate(sounds.items()):
+    for sound_index, (name, sound) in enumerate(sounds.items()):
         progress(sound_index / len(sounds) / 2, name)
-        if (beat := _tempo(path, name, writer.rate, writer.report, copies)) is not None:
+        if (beat := _tempo(sound, name, writer.rate, writer.report, copies, copies_folder)) is not None:
             beat_by_name[name] = beat
     if not beat_by_name:
         return None
     grid = grid_of([beat.tempo_bpm for beat in beat_by_name.values()], writer.rate)
     for sound_index, (name, beat) in enumerate(beat_by_name.items()):
         progress(0.5 + sound_index / len(beat_by_name) / 2, name)
-        sound_file = SoundFile(sounds[name])
-        channels = fit_to_grid(sound_file.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
+        sound = sounds[name]
+        with sound.as_file(copies_folder) as path:
+            sound_file = SoundFile(path)
+            loop_channels = sound_file.beginning(writer.rate, LONGEST_SECONDS)
+        channels = fit_to_grid(loop_channels, writer.rate, beat, grid)
         loop_samples = mix_loop_to_mono(channels, writer.rate)
         writer.append(
             loop_samples,
             pitch_track(loop_samples, writer.rate),
             name=name,
             group=names.group(name),
-            label=names.label(sounds[name]),
+            label=names.label(sound.path) or (sound.labels or SoundLabels()).label,
             tempo_bpm=beat.tempo_bpm,
             beats=beat.beats,
             sides=channels if len(channels) == 2 else None,
@@ -303,10 +318,13 @@ def mix_loop_to_mono(channels: Samples, rate: int) -> Samples:
     return mix_to_mono(context, rate)[context_length : context_length + length]
 
 
-def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
-    """Return a file's tempo; report why it has none."""
+def _tempo(
+    sound: StoredSound, name: str, rate: int, report: CorpusReport, copies: Copies, copies_folder: Path
+) -> TempoEstimate | None:
+    """Return a sound's tempo; report why it has none."""
     try:
-        channels = SoundFile(path).beginning(rate, LONGEST_SECONDS)
+        with sound.as_file(copies_folder) as path:
+            channels = SoundFile(path).beginning(rate, LONGEST_SECONDS)
     except Unreadable as error:
         report.unreadable[name] = str(error)
         return None
@@ -317,7 +335,7 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
         report.silent.append(name)
     elif earlier_name := copies.earlier(name, samples_digest(channels)):
         report.identical[name] = earlier_name
-    elif (beat := beat_of(samples, rate, str(path))) is None:
+    elif (beat := beat_of(samples, rate, str(sound.path))) is None:
         report.beatless[name] = "no beat is heard"
     elif len(samples) / rate * beat.tempo_bpm / 60 * 4 < SHORTEST_STEPS:
         report.too_short.append(name)

@@ -110,7 +110,7 @@ class CorpusReport(BaseModel):
         rates = {f"{rate} Hz": count for rate, count in self.rates.items()}
         velocities = {f"velocity {velocity}": count for velocity, count in sorted(self.velocities.items())}
         sections = (
-            ("dynamics", velocities, "by their names"),
+            ("dynamics", velocities, ""),
             ("rates", rates if len(rates) > 1 else {}, "all made one"),
             ("silent", self.silent, ""),
             ("too short", self.too_short, ""),

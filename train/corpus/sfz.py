@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ...host.errors import UserError, printable
 from ...host.files import check_regular
-from ...host.units import PITCH_CLASSES
-from .file_names import ACCIDENTALS
+from .stored_sounds import SoundLabels, key_of
 
 LARGEST = 1 << 24  # bytes of an .sfz file with all that it includes; the largest known have a few
 DEEPEST = 16  # files that include one another
@@ -17,7 +16,6 @@ NAMES = ("region_label", "group_label", "master_label", "global_label")
 OPCODES = {  # others are not stored: each region would copy them
     *NAMES, "sample", "default_path", "trigger", "pitch_keytrack", "pitch_keycenter", "key", "lovel", "hivel"
 }  # fmt: skip
-NOTE = re.compile(r"([a-g])([#sb]?)(-?\d)", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d{1,3}")
 COMMENTS = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)  # an open one lasts to the end: one search, not many
 VARIABLE = re.compile(r"\$\w{1,64}")
@@ -26,26 +24,17 @@ HEADER_OR_OPCODE = re.compile(r"<(\w{1,32})>|(?<![\w$])([\w$]{1,64})=")
 DIRECTIVE = re.compile(r"""\s*#(define)\s+(\$\w+)\s+(\S+)\s*|\s*#(include)\s+"([^"]+)"\s*""")
 
 
-@dataclass(frozen=True)
-class SfzSample:
-    """``key``: MIDI note of the untransposed sample, None without tracking; ``velocity``: the highest."""
-
-    key: int | None
-    velocity: int | None
-    label: str
-
-
 class SfzSamples:
     """Samples by path; letter case does not matter, as on most makers' systems."""
 
     def __init__(self) -> None:
-        self._samples: dict[str, SfzSample | None] = {}
+        self._samples: dict[str, SoundLabels | None] = {}
 
-    def add(self, path: Path, sample: SfzSample | None) -> None:
+    def add(self, path: Path, sample: SoundLabels | None) -> None:
         """The first region counts; None is a release's."""
         self._samples.setdefault(str(path.resolve()).casefold(), sample)
 
-    def sample(self, path: Path) -> SfzSample | None:
+    def sample(self, path: Path) -> SoundLabels | None:
         return self._samples.get(str(path.resolve()).casefold())
 
     def is_release(self, path: Path) -> bool:
@@ -93,7 +82,7 @@ def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
                 file.stem if len(instrument_texts) > 1 else "",
             )
             is_release = opcodes.get("trigger", "").startswith("release")
-            samples.add(path, None if is_release else SfzSample(_key(opcodes), _velocity(opcodes), label))
+            samples.add(path, None if is_release else SoundLabels(_key(opcodes), _velocity(opcodes), label))
     return samples
 
 
@@ -193,15 +182,7 @@ def _key(opcodes: Mapping[str, str]) -> int | None:
     """Return the MIDI note of the untransposed sample; None without tracking."""
     if opcodes.get("pitch_keytrack") == "0":
         return None
-    keycenter = opcodes.get("pitch_keycenter", "60")
-    if NUMBER.fullmatch(keycenter):
-        key = int(keycenter)
-    elif note := NOTE.fullmatch(keycenter):
-        letter, sign, octave = note.groups()
-        key = 12 * (int(octave) + 1) + PITCH_CLASSES.index(letter.upper()) + ACCIDENTALS[sign.lower()]
-    else:  # "sample": the file's own
-        return None
-    return key if 0 <= key <= 127 else None
+    return key_of(opcodes.get("pitch_keycenter", "60"))  # None for "sample": the file's own
 
 
 def _velocity(opcodes: Mapping[str, str]) -> int | None:

@@ -1,13 +1,13 @@
 """Finds sound files, and decodes them in blocks: both sides of stereo sounds, one channel of others."""
 
 import contextlib
+import functools
 import hashlib
 import mimetypes
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
-from pathlib import Path
-from typing import BinaryIO, Self
+from pathlib import Path, PurePath
+from typing import BinaryIO, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import soundfile
@@ -34,6 +34,9 @@ _SIDES_REMARK = (
     "its sides are in antiphase, and their mean cancels: both sides are kept, and mono has the power of both"
 )
 _FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768, "PCM_24": 8388607 / 8388608}
+
+
+Item = TypeVar("Item")
 
 
 class Unreadable(Exception):
@@ -213,6 +216,14 @@ def samples_digest(channels: Iterable[Sliceable]) -> bytes:
     return digest.digest()
 
 
+class Named(NamedTuple, Generic[Item]):
+    """An item with its name below a folder, ``root``."""
+
+    root: Path
+    name: str
+    item: Item
+
+
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     """Find possible sound files by name: the path within their source.
 
@@ -221,6 +232,11 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     Raises:
         UserError: a source does not exist.
     """
+    return dict(sorted(unique_names(named_sounds(sources)).items()))
+
+
+def named_sounds(sources: Sequence[Path]) -> list[Named[Path]]:
+    """Return possible sound files, each once; raises as `find_sounds`."""
     names_by_path: dict[Path, tuple[Path, str]] = {}  # root of the name, and the name
     for source in sources:
         if not source.exists():
@@ -228,17 +244,21 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
         name_root = source.parent if source.is_file() else source
         for path in [source] if source.is_file() else _sounds_in(source):
             names_by_path.setdefault(path.resolve(), (name_root, as_text(path.relative_to(name_root).as_posix())))
-    name_counts = Counter(name for _, name in names_by_path.values())
-    sounds: dict[str, Path] = {}
-    for path, (name_root, name) in names_by_path.items():
-        base_name = name if name_counts[name] == 1 else f"{name_root.resolve().name}/{name}"
-        numbered_names = (f"{base_name} ({number})" for number in count(2))
-        sounds[
-            base_name
-            if base_name not in sounds
-            else next(numbered_name for numbered_name in numbered_names if numbered_name not in sounds)
-        ] = path
-    return dict(sorted(sounds.items()))
+    return [Named(name_root, name, path) for path, (name_root, name) in names_by_path.items()]
+
+
+def unique_names(entries: Sequence[Named[Item]]) -> dict[str, Item]:
+    """Return items by name; the root's name or a number makes names unique."""
+    name_counts = Counter(entry.name for entry in entries)
+    items, numbers = dict[str, Item](), Counter[str]()
+    for entry in entries:
+        base_name = entry.name if name_counts[entry.name] == 1 else f"{entry.root.resolve().name}/{entry.name}"
+        name = base_name
+        while name in items:
+            numbers[base_name] += 1
+            name = f"{base_name} ({numbers[base_name] + 1})"
+        items[name] = entry.item
+    return items
 
 
 def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
@@ -310,10 +330,18 @@ def _sounds_in(folder: Path) -> list[Path]:
     )
 
 
+def has_sound_suffix(path: PurePath) -> bool:
+    return path.suffix[1:].lower() in _sound_suffixes()
+
+
+@functools.cache
+def _sound_suffixes() -> set[str]:
+    readable_suffixes = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
+    return readable_suffixes | _ALIASES | FOREIGN
+
+
 def _may_be_sound(path: Path) -> bool:
-    suffix = path.suffix[1:].lower()
-    sound_suffixes = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
-    if suffix in sound_suffixes | _ALIASES | FOREIGN:
+    if has_sound_suffix(path):
         return True
     mime_type, _ = mimetypes.guess_type(path.name)
     if mime_type is not None and not mime_type.startswith("audio/"):

@@ -1,0 +1,92 @@
+"""Finds the sounds of a corpus: files, WebDataset's shards, tables, and folders of these."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...host.errors import UserError
+from .columns import Columns
+from .file_names import as_text
+from .sound_files import Named, named_sounds, unique_names
+from .stored_sounds import StoredSound
+from .tables import table_sounds
+from .tar_shards import shard_sounds
+
+CONTAINERS = {".tar": shard_sounds, ".parquet": table_sounds, ".arrow": table_sounds}  # by suffix
+PACKED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
+
+@dataclass(frozen=True)
+class FoundSounds:
+    """Sounds by name, files first, and the licences that data sets state."""
+
+    by_name: Mapping[str, StoredSound]
+    licences: Sequence[str]
+
+    @property
+    def licence(self) -> str | None:
+        return "; ".join(self.licences) or None
+
+    @property
+    def are_labelled(self) -> bool:
+        return any(sound.labels is not None and sound.labels.label for sound in self.by_name.values())
+
+
+def stored_sounds(sources: Sequence[Path], columns: Columns) -> FoundSounds:
+    """Find sounds by name: the path within their source; of shards and tables below the name of their file.
+
+    The shards and tables of a folder count if it holds no sound files. No sound is read.
+
+    Raises:
+        UserError: a source does not exist, a shard or a table cannot be used, or there are no sounds.
+    """
+    containers, plain_sources = dict[Path, tuple[Path, Path]](), list[Path]()
+    for source in sources:
+        if source.name.lower().endswith(PACKED_TARS):
+            raise UserError(f"{source} is compressed; unpack it to a plain tar file, or to a folder")
+        inner_containers = [source] if source.is_file() else _containers_in(source)
+        if source.is_file() and source.suffix.lower() not in CONTAINERS:
+            inner_containers = []
+        if not inner_containers or (source.is_dir() and named_sounds([source])):
+            plain_sources.append(source)
+            continue
+        for container in inner_containers:
+            containers.setdefault(container.resolve(), (source.parent if source.is_file() else source, container))
+    if columns.chosen and not containers:
+        raise UserError("--column names columns of tables and shards, of which there are none; leave it out")
+    entries = [Named(named.root, named.name, StoredSound(named.item)) for named in named_sounds(plain_sources)]
+    licences = set[str]()
+    for root, container in containers.values():
+        for named, licence in _sounds_of(root, container, columns):
+            entries.append(named)
+            licences.add(licence)
+    if not entries:
+        source_names = ", ".join(map(str, sources))
+        raise UserError(
+            f"no sounds in {source_names}; give files or folders of wav, flac, ogg, mp3, aiff or the like, "
+            f"shards (.tar) or tables ({', '.join(sorted(CONTAINERS.keys() - {'.tar'}))})"
+        )
+    sounds = unique_names(entries)
+    files = sorted(
+        ((name, sound) for name, sound in sounds.items() if sound.container is None), key=lambda entry: entry[0]
+    )
+    contained = ((name, sound) for name, sound in sounds.items() if sound.container is not None)
+    return FoundSounds(dict([*files, *contained]), sorted(licences - {""}))
+
+
+def _containers_in(folder: Path) -> list[Path]:
+    """Return shards and tables in a folder, without hidden ones."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in CONTAINERS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def _sounds_of(root: Path, container: Path, columns: Columns) -> Iterator[tuple[Named[StoredSound], str]]:
+    """Yield the sounds of a shard or a table, with their licences."""
+    prefix = as_text(container.relative_to(root).with_suffix("").as_posix())
+    for name, sound, licence in CONTAINERS[container.suffix.lower()](container, columns):
+        yield Named(root, f"{prefix}/{name}", sound), licence
