@@ -21,7 +21,7 @@ from ...host.arguments import (
 from ...host.errors import UserError, naming_extras
 from ...host.preset.shipped import is_instrument
 from ...host.workers import task_runner
-from ..samples.dataset import Job, counted, dataset_job, render_labelled
+from ..samples.dataset import Batch, Job, counted, dataset_job, render_labelled
 from ..samples.drawing import read_settings
 from .sound import Sound
 
@@ -244,6 +244,6 @@ def _labelled_sounds(
 ) -> Iterator[LabelledSound]:
     render = functools.partial(render_labelled, job)
     with task_runner(render, min(workers, job.batches), None, "ask for the notes again") as render_batches:
-        for batch in counted(render_batches(range(job.batches)), job.batches, progress):
+        for batch in counted(render_batches(map(Batch, range(job.batches))), job.batches, progress):
             for note in batch:
                 yield LabelledSound(Sound(note.samples, sample_rate), note.labels)

@@ -24,6 +24,7 @@ from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
 from ...host.files import WRITING, check_new_folder, claimed, replacing
+from ...host.kinds.card_fields import UNKNOWN_LICENCE
 from ...host.kinds.table import CLASSES
 from ...host.play.render import fade_out
 from ...host.play.separate_notes import render_notes
@@ -32,7 +33,17 @@ from ...host.preset.library import Patch, open_patch
 from ...host.preset.shipped import shipped_models, shipped_presets
 from ...host.units import gain_to_db
 from ...host.workers import task_runner
-from .drawing import BATCH, MOST_NOTES, DatasetPreset, DatasetSettings, DrawnNote, draw
+from .drawing import (
+    BATCH,
+    DRAWN,
+    MOST_NOTES,
+    DatasetPreset,
+    DatasetSettings,
+    DrawnNote,
+    GivenNote,
+    draw,
+)
+from .note_table import check_table, given_notes
 
 PARTS = 4  # of a block of 400 ms: blocks overlap by three of them
 PART_SECONDS = 0.1
@@ -124,8 +135,9 @@ class Member(NamedTuple):
 class Job(NamedTuple):
     """Everything to render any batch, in plain values, so that it travels.
 
-    ``digests``: of presets with models and other files. ``settings``: of `DatasetSettings`, as JSON. ``kinds``: of
-    models that installed packages play; ``packages``: names and versions of these.
+    ``digests``: of presets with models and other files. ``settings``: of `DatasetSettings`, as JSON. ``table``: SHA-256
+    of the table of notes; "" without one. ``kinds``: of models that installed packages play; ``packages``: names and
+    versions of these.
     """
 
     presets: tuple[str, ...]
@@ -133,12 +145,13 @@ class Job(NamedTuple):
     settings: str
     notes: int
     version: str
+    table: str = ""
     kinds: tuple[str, ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def for_patches(
-        cls, names: Sequence[str], patches: Sequence[Patch], settings: DatasetSettings, notes: int
+        cls, names: Sequence[str], patches: Sequence[Patch], settings: DatasetSettings, notes: int, table: str = ""
     ) -> "Job":
         shipped_names = {*shipped_presets(), *shipped_models()}
         preset_locations = [
@@ -147,7 +160,8 @@ class Job(NamedTuple):
         digests = tuple(_digest(patch) for patch in patches)
         kinds = tuple(sorted({patch.model.card.kind for patch in patches} - CLASSES.keys()))
         packages = tuple(extensions.versions(extensions.KINDS, kinds).items())
-        return cls(tuple(preset_locations), digests, settings.model_dump_json(), notes, __version__, kinds, packages)
+        settings_json = settings.model_dump_json()
+        return cls(tuple(preset_locations), digests, settings_json, notes, __version__, table, kinds, packages)
 
     @property
     def batches(self) -> int:
@@ -162,6 +176,13 @@ def _digest(patch: Patch) -> str:
 Result = TypeVar("Result")
 
 
+class Batch(NamedTuple):
+    """Notes that are computed together: their number, and the notes of a table."""
+
+    number: int
+    given: tuple[GivenNote, ...] = ()
+
+
 class LabelledNote(NamedTuple):
     """A note's number, its samples, [1 or 2, n], and the fields of its .json file."""
 
@@ -170,13 +191,14 @@ class LabelledNote(NamedTuple):
     labels: dict[str, Any]
 
 
-def _labelled_notes(job: Job, batch_number: int) -> Iterator[LabelledNote]:
+def _labelled_notes(job: Job, batch: Batch) -> Iterator[LabelledNote]:
     """Yield a batch's notes, those of a preset together; errors as `render_batch`."""
     presets, settings = _opened(job)
-    first_note_number = batch_number * BATCH
+    first_note_number = batch.number * BATCH
+    note_numbers = range(first_note_number, min(first_note_number + BATCH, job.notes))
+    given_notes = batch.given or itertools.repeat(DRAWN)
     drawn_notes = [
-        draw(note_number, presets, settings)
-        for note_number in range(first_note_number, min(first_note_number + BATCH, job.notes))
+        draw(number, presets, settings, given) for number, given in zip(note_numbers, given_notes, strict=False)
     ]
     for preset_index in sorted({note.preset for note in drawn_notes}):
         preset_notes = [note for note in drawn_notes if note.preset == preset_index]
@@ -191,12 +213,12 @@ def _labelled_notes(job: Job, batch_number: int) -> Iterator[LabelledNote]:
             yield LabelledNote(note.number, samples, note_labels)
 
 
-def render_labelled(job: Job, batch_number: int) -> list[LabelledNote]:
+def render_labelled(job: Job, batch: Batch) -> list[LabelledNote]:
     """Return a batch's notes in their order; errors as `render_batch`."""
-    return sorted(_labelled_notes(job, batch_number), key=lambda note: note.number)
+    return sorted(_labelled_notes(job, batch), key=lambda note: note.number)
 
 
-def render_batch(job: Job, batch_number: int) -> list[Member]:
+def render_batch(job: Job, batch: Batch) -> list[Member]:
     """Return the files of a batch's notes, in their order.
 
     Raises:
@@ -204,7 +226,7 @@ def render_batch(job: Job, batch_number: int) -> list[Member]:
         Failure: a sound is not finite.
     """
     _, settings = _opened(job)
-    members_by_note = {note.number: list(_members(*note, settings)) for note in _labelled_notes(job, batch_number)}
+    members_by_note = {note.number: list(_members(*note, settings)) for note in _labelled_notes(job, batch)}
     return [member for number in sorted(members_by_note) for member in members_by_note[number]]
 
 
@@ -263,6 +285,8 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
         labels["label"] = key_label
     if note.landmark is not None:
         labels["landmark"] = note.landmark
+    if patch.model.card.license not in ("", UNKNOWN_LICENCE):
+        labels["licence"] = patch.model.card.license
     if note.positions:
         labels["knobs"] = {name: round(position, 6) for name, position in note.positions.items()}
     return labels
@@ -431,7 +455,8 @@ class Index:
         """Return all that decides the notes."""
         settings = json.loads(self.job.settings)
         packages = {"packages": dict(self.job.packages)} if self.job.packages else {}
-        return {"timbrel": self.job.version, **packages, "presets": list(self.job.digests), **settings}
+        table = {"table": self.job.table} if self.job.table else {}
+        return {"timbrel": self.job.version, **packages, "presets": list(self.job.digests), **table, **settings}
 
     def _read(self) -> _StoredIndex:
         path = self.folder / INDEX
@@ -473,35 +498,51 @@ def _fault(path: Path, shard: Shard) -> str:
 
 def _difference(stored_settings: dict[str, Any], job_settings: dict[str, Any]) -> str:
     """Return a line on the setting that differs from the stored one."""
-    for name, value in job_settings.items():
+    for name in dict.fromkeys([*job_settings, *stored_settings]):
+        value = job_settings.get(name)
         if stored_settings.get(name) != value:
             if name == "presets":
                 return "notes of other presets or models"
+            if name == "table":
+                return "notes of another table, or of none"
             return f"notes with {name} {stored_settings.get(name)!r}, not {value!r}"
     return "other notes"
 
 
-def dataset_job(names: Sequence[str], settings: DatasetSettings, notes: int, warn: Callable[[str], None]) -> Job:
+def dataset_job(
+    names: Sequence[str],
+    settings: DatasetSettings,
+    notes: int | None,
+    warn: Callable[[str], None],
+    table: Path | None = None,
+) -> Job:
     """Return the job of a data set; arguments and errors as `make_dataset`."""
-    if not 1 <= notes <= MOST_NOTES:
+    if (notes is None) == (table is None):
+        raise UserError("a data set has so many --notes, or those of a --table; give one of them")
+    if notes is not None and not 1 <= notes <= MOST_NOTES:
         raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
     patches = [open_patch(name) for name in names]
     for patch in patches:
         for warning in patch.warnings:
             warn(warning)
-        DatasetPreset(patch, settings)
+    presets = [DatasetPreset(patch, settings) for patch in patches]
     preset_names = [patch.name for patch in patches]
     if duplicate_name := next((name for name in preset_names if preset_names.count(name) > 1), None):
         raise UserError(f"two presets are named {duplicate_name!r}, by which labels tell them apart; rename one")
-    return Job.for_patches(names, patches, settings, notes)
+    if table is None:
+        assert notes is not None
+        return Job.for_patches(names, patches, settings, notes)
+    checked = check_table(table, presets, settings)
+    return Job.for_patches(names, patches, settings, checked.notes, checked.sha256)
 
 
 def make_dataset(
     names: Sequence[str],
     output: Path,
     settings: DatasetSettings,
-    notes: int,
+    notes: int | None,
     *,
+    table: Path | None = None,
     workers: int = 1,
     ray: str | None = None,
     progress: Callable[[float], None] | None = None,
@@ -511,18 +552,19 @@ def make_dataset(
 
     Args:
         names: of presets, as `open_patch` takes them; each note draws one.
-        notes: in all, 1 to `MOST_NOTES`.
+        notes: in all, 1 to `MOST_NOTES`; None with a ``table``.
+        table: a CSV file of notes (`note_table`).
         workers: processes of this machine.
         ray: a Ray cluster's address, or ``auto``; replaces ``workers``.
         progress: receives 0 to 1.
         warn: receives warnings.
 
     Raises:
-        UserError: a preset, a setting or the folder does not fit.
+        UserError: a preset, a setting, a row of the table or the folder does not fit.
         Failure: a shard cannot be written, or a worker died; whole shards stay.
     """
     emit_warning = warn or (lambda line: None)
-    job = dataset_job(names, settings, notes, emit_warning)
+    job = dataset_job(names, settings, notes, emit_warning, table)
     index = Index.open(output, job, emit_warning)
     missing_shards = index.missing
     batch_numbers = [number for shard in missing_shards for number in index.batches_of(shard)]
@@ -532,14 +574,30 @@ def make_dataset(
             index.make_folder()
             with claimed(output):
                 index.remove_leftovers()
-                batches = counted(render_batches(batch_numbers), len(batch_numbers), progress)
+                batches = counted(render_batches(_batches(batch_numbers, table)), len(batch_numbers), progress)
                 for shard in missing_shards:
                     index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
     total_bytes = sum(shard.bytes for shard in index.shards.values())
     new_note_count = sum(index.notes_of(shard) for shard in missing_shards)
     return (
-        f"{output}: {notes} notes in {len(index.shards)} shards, {total_bytes / 1e6:.1f} MB; {new_note_count} are new"
+        f"{output}: {job.notes} notes in {len(index.shards)} shards, {total_bytes / 1e6:.1f} MB; "
+        f"{new_note_count} are new"
     )
+
+
+def _batches(numbers: Sequence[int], table: Path | None) -> Iterator[Batch]:
+    """Yield batches of these ascending numbers, with the table's notes if there is one."""
+    if table is None:
+        yield from map(Batch, numbers)
+        return
+    wanted_numbers = set(numbers)
+    notes = given_notes(table)
+    for number in itertools.count():
+        batch_notes = tuple(itertools.islice(notes, BATCH))
+        if not batch_notes:
+            return
+        if number in wanted_numbers:
+            yield Batch(number, batch_notes)
 
 
 def counted(

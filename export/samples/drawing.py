@@ -188,6 +188,7 @@ def _error_text(detail: Any) -> str:
 
 
 PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, NUMBER, COLUMNS = range(8)  # of a note's random numbers
+ROUNDING = 1e-6  # of latents in labels
 WIDE = 8192  # columns of a row: more than any model has latents
 PHASES = 1 << 15  # numbers of random phases and noise
 
@@ -212,38 +213,117 @@ class DrawnNote(NamedTuple):
     positions: Mapping[str, float]
 
 
+class GivenNote(NamedTuple):
+    """A note of a table; None for values that are drawn.
+
+    Attributes:
+        preset: its name.
+        key: a MIDI key.
+        velocity: 1 to 127.
+        onset_seconds: from the file's start to the note-on.
+        held_seconds: from note-on to note-off.
+        latents: the code.
+        landmark: the label of a landmark, whose code counts if there are no ``latents``.
+        knobs: names and positions, 0 to 1.
+    """
+
+    preset: str | None = None
+    key: int | None = None
+    velocity: int | None = None
+    onset_seconds: float | None = None
+    held_seconds: float | None = None
+    latents: tuple[float, ...] | None = None
+    landmark: str | None = None
+    knobs: tuple[tuple[str, float], ...] = ()
+
+
+DRAWN = GivenNote()  # all of it
+
+
 class DatasetPreset:
     def __init__(self, patch: Patch, settings: DatasetSettings) -> None:
         """Raise UserError if no key can be played, or a knob is unknown."""
         self.patch = patch
         self.keys = _keys(patch, settings)
-        self.knobs = _knobs(patch, list(settings.knobs)) if settings.knobs else {}
+        self._knobs_by_names = dict[tuple[str, ...], dict[str, ControlView]]()
         self.landmarks = patch.model.card.landmarks
-        if settings.latents != "preset" and patch.preset.keys:
-            raise UserError(f"the keys of {patch.name} have codes of their own; leave --latents out, or turn knobs")
         if settings.latents == "landmarks" and not self.landmarks:
             raise UserError(f"the model of {patch.name} has no landmarks; draw latents uniform or from grid:STEPS")
-        moves_latents = settings.latents != "preset" or any(
-            knob.target.startswith("latent.") for knob in self.knobs.values()
-        )
-        if moves_latents and any(motion.target is None for motion in patch.preset.motion):
-            raise UserError(f"a path or walk of {patch.name} moves all latents; leave --latents and their knobs out")
+        self.knobs([*settings.knobs], sets_code=settings.latents != "preset")
         if settings.latents != "preset" and len(patch.model.card.latents) > WIDE:
             raise UserError(f"the model of {patch.name} has more than {WIDE} latents; leave them as the preset's")
 
+    def knobs(self, names: Sequence[str], sets_code: bool) -> Mapping[str, ControlView]:
+        """Return knobs by name; raise UserError for unknown ones, or if they or a code are moved by the preset."""
+        patch, names = self.patch, tuple(sorted(names))
+        if names not in self._knobs_by_names:
+            self._knobs_by_names[names] = _knobs(patch, names) if names else {}
+        knobs = self._knobs_by_names[names]
+        if sets_code and patch.preset.keys:
+            raise UserError(f"the keys of {patch.name} have codes of their own; leave --latents out, or turn knobs")
+        moves_latents = sets_code or any(knob.target.startswith("latent.") for knob in knobs.values())
+        if moves_latents and any(motion.target is None for motion in patch.preset.motion):
+            raise UserError(f"a path or walk of {patch.name} moves all latents; leave --latents and their knobs out")
+        return knobs
 
-def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings) -> DrawnNote:
-    """Draw the note of this number."""
+    def check_key(self, key: int) -> None:
+        """Raise UserError if a key cannot be played."""
+        keys = [entry.key for entry in self.patch.preset.keys] or self.patch.tuning
+        if key not in keys:
+            raise UserError(f"{self.patch.name} has no key {key}; give one of {min(keys)} to {max(keys)} that it has")
+
+    def given_latents(self, given: GivenNote) -> tuple[Doubles, str | None] | None:
+        """Return the code of a given note, and its landmark's label; None if it gives none."""
+        if given.latents is None and given.landmark is None:
+            return None
+        low, high = np.array(self.patch.model.card.spans).T
+        if given.latents is not None:
+            code = np.array(given.latents)
+            if len(code) != len(low):
+                raise UserError(f"latents has {len(code)} numbers, the model of {self.patch.name} {len(low)}")
+            outside = np.flatnonzero((code < low - ROUNDING) | (code > high + ROUNDING))
+            if len(outside):
+                place = int(outside[0])
+                raise UserError(
+                    f"latents[{place}] {code[place]:g} is out of range; give {low[place]:g} to {high[place]:g}"
+                )
+            return np.clip(code, low, high), given.landmark
+        codes = [landmark.latent for landmark in self.landmarks if landmark.label == given.landmark]
+        if not codes:
+            hint = nearest(given.landmark or "", (landmark.label for landmark in self.landmarks if landmark.label))
+            raise UserError(f"the model of {self.patch.name} has no landmark {given.landmark!r}{hint}")
+        return np.array(codes[0], np.float64), given.landmark
+
+
+def draw(
+    number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings, given: GivenNote = DRAWN
+) -> DrawnNote:
+    """Draw the note of this number, but the values that are given.
+
+    Raises:
+        UserError: a given value does not fit its preset.
+    """
     uniform_draws = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
     preset_index = math.floor(uniform_draws[PRESET] * len(presets))
+    if given.preset is not None:
+        names = [preset.patch.name for preset in presets]
+        if given.preset not in names:
+            raise UserError(f"preset {given.preset!r} is none of the presets that were given ({', '.join(names)})")
+        preset_index = names.index(given.preset)
     preset = presets[preset_index]
-    key = preset.keys[math.floor(uniform_draws[KEY] * len(preset.keys))]
-    onset_samples = round(_choice(settings.onset_seconds).draw(uniform_draws[ONSET]) * settings.sample_rate)
-    held_seconds = 0.75 * settings.seconds
-    if settings.held_seconds is not None:
+    key = preset.keys[math.floor(uniform_draws[KEY] * len(preset.keys))] if given.key is None else given.key
+    preset.check_key(key)
+    onset_seconds, held_seconds = given.onset_seconds, given.held_seconds
+    if onset_seconds is None:
+        onset_seconds = _choice(settings.onset_seconds).draw(uniform_draws[ONSET])
+    if held_seconds is None and settings.held_seconds is not None:
         held_seconds = _choice(settings.held_seconds).draw(uniform_draws[HELD])
-    velocity = round(_choice(settings.velocities, integers=True).draw(uniform_draws[VELOCITY]))
-    latents, landmark = _latents(number, preset, settings, uniform_draws[LANDMARK])
+    onset_samples = round(onset_seconds * settings.sample_rate)
+    velocity = given.velocity
+    if velocity is None:
+        velocity = round(_choice(settings.velocities, integers=True).draw(uniform_draws[VELOCITY]))
+    given_code = preset.given_latents(given)
+    latents, landmark = given_code or _latents(number, preset, settings, uniform_draws[LANDMARK])
     knob_values = (
         {}
         if latents is None
@@ -252,9 +332,11 @@ def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSetting
     positions = {}
     for name, choice_text in settings.knobs.items():
         knob_draw = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
-        control, position = preset.knobs[name], _choice(choice_text).draw(knob_draw)
-        positions[name] = position
-        knob_values[control.target] = control.low + position * (control.high - control.low)
+        positions[name] = _choice(choice_text).draw(knob_draw)
+    positions |= dict(given.knobs)
+    for name, control in preset.knobs([*positions], sets_code=latents is not None).items():
+        knob_values[control.target] = control.low + positions[name] * (control.high - control.low)
+    held_seconds = 0.75 * settings.seconds if held_seconds is None else held_seconds
     note = SeparateNote(key, velocity, held_seconds, knob_values, 1 + math.floor(uniform_draws[NUMBER] * PHASES))
     return DrawnNote(number, preset_index, note, onset_samples, latents, landmark, positions)
 

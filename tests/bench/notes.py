@@ -16,7 +16,7 @@ from statistics import median
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from timbrel.export.samples.dataset import Job, render_batch
+from timbrel.export.samples.dataset import Batch, Job, render_batch
 from timbrel.export.samples.drawing import BATCH, DatasetPreset, DatasetSettings, draw
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.midi.files import Performance
@@ -74,13 +74,13 @@ def main() -> None:
 def row(name: str) -> str:
     patch = open_patch(name)
     job = Job.for_patches([name], [patch], DatasetSettings(), BATCH * (ROUNDS + 1))
-    size = sum(len(member.data) for member in render_batch(job, 0)) / BATCH
+    size = sum(len(member.data) for member in render_batch(job, Batch(0))) / BATCH
     spectra = hasattr(engine_for(patch), "_voicing")
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, ROUNDS + 1):
             single = seconds_each(functools.partial(one_by_one, patch, Path(folder)), ONE_BY_ONE)
-            batch = seconds_each(functools.partial(render_batch, job, number), BATCH)
+            batch = seconds_each(functools.partial(render_batch, job, Batch(number)), BATCH)
             least = seconds_each(functools.partial(floor, patch), BATCH) if spectra else float("nan")
             rounds.append((single, batch, least))
     single, batch, least = (1000 * median(column) for column in zip(*rounds, strict=True))

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import timbrel
 from timbrel.export.samples import dataset
-from timbrel.export.samples.dataset import Job, make_dataset, render_batch
+from timbrel.export.samples.dataset import Batch, Job, make_dataset, render_batch
 from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.preset.library import open_patch
@@ -177,9 +177,9 @@ def test_another_version_or_model_is_refused_by_a_worker() -> None:
     patch, settings = open_patch("gm-oboe"), DatasetSettings(**SMALL)
     job = Job.for_patches(["gm-oboe"], [patch], settings, 64)
     with pytest.raises(UserError, match=r"timbrel 0.1.0 cannot go on with the notes of 9\.9; install the same version"):
-        render_batch(job._replace(version="9.9"), 0)
+        render_batch(job._replace(version="9.9"), Batch(0))
     with pytest.raises(UserError, match="gm-oboe is another preset or model here than at the start"):
-        render_batch(job._replace(digests=("0" * 64,)), 0)
+        render_batch(job._replace(digests=("0" * 64,)), Batch(0))
 
 
 def test_a_worker_that_dies_is_one_line_and_whole_shards_stay(
@@ -192,13 +192,13 @@ def test_a_worker_that_dies_is_one_line_and_whole_shards_stay(
     assert bytes_of(small(tmp_path / "notes")) == bytes_of(whole)
 
 
-def killed_in_the_second(job: Job, number: int) -> list[dataset.Member]:
+def killed_in_the_second(job: Job, batch: Batch) -> list[dataset.Member]:
     import os
     import signal
 
-    if number == 1:
+    if batch.number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return render_batch(job, number)
+    return render_batch(job, batch)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "[:1"])
