@@ -151,7 +151,7 @@ class _Table:
 
 
 class _Reader:
-    """Reads the sounds of a column, best from the first to the last; holds one row of a Parquet file at a time."""
+    """Reads the sounds of a column, best from the first to the last; holds one page of a Parquet file at a time."""
 
     def __init__(self, path: Path, column: str) -> None:
         self._table, self._column = _Table(path), column

@@ -1,0 +1,324 @@
+"""Corpora of tables: Parquet files, and data sets that Hugging Face's package saved on disk."""
+
+import builtins
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from timbrel.host.errors import UserError
+from timbrel.train.corpus import chunks
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.columns import Columns
+from timbrel.train.corpus.sources import stored_sounds as sounds_of
+
+from ..export.clusters import cluster
+from .data_sets import NOTES, decoded, hugging_face, labels_of, parquet, rows_of, samples_by_key, tone
+from .test_corpus_growth import bytes_of, stopping
+from .test_corpus_of_shards import WHOLE, corpus_of
+
+pyarrow = pytest.importorskip("pyarrow")
+EMBEDDED = "save the data set with its sounds in it"
+
+
+@pytest.fixture
+def two_a_chunk(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 2)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    return pytest.importorskip("datasets")
+
+
+def expected(folder):
+    """Name, label, key and velocity of the tones of a table."""
+    return {
+        f"{folder}/{row:06}-tone{note}.wav": ("high" if note >= 63 else "low", note, 100 if note % 2 else None)
+        for row, note in enumerate(NOTES)
+    }
+
+
+@pytest.mark.parametrize("kind", ["save_to_disk", "parquet", "shards", "splits"])
+def test_data_sets_of_hugging_face_bring_sounds_labels_and_keys(tmp_path, offline, kind):
+    saved = tmp_path / "saved"
+    names = ["data-00000-of-00001"]
+    if kind == "save_to_disk":
+        hugging_face().save_to_disk(saved)
+    elif kind == "parquet":
+        saved.mkdir()
+        hugging_face().to_parquet(saved / "data-00000-of-00001.parquet", batch_size=4)
+    elif kind == "shards":
+        hugging_face().save_to_disk(saved, num_shards=2)
+        names = ["data-00000-of-00002", "data-00001-of-00002"]
+    else:
+        offline.DatasetDict({"train": hugging_face()}).save_to_disk(saved)
+        names = ["train/data-00000-of-00001"]
+    corpus = corpus_of(tmp_path / "c", saved)
+    found = labels_of(corpus)
+    assert sorted(found.values()) == sorted(expected("").values())
+    if len(names) == 1:
+        assert found == expected(names[0])
+    assert {name.rpartition("/")[0] for name in found} == set(names)
+    for note, samples in samples_by_key(corpus).items():
+        assert np.array_equal(samples, decoded(tone(note)))
+    assert corpus.licence == (None if kind == "parquet" else "CC0-1.0")
+    assert corpus.report.labels == {"high": 3, "low": 3}
+
+
+def test_a_table_of_other_columns_is_read_by_their_names(tmp_path):
+    table = pyarrow.table(
+        {
+            "sound": pyarrow.array([tone(60), tone(61)], pyarrow.large_binary()),
+            "picture": pyarrow.array([b"x", b"y"]),
+            "instrument": ["flute", None],
+            "pitch": [60.0, float("nan")],
+            "dynamic": ["pp", ""],
+            "key": ["C major", "D minor"],
+            "terms": ["CC BY 4.0\nmore", "MIT"],
+        }
+    )
+    path = parquet(tmp_path / "t.parquet", table)
+    with pytest.raises(
+        UserError, match=r"t\.parquet has 2 columns of bytes \(it has sound, .*\); name one with --column"
+    ):
+        build([path], tmp_path / "c")
+    columns = {"audio": "sound", "label": "instrument", "key": "pitch", "velocity": "dynamic", "licence": "terms"}
+    corpus = corpus_of(tmp_path / "c", path, columns=columns)
+    assert labels_of(corpus) == {"t/000000.wav": ("flute", 60, 32), "t/000001.wav": ("", None, None)}
+    assert corpus.licence == "CC BY 4.0; MIT"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_row_that_names_a_file_is_unreadable_and_no_file_is_opened(tmp_path, monkeypatch, suffix):
+    secret = tmp_path / "elsewhere" / "secret.wav"
+    secret.parent.mkdir()
+    secret.write_bytes(tone(70))
+    table = pyarrow.table({"audio": [{"bytes": tone(60), "path": str(secret)}, {"bytes": None, "path": str(secret)}]})
+    path = tmp_path / f"t.{suffix}"
+    saved(path, table)
+    opened, plain = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self) or plain(self, *a, **k))
+    monkeypatch.setattr(
+        builtins, "open", lambda file, *a, **k: opened.append(Path(str(file))) or plain(Path(file), *a, **k)
+    )
+    report = build([path], tmp_path / "c", **WHOLE)
+    assert report.clips == 1
+    assert report.unreadable == {"t/000001-secret.wav": f"has no sound, but perhaps the name of a file; {EMBEDDED}"}
+    assert secret not in opened
+    assert opened
+
+
+def saved(path, table):
+    """Write a table as Parquet or as a stream."""
+    if path.suffix == ".parquet":
+        return parquet(path, table)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return path
+
+
+def with_column(name, values):
+    table = rows_of()
+    return table.set_column(table.schema.get_field_index(name), name, pyarrow.array(values))
+
+
+def paths_alone():
+    return pyarrow.table({"audio": ["/etc/passwd"]})
+
+
+BAD_TABLES = {
+    "key": (lambda: with_column("key", [60, 61, 300, 63, 64, 65]), {}, "row 3: key 300 is no MIDI key, 0 to 127"),
+    "list": (lambda: with_column("label", [["a"]] * 6), {}, "row 1: label ['a'] is no text of at most 200 characters"),
+    "missing": (rows_of, {"label": "instrument"}, "has no column 'instrument' (it has audio, label, key, velocity)"),
+    "missing audio": (rows_of, {"audio": "sound"}, "has no column 'sound' (it has audio,"),
+    "text": (rows_of, {"audio": "key"}, f"holds int32, no bytes of sound files; {EMBEDDED}"),
+    "paths": (
+        lambda: pyarrow.table({"audio": ["/etc/passwd"]}),
+        {},
+        "has no column of bytes of sound files (it has audio)",
+    ),
+    "no rows": (lambda: rows_of().slice(0, 0), {}, "has no rows; give a table of sounds"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize("fault", BAD_TABLES)
+def test_a_table_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, fault, suffix):
+    make, columns, said = BAD_TABLES[fault]
+    path = saved(tmp_path / f"t.{suffix}", make())
+    with pytest.raises(UserError, match=re.escape(said)) as caught:
+        build([path], tmp_path / "c", columns=columns)
+    assert len(caught.value.args) == 1
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize("harm", ["empty", "other", "cut"])
+def test_a_damaged_table_is_one_line_and_leaves_nothing(tmp_path, suffix, harm):
+    path = saved(tmp_path / f"t.{suffix}", rows_of())
+    data = path.read_bytes()
+    path.write_bytes({"empty": b"", "other": b"no table" * 99, "cut": data[: len(data) // 2]}[harm])
+    with pytest.raises(UserError, match=rf"t\.{suffix} is no {suffix} table, or damaged \(.*\); get it again"):
+        build([path], tmp_path / "c")
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_offsets_outside_a_stream_are_damage(tmp_path):
+    """They would read other memory."""
+    table = pyarrow.table({"audio": pyarrow.array([tone(60), tone(61)])})
+    path = saved(tmp_path / "t.arrow", table)
+    lengths = np.cumsum([0, len(tone(60)), len(tone(61))]).astype("<i4").tobytes()
+    wrong = np.array([0, 1 << 30, (1 << 30) + 9], "<i4").tobytes()
+    data = path.read_bytes()
+    assert data.count(lengths) == 1
+    path.write_bytes(data.replace(lengths, wrong))
+    with pytest.raises(UserError, match=r"t\.arrow is no arrow table, or damaged"):
+        build([path], tmp_path / "c")
+
+
+def test_a_class_that_has_no_name_is_one_line(tmp_path, offline):
+    saved_set = hugging_face()
+    table = saved_set.data.table.set_column(1, saved_set.data.table.schema.field(1), pyarrow.array([0, 1, 2, -1, 0, 1]))
+    path = saved(tmp_path / "t.parquet", table)
+    with pytest.raises(UserError, match=r"row 3: class 2 is none of 2; save the data set again"):
+        build([path], tmp_path / "c")
+
+
+def test_without_pyarrow_a_line_names_the_extra(tmp_path, monkeypatch):
+    path = parquet(tmp_path / "t.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"t\.parquet is a table; pyarrow .*pip install 'timbrel\[tables\]'"):
+        build([path], tmp_path / "c")
+    assert [one.name for one in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_sound_files_and_shards_are_read_without_pyarrow(tmp_path):
+    """The import comes with a table alone."""
+    script = (
+        "import sys\nfrom timbrel.train.corpus.build import build\n"
+        "assert not {'pyarrow', 'datasets', 'fsspec', 'aiohttp'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_package_of_hugging_face_is_not_loaded(tmp_path):
+    """So it sends nothing, and decodes nothing."""
+    path = parquet(tmp_path / "t.parquet")
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus.build import build\n"
+        "build([Path(sys.argv[1])], Path(sys.argv[2]))\n"
+        "assert not {'datasets', 'huggingface_hub', 'torchcodec'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script, path, tmp_path / "c"], check=True)
+
+
+# ---- memory, resumption, processes
+
+
+HELD = """
+import sys
+from pathlib import Path
+import pyarrow
+from timbrel.train.corpus.columns import Columns
+from timbrel.train.corpus.sources import stored_sounds
+pool = pyarrow.default_memory_pool()
+sounds = stored_sounds([Path(sys.argv[1])], Columns({})).by_name.values()
+print(len(sounds), pool.max_memory())
+print(len({sound.digest() for sound in sounds}), pool.max_memory())
+"""
+
+
+@pytest.mark.parametrize("groups", [1, 40])
+def test_memory_holds_a_few_rows_of_a_table(tmp_path, groups):
+    """Counts the most bytes that pyarrow held, of forty sounds in one group of rows, or in one each."""
+    long_tones = [tone(60 + number % 12, seconds=3) for number in range(40)]
+    table = pyarrow.table({"audio": [{"bytes": data, "path": "a.wav"} for data in long_tones]})
+    pages = {"data_page_size": 1 << 17, "write_batch_size": 1, "use_dictionary": False}  # of a row each
+    path = parquet(tmp_path / "t.parquet", table, row_group_size=40 // groups, **pages)
+    ended = subprocess.run([sys.executable, "-c", HELD, path], check=True, capture_output=True, text=True)
+    listed, listing_bytes, read, reading_bytes = map(int, ended.stdout.split())
+    assert (listed, read) == (40, len(set(long_tones)))
+    assert listing_bytes < 2 * len(long_tones[0])  # no sound is read
+    assert listing_bytes < reading_bytes < 8 * len(long_tones[0]) < path.stat().st_size / 4
+
+
+def test_rows_are_read_one_after_another_and_each_once(tmp_path, two_a_chunk, monkeypatch):
+    """The batches that are taken for the rows of a chunk in the middle of a table."""
+    path = parquet(tmp_path / "t.parquet", row_group_size=3)
+    from timbrel.train.corpus import tables
+
+    taken, plain = [], tables._Table.batches
+
+    def counting(self, columns, parts, rows, first_row=0):
+        for batch in plain(self, columns, parts, rows, first_row):
+            taken.append(batch.num_rows)
+            yield batch
+
+    sounds = [*sounds_of([path], Columns({})).by_name.values()]
+    monkeypatch.setattr(tables._Table, "batches", counting)
+    tables._reader.cache_clear()
+    assert [b"".join(sound.pieces()) for sound in sounds[4:]] == [tone(note) for note in [*NOTES][4:]]
+    assert sum(taken) == 3
+    assert b"".join(sounds[0].pieces()) == tone(60)
+    assert sum(taken) == 4
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_build_that_was_stopped_goes_on(tmp_path, two_a_chunk, monkeypatch, suffix):
+    path = saved(tmp_path / f"t.{suffix}", rows_of())
+    build([path], tmp_path / "whole", name="c")
+    with pytest.raises(KeyboardInterrupt):
+        build([path], tmp_path / "c", progress=stopping(0.6))
+    read, plain = [], chunks._Reader.read
+    monkeypatch.setattr(chunks._Reader, "read", lambda self, sound: read.append(sound.name) or plain(self, sound))
+    build([path], tmp_path / "c")
+    assert read == ["t/000004-tone64.wav", "t/000005-tone65.wav"]
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+
+
+SCRIPT = (
+    "import os, sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
+    "from timbrel.train.corpus.build import build\n"
+    "def end(done, name):\n    if done > 0.6: os.kill(os.getpid(), 9)\n"
+    "if __name__ == '__main__':\n"
+    "    chunks.CHUNK_FILES = 2\n"
+    "    options = {'workers': 2} if sys.argv[3] == 'two' else {'progress': end}\n"
+    "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', **options)\n"
+)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_build_that_was_killed_goes_on_and_two_processes_give_the_bytes_of_one(tmp_path, two_a_chunk, suffix):
+    path = saved(tmp_path / f"t.{suffix}", rows_of())
+    (tmp_path / "run.py").write_text(SCRIPT)
+    ended = subprocess.run([sys.executable, tmp_path / "run.py", path, tmp_path / "killed", "kill"], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    build([path], tmp_path / "killed", name="c")
+    build([path], tmp_path / "whole", name="c")
+    subprocess.run([sys.executable, tmp_path / "run.py", path, tmp_path / "two", "two"], check=True)
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "two") == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_cluster_of_which_a_node_dies_gives_the_bytes_of_one_process(tmp_path, two_a_chunk):
+    path = parquet(tmp_path / "t.parquet", rows_of(range(48, 72)), row_group_size=5)
+    for side in ("shared", "alone"):
+        (tmp_path / side).mkdir()
+    with cluster() as (address, second):
+        seen = []
+
+        def kill(share, name):
+            seen.append(name)
+            if len(seen) == 2:
+                second.kill()
+
+        build([path], tmp_path / "shared" / "c", ray=address, progress=kill, columns={"label": ""})
+    build([path], tmp_path / "alone" / "c", columns={"label": ""})
+    assert bytes_of(tmp_path / "shared" / "c") == bytes_of(tmp_path / "alone" / "c")
