@@ -267,7 +267,7 @@ def _remove_partial(destination: Path, base_corpus: Corpus | None, is_new_folder
     try:
         yield
     except BaseException as error:
-        is_fetched = not isinstance(error, UserError) and any((destination / READING / FETCHED).rglob("*"))
+        is_fetched = not isinstance(error, UserError) and any((destination / READING / FETCHED).rglob("[!.]*.*"))
         if isinstance(error, Unusable) or not (is_fetched or any((destination / READING).glob("*.json"))):
             remove_other_sounds(destination, base_corpus.shards if base_corpus else ())
             shutil.rmtree(destination if is_new_folder else destination / READING, ignore_errors=True)

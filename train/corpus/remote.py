@@ -4,6 +4,7 @@ Addresses are those of the command line alone, and those of https:// to which th
 and keys are in no message, name or file: messages show an address without them, and no text of a library's errors.
 """
 
+import base64
 import hashlib
 import importlib.util
 import json
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...host.errors import Failure, TimbrelError, UserError, how_to_install, printable
 from ...host.model.pack import is_name, stays_inside
@@ -33,13 +34,19 @@ S3_KEYS = "for keys set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for a publi
 
 @dataclass(frozen=True)
 class Address:
-    """An address of https:// or s3://, or of http:// on this machine; ``shown``: without all that may be secret."""
+    """An address of https:// or s3://, or of http:// on this machine.
 
-    text: str = field(repr=False)
+    ``location`` and ``shown`` have nothing that may be secret: the libraries log the one, and messages show the other.
+    ``login``: user and password with a colon, "" for none.
+    """
+
     scheme: str
     host: str
     path: str
+    location: str
     shown: str
+    query: str = field(repr=False)
+    login: str = field(repr=False)
 
     def __str__(self) -> str:
         return self.shown
@@ -57,7 +64,7 @@ def source_of(source: str | os.PathLike[str]) -> Path | Address:
 
 
 def _address(text: str) -> Address:
-    scheme = text.partition("://")[0]
+    scheme = text.partition("://")[0].lower()
     shown_scheme = scheme if scheme.isascii() and scheme.isalnum() and len(scheme) < 16 else "…"
     refused = UserError(
         f"{shown_scheme}://… is no address that can be read; give a file at https://HOST/PATH or s3://BUCKET/PATH, "
@@ -65,19 +72,22 @@ def _address(text: str) -> Address:
     )
     try:
         parts = urlsplit(text)
-        host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
+        host = parts.netloc.rpartition("@")[2]
+        assert parts.port is None or parts.port  # a wrong one is a ValueError
     except ValueError:
         raise refused from None
     allowed = scheme in ("https", "s3") or (scheme == "http" and parts.hostname == LOOPBACK)
-    if not allowed or not host or "::" in text or not text.isprintable():
+    if not allowed or not parts.hostname or "::" in text or not text.isprintable():
         raise refused
-    path = unquote(parts.path)
+    path = parts.path if scheme == "s3" else unquote(parts.path)
     shown = printable(f"{scheme}://{host}{path}")
     if scheme == "s3" and (parts.username or parts.query or parts.fragment):
         raise UserError(f"{shown} was given with keys or a query; give it without, {S3_KEYS}")
     if scheme != "s3" and (path.endswith("/") or not is_name(PurePosixPath(path).name)):
         raise UserError(f"{shown} names no file; give the address of a sound, a shard or a table")
-    return Address(text, scheme, host, path, shown)
+    location = f"{host}{path}".rstrip("/") if scheme == "s3" else f"{scheme}://{host}{parts.path}"
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if "@" in parts.netloc else ""
+    return Address(scheme, host, path, location, shown, parts.query, login)
 
 
 def fetched(sources: Sequence[Path | Address], folder: Path, progress: Progress) -> list[Path]:
@@ -138,7 +148,10 @@ def _file_system(address: Address) -> Any:
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS),
     }
     headers = {"Accept-Encoding": "identity", "User-Agent": "timbrel"}
-    return fsspec.filesystem("https", skip_instance_cache=True, client_kwargs=client_options, headers=headers)
+    if address.login:
+        headers["Authorization"] = f"Basic {base64.b64encode(address.login.encode()).decode()}"
+    query = {"params": parse_qsl(address.query, keep_blank_values=True)} if address.query else {}
+    return fsspec.filesystem("https", skip_instance_cache=True, client_kwargs=client_options, headers=headers, **query)
 
 
 async def _check_redirection(session: Any, context: Any, request: Any) -> None:
@@ -155,8 +168,8 @@ def _files(address: Address, file_system: Any) -> tuple[list[_RemoteFile], bool]
     """Return the file of an address, or all sounds, shards and tables of a folder of S3; and whether it is one."""
     if address.scheme != "s3":
         name = PurePosixPath(address.path).name
-        return [_remote_file(address.text, name, file_system.info(address.text))], False
-    location = f"{address.host}{address.path}".rstrip("/")
+        return [_remote_file(address.location, name, file_system.info(address.location))], False
+    location = address.location
     info = file_system.info(location)
     if info.get("type") != "directory":
         return [_remote_file(location, PurePosixPath(location).name, info)], False
