@@ -31,6 +31,8 @@ def stock_sounds(folder):
     (folder / "texts" / "notes.txt").write_text("no sound", encoding="utf-8")
     (folder / "text.wav").write_text("this is no sound", encoding="utf-8")
     (folder / "zero.wav").write_bytes(b"")
+    (folder / "text.tar").write_text("this is no tar file", encoding="utf-8")
+    (folder / "bad-row.csv").write_text("key\n60\nmiddle\n", encoding="utf-8")
     noise = 0.1 * np.random.default_rng(0).standard_normal(44100)
     soundfile.write(folder / "frameless.wav", noise[:0], 44100)
     soundfile.write(folder / "three.wav", noise[:3], 44100)

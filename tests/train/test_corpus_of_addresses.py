@@ -233,9 +233,7 @@ def test_a_file_that_is_too_large_is_not_kept(server, tmp_path, monkeypatch, tol
     monkeypatch.setattr(remote, "PIECE_BYTES", 10_000)
     if not told:
         plain = remote._remote_file
-        monkeypatch.setattr(
-            remote, "_remote_file", lambda location, name, info: plain(location, name, info | {"size": None})
-        )
+        monkeypatch.setattr(remote, "_remote_file", lambda *known: plain(*known[:-1], known[-1] | {"size": None}))
     with pytest.raises(UserError, match="has more than 0 GiB, which no file may have; split it into shards"):
         build_corpus(server.address("/a.wav"), tmp_path / "c", workers=1)
     assert not [*tmp_path.iterdir()]
@@ -370,7 +368,7 @@ def answer_of_s3(handler, objects, has_body):
 
 
 def test_files_and_folders_of_s3_are_read(bucket, tmp_path, tones):
-    bucket |= {"sets/a/tones.tar": tones, "sets/a/about.txt": b"x", "one.wav": tone(80)}
+    bucket |= {"sets/a/tones.tar": tones, "sets/a/about.txt": b"x", "odd:name.wav": b"", "one.wav": tone(80)}
     report = build_corpus(["s3://bucket/sets/a", "s3://bucket/one.wav"], tmp_path / "c", workers=1, split="1/0/0")
     assert report.clips == len(NOTES) + 1
     names = [*labels_of(Corpus.open(tmp_path / "c"))]
@@ -378,6 +376,7 @@ def test_files_and_folders_of_s3_are_read(bucket, tmp_path, tones):
     for address, said in (
         ("s3://bucket/none.wav", "nothing is at s3://bucket/none.wav; check the address"),
         ("s3://bucket/sets/a/about.txt", "1 unreadable"),
+        ("s3://bucket/odd:name.wav", "s3://bucket/odd:name.wav holds 'odd:name.wav', no plain name of a file"),
     ):
         with pytest.raises(UserError, match=re.escape(said)):
             build_corpus(address, tmp_path / "d", workers=1)

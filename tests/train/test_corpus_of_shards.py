@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.preset.library import open_patch
+from timbrel.train.commands import corpus_build
 from timbrel.train.corpus import chunks, stored_sounds
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
@@ -102,6 +103,13 @@ def test_columns_are_fields_and_endings_of_samples(tmp_path):
     assert found == {f"s/1.{name}.wav": ("", None, None) for name in ("mix", "voice")}
     with pytest.raises(UserError, match=r"s\.tar, 1 has no column 'note' \(it has pitch, key, label\)"):
         build([path], tmp_path / "e", columns={"key": "note"})
+
+
+def test_the_command_takes_columns_and_texts_as_sources(tmp_path, capsys):
+    path = shard(tmp_path / "s.tar", {"1.wav": tone(60), "1.json": {"pitch": 60, "instrument": "flute"}})
+    corpus_build([str(path)], tmp_path / "c", column="key=pitch, label=instrument", workers=1)
+    assert labels_of(Corpus.open(tmp_path / "c")) == {"s/1.wav": ("flute", 60, None)}
+    assert "labels           1\n  flute: 1\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

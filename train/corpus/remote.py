@@ -168,19 +168,17 @@ def _files(address: Address, file_system: Any) -> tuple[list[_RemoteFile], bool]
     """Return the file of an address, or all sounds, shards and tables of a folder of S3; and whether it is one."""
     if address.scheme != "s3":
         name = PurePosixPath(address.path).name
-        return [_remote_file(address.location, name, file_system.info(address.location))], False
+        return [_remote_file(address, address.location, name, file_system.info(address.location))], False
     location = address.location
     info = file_system.info(location)
     if info.get("type") != "directory":
-        return [_remote_file(location, PurePosixPath(location).name, info)], False
+        return [_remote_file(address, location, PurePosixPath(location).name, info)], False
     files = []
     for found_location, found_info in sorted(file_system.find(location, detail=True).items()):
         path = PurePosixPath(found_location)
         name = path.relative_to(location).as_posix()
         if path.suffix.lower() in CONTAINERS or has_sound_suffix(path) or path.name == INFO:
-            if not stays_inside(name):
-                raise UserError(f"{address} holds {printable(name)!r}, no plain name of a file; rename it")
-            files.append(_remote_file(found_location, name, found_info))
+            files.append(_remote_file(address, found_location, name, found_info))
         if len(files) > MOST_FILES:
             raise UserError(f"{address} holds more than {MOST_FILES} files; give folders of it, or shards")
     if not files:
@@ -188,7 +186,9 @@ def _files(address: Address, file_system: Any) -> tuple[list[_RemoteFile], bool]
     return files, True
 
 
-def _remote_file(location: str, name: str, info: Any) -> _RemoteFile:
+def _remote_file(address: Address, location: str, name: str, info: Any) -> _RemoteFile:
+    if not stays_inside(name):
+        raise UserError(f"{address} holds {printable(name)!r}, no plain name of a file; rename it")
     version = next((str(info[key]) for key in ("ETag", "Last-Modified", "LastModified") if info.get(key)), "")
     return _RemoteFile(location, name, info.get("size"), version)
 
@@ -227,9 +227,7 @@ def _attempted(address: Address, attempt: Any) -> Any:
             cause = cause.__cause__ or cause.__context__
         if cause is not None:
             raise cause from None
-        status = next(
-            (one for one in (getattr(error, "status", None), getattr(error.__cause__, "status", None)) if one), None
-        )
+        status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
         if isinstance(error, FileNotFoundError) and (status is None or status == 404):
             raise UserError(f"nothing is at {address}; check the address") from None
         if isinstance(error, PermissionError) or type(error).__name__ == "NoCredentialsError" or status in (401, 403):

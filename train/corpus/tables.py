@@ -217,7 +217,7 @@ def _holds_sound(kind: Any) -> bool:
 
     if types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _holds_sound(kind.field("bytes").type)
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _part(array: Any, name: str) -> Any:

@@ -92,7 +92,7 @@ def _members(path: Path, file: _HeadersOnly) -> Iterator[tarfile.TarInfo]:
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace") as archive:
         while (member := archive.next()) is not None:
-            archive.members.clear()  # they would fill memory
+            archive.members.clear()  # type: ignore[attr-defined]  # they would fill memory
             name = _plain_name(path, member)
             if member.isdir() or any(part.startswith(".") for part in PurePosixPath(name).parts):
                 continue
