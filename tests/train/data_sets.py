@@ -82,7 +82,8 @@ def hugging_face(notes=NOTES):
         }
     )
     table = datasets.table.InMemoryTable(rows_of(notes).cast(features.arrow_schema))
-    return datasets.Dataset(table, info=datasets.DatasetInfo(features=features, license="CC0-1.0"))
+    info = datasets.DatasetInfo(features=features, license="CC0-1.0")
+    return datasets.Dataset(table, info=info, fingerprint="tones")
 
 
 def labels_of(corpus):
