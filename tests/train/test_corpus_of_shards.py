@@ -17,7 +17,7 @@ from timbrel.train.commands import corpus_build
 from timbrel.train.corpus import chunks, stored_sounds
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
-from timbrel.train.corpus.sources import stored_sounds as sounds_of
+from timbrel.train.corpus.sources import find_stored
 from timbrel.train.corpus.store import Corpus
 
 from ..export.clusters import cluster
@@ -267,7 +267,7 @@ def test_listing_reads_labels_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(_HeadersOnly, "read", counting)
     plain_next = tarfile.TarFile.next
     monkeypatch.setattr(tarfile.TarFile, "next", lambda self: members.append(len(self.members)) or plain_next(self))
-    assert len(sounds_of([path], Columns({})).by_name) == 40
+    assert len(find_stored([path], Columns({})).by_name) == 40
     assert sum(read) < 0.01 * path.stat().st_size
     assert max(members) <= 1
 

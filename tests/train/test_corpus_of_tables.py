@@ -13,7 +13,7 @@ from timbrel.host.errors import UserError
 from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
-from timbrel.train.corpus.sources import stored_sounds as sounds_of
+from timbrel.train.corpus.sources import find_stored
 
 from ..export.clusters import cluster
 from .data_sets import NOTES, decoded, hugging_face, labels_of, parquet, rows_of, samples_by_key, tone
@@ -144,6 +144,7 @@ BAD_TABLES = {
         {},
         "has no column of bytes of sound files (it has audio)",
     ),
+    "twice": (lambda: rows_of().append_column("key", pyarrow.array(range(6))), {}, "two of its columns have one name"),
     "no rows": (lambda: rows_of().slice(0, 0), {}, "has no rows; give a table of sounds"),
 }
 
@@ -199,6 +200,19 @@ def test_without_pyarrow_a_line_names_the_extra(tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir()] == ["t.parquet"]
 
 
+def test_a_worker_without_pyarrow_ends_the_build(tmp_path, monkeypatch):
+    """It must not list all rows as unreadable."""
+    plain = chunks._Reader.read
+
+    def without(self, sound):
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        return plain(self, sound)
+
+    monkeypatch.setattr(chunks._Reader, "read", without)
+    with pytest.raises(UserError, match=r"pip install 'timbrel\[tables\]'"):
+        build([parquet(tmp_path / "t.parquet")], tmp_path / "c")
+
+
 def test_sound_files_and_shards_are_read_without_pyarrow(tmp_path):
     """The import comes with a table alone."""
     script = (
@@ -227,9 +241,9 @@ import sys
 from pathlib import Path
 import pyarrow
 from timbrel.train.corpus.columns import Columns
-from timbrel.train.corpus.sources import stored_sounds
+from timbrel.train.corpus.sources import find_stored
 pool = pyarrow.default_memory_pool()
-sounds = stored_sounds([Path(sys.argv[1])], Columns({})).by_name.values()
+sounds = find_stored([Path(sys.argv[1])], Columns({})).by_name.values()
 print(len(sounds), pool.max_memory())
 print(len({sound.digest() for sound in sounds}), pool.max_memory())
 """
@@ -261,7 +275,7 @@ def test_rows_are_read_one_after_another_and_each_once(tmp_path, two_a_chunk, mo
             taken.append(batch.num_rows)
             yield batch
 
-    sounds = [*sounds_of([path], Columns({})).by_name.values()]
+    sounds = [*find_stored([path], Columns({})).by_name.values()]
     monkeypatch.setattr(tables._Table, "batches", counting)
     tables._reader.cache_clear()
     assert [b"".join(sound.pieces()) for sound in sounds[4:]] == [tone(note) for note in [*NOTES][4:]]

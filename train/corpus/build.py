@@ -37,7 +37,7 @@ from .remote import FETCHED, Address, fetched
 from .report import CorpusReport, Progress, Unusable, no_progress, unusable
 from .sfz import SfzSamples, sfz_samples
 from .sound_files import SHORTEST, Copies, Unreadable
-from .sources import FoundSounds, stored_sounds
+from .sources import FoundSounds, find_stored
 from .store import READING, Corpus, Writer, shard_name, writing
 from .stored_sounds import SoundLabels, StoredSound
 
@@ -147,7 +147,7 @@ def build(
     addresses are fetched, and stay in the corpus's folder until it is whole.
 
     Args:
-        sources: sound files, and folders to search; shards, tables and folders of these (`stored_sounds`); addresses.
+        sources: sound files, and folders to search; shards, tables and folders of these (`find_stored`); addresses.
         rate: 6000 to 192000 Hz; None for 44100, or that of the corpus that grows.
         split: fractions of train/val/test, or a .json file that lists names under each and excludes others.
         group: a regular expression; clips with the same match in their names share a split.
@@ -175,7 +175,7 @@ def build(
         raise UserError(f"loops of one grid cannot be added to {destination}; build a new corpus of all of them")
     writer_context = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
     with writer_context as writer, _on_this_machine(sources, writer, loops, progress) as local_sources:
-        found = stored_sounds(local_sources, chosen_columns)
+        found = find_stored(local_sources, chosen_columns)
         sfz = sfz_samples(local_sources)
         sounds = {name: sound for name, sound in found.by_name.items() if not sfz.is_release(sound.path)}
         if not sounds:

@@ -32,7 +32,7 @@ class FoundSounds:
         return any(sound.labels is not None and sound.labels.label for sound in self.by_name.values())
 
 
-def stored_sounds(sources: Sequence[Path], columns: Columns) -> FoundSounds:
+def find_stored(sources: Sequence[Path], columns: Columns) -> FoundSounds:
     """Find sounds by name: the path within their source; of shards and tables below the name of their file.
 
     The shards and tables of a folder count if it holds no sound files. No sound is read.

@@ -41,9 +41,9 @@ class TableRow(StoredSound):
         return self.length
 
     def pieces(self) -> Iterator[bytes]:
-        table_stamp = stamp(self.file)
+        _pyarrow(self.file)  # a machine without it must not call sounds unreadable
         try:
-            sound = _reader(self.file, table_stamp, self.column).sound(self.row)
+            sound = _reader(self.file, stamp(self.file), self.column).sound(self.row)
         except UserError as error:
             raise Unreadable(str(error)) from None
         if sound is None:
@@ -72,20 +72,24 @@ def table_sounds(path: Path, columns: Columns) -> Iterator[tuple[str, StoredSoun
     class_names = _class_names(table.schema, label_columns)
     common_licence = _common_licence(path)
     mean_bytes = path.stat().st_size // table.rows
-    is_named, row = table.has_part(audio, "path"), 0
-    with _reading(path):
-        for batch in table.batches([*label_columns, *([audio] if is_named else [])], {audio: "path"}, LISTED_ROWS):
-            rows = batch.select(label_columns).to_pylist() if label_columns else [{} for _ in range(batch.num_rows)]
+    for row, (fields, given_name) in enumerate(_rows(table, label_columns, audio)):
+        place = f"{path}, row {row + 1}"
+        for name, names in class_names.items():
+            fields[name] = _class_name(fields[name], names, place)
+        labels, licence = columns.labels(fields, place)
+        name = f"{row:06d}{f'-{given_name}' if given_name else '.wav'}"
+        yield name, TableRow(path / name, path, labels, audio, row, mean_bytes), licence or common_licence
+
+
+def _rows(table: "_Table", label_columns: Sequence[str], audio: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the labels of each row, and the name of the file that its sound had."""
+    is_named = table.has_part(audio, "path")
+    read_columns = [*label_columns, *([audio] if is_named else [])]
+    with _reading(table.path):
+        for batch in table.batches(read_columns, {audio: "path"}, LISTED_ROWS):
+            rows = batch.select([*label_columns]).to_pylist() if label_columns else [{} for _ in range(batch.num_rows)]
             paths = _part(batch.column(audio), "path").to_pylist() if is_named else [None] * batch.num_rows
-            for fields, given_name in zip(rows, map(_usable, paths), strict=True):
-                place = f"{path}, row {row + 1}"
-                for name, names in class_names.items():
-                    fields[name] = _class_name(fields[name], names, place)
-                labels, licence = columns.labels(fields, place)
-                name = f"{row:06d}{f'-{given_name}' if given_name else '.wav'}"
-                sound = TableRow(path / name, path, labels, audio, row, mean_bytes)
-                yield name, sound, licence or common_licence
-                row += 1
+            yield from zip(rows, map(_usable, paths), strict=True)
 
 
 class _Table:
@@ -110,6 +114,8 @@ class _Table:
                 metadata = self._file.metadata
                 self._group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             self.rows = sum(self._group_rows)
+            if len(set(self.schema.names)) < len(self.schema.names):
+                raise ValueError("two of its columns have one name")
 
     def batches(
         self, columns: Sequence[str], parts: Mapping[str, str], rows: int, first_row: int = 0
@@ -181,13 +187,19 @@ def _reader(path: Path, table_stamp: Stamp | None, column: str) -> _Reader:
     return _Reader(path, column)
 
 
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """Yield pyarrow; raise UserError if it is missing, or what it reads is no table."""
+def _pyarrow(path: Path) -> Any:
+    """Return pyarrow; raise UserError if it is missing."""
     try:
         import pyarrow
     except ModuleNotFoundError:
         raise UserError(f"{path} is a table; {how_to_install('pyarrow')}") from None
+    return pyarrow
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """Yield pyarrow; raise UserError if it is missing, or if a table is none, or damaged."""
+    pyarrow = _pyarrow(path)
     try:
         yield pyarrow
     except (pyarrow.ArrowException, OSError, ValueError) as error:
