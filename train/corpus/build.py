@@ -230,7 +230,7 @@ def _on_this_machine(
     if not loops:
         yield fetched(sources, writer.folder / READING / FETCHED, progress)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
         yield fetched(sources, Path(folder), progress)
 
 

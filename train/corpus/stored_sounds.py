@@ -38,7 +38,7 @@ def key_of(text: str) -> int | None:
     return key if 0 <= key <= 127 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredSound:
     """A sound in a file of its own.
 
@@ -96,7 +96,7 @@ class StoredSound:
             copy.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TarMember(StoredSound):
     """A sound in a tar file: ``length`` bytes from ``start`` on."""
 

@@ -28,7 +28,7 @@ INFO, LARGEST_INFO = "dataset_info.json", 1 << 20  # beside saved data sets: the
 EMBED = "save the data set with its sounds in it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableRow(StoredSound):
     """A sound in a ``column`` of a table; ``length``: bytes, as the mean of all rows."""
 

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...host.errors import UserError, printable
 from ...host.model.pack import stays_inside
@@ -20,12 +20,18 @@ BLOCK = 512  # bytes
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # beginnings of gzip, bzip2, xz and zstd
 
 
+class _Member(NamedTuple):
+    name: str
+    start: int  # its first byte in the tar file
+    length: int
+
+
 @dataclass
 class _Sample:
-    """``members``: size and place in the file, by the name behind the first dot."""
+    """``members``: by what follows the first dot of their names."""
 
     name: str
-    members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    members: dict[str, _Member] = field(default_factory=dict)
 
 
 def shard_sounds(path: Path, columns: Columns) -> Iterator[tuple[str, StoredSound, str]]:
@@ -60,9 +66,8 @@ def _sounds(path: Path, file: _HeadersOnly, columns: Columns) -> Iterator[tuple[
             continue
         fields = _fields(path, file, sample, columns.labelling)
         labels, licence = columns.labels(fields, f"{path}, {sample.name}")
-        for member in sounds.values():
-            name = _plain_name(path, member)
-            yield name, TarMember(path / name, path, labels, member.offset_data, member.size), licence
+        for name, start, length in sounds.values():
+            yield name, TarMember(path / name, path, labels, start, length), licence
 
 
 def _is_sound(suffix: str, columns: Columns) -> bool:
@@ -74,16 +79,17 @@ def _samples(path: Path, file: _HeadersOnly) -> Iterator[_Sample]:
     """Yield samples, one after another."""
     sample = _Sample("")
     for member in _members(path, file):
-        name = PurePosixPath(_plain_name(path, member))
-        stem, _, suffix = name.name.partition(".")
-        if str(name.with_name(stem)) != sample.name or suffix in sample.members:
+        folder, slash, file_name = member.name.rpartition("/")
+        stem, _, suffix = file_name.partition(".")
+        sample_name = f"{folder}{slash}{stem}"
+        if sample_name != sample.name or suffix in sample.members:
             yield sample
-            sample = _Sample(str(name.with_name(stem)))
+            sample = _Sample(sample_name)
         sample.members[suffix] = member
     yield sample
 
 
-def _members(path: Path, file: _HeadersOnly) -> Iterator[tarfile.TarInfo]:
+def _members(path: Path, file: _HeadersOnly) -> Iterator[_Member]:
     """Yield the files in a tar file."""
     file_bytes = path.stat().st_size
     beginning = file.read(8)
@@ -94,13 +100,13 @@ def _members(path: Path, file: _HeadersOnly) -> Iterator[tarfile.TarInfo]:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # they would fill memory
             name = _plain_name(path, member)
-            if member.isdir() or any(part.startswith(".") for part in PurePosixPath(name).parts):
+            if member.isdir() or any(part.startswith(".") for part in name.split("/")):
                 continue
             if not member.isreg() or member.issparse():
                 raise UserError(f"{path} holds {name!r}, which is no file but a link or the like; pack the file itself")
             if member.offset_data + member.size > file_bytes:
                 raise _damaged(path, f"{name} is cut off")
-            yield member
+            yield _Member(name, member.offset_data, member.size)
         file.seek(archive.offset)  # `next` ends at damage as at the end
         if any(end := file.read(BLOCK)) or len(end) < BLOCK:
             raise _damaged(path, f"no header at byte {archive.offset}")
@@ -123,12 +129,12 @@ def _fields(path: Path, file: _HeadersOnly, sample: _Sample, names: set[str]) ->
     for suffix, member in sample.members.items():
         if suffix != "json" and suffix not in names:
             continue
-        place = f"{path}, {_plain_name(path, member)}"
-        if member.size > LARGEST_FIELDS:
-            raise UserError(f"{place} has {member.size >> 10} KiB, labels at most {LARGEST_FIELDS >> 10}; shorten it")
-        file.seek(member.offset_data)
+        place = f"{path}, {member.name}"
+        if member.length > LARGEST_FIELDS:
+            raise UserError(f"{place} has {member.length >> 10} KiB, labels at most {LARGEST_FIELDS >> 10}; shorten it")
+        file.seek(member.start)
         try:
-            text = file.read(member.size).decode()
+            text = file.read(member.length).decode()
             content = json.loads(text) if suffix == "json" else {suffix: text}
         except (ValueError, RecursionError):
             raise UserError(f"{place} is no JSON, or no text in UTF-8; write it again") from None
