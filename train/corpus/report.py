@@ -1,7 +1,6 @@
 """Report of a corpus build: used and rejected files, and statistics."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +109,7 @@ class CorpusReport(BaseModel):
         rates = {f"{rate} Hz": count for rate, count in self.rates.items()}
         velocities = {f"velocity {velocity}": count for velocity, count in sorted(self.velocities.items())}
         sections = (
-            ("dynamics", velocities, ""),
+            ("dynamics", velocities, "by names or labels"),
             ("rates", rates if len(rates) > 1 else {}, "all made one"),
             ("silent", self.silent, ""),
             ("too short", self.too_short, ""),
@@ -172,7 +171,7 @@ class Unusable(UserError):
     """No sound can be used."""
 
 
-def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> Unusable:
+def unusable(report: CorpusReport, sources: Sequence[object], needed: str) -> Unusable:
     """Return the error for sounds of which none can be used."""
     source_names, reasons = ", ".join(map(str, sources)), report.left_out_line()
     return Unusable(
