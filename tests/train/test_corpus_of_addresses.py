@@ -21,6 +21,8 @@ from timbrel.train.corpus.remote import source_of
 from timbrel.train.corpus.store import Corpus
 
 from .data_sets import NOTES, labels_of, tone, tone_shard
+from .looped import loop
+from .sounds import write
 from .test_corpus_growth import bytes_of, stopping
 
 pytest.importorskip("fsspec")
@@ -304,6 +306,16 @@ def test_without_a_package_a_line_names_the_extra(module, address, tmp_path, mon
     monkeypatch.setattr(remote.importlib.util, "find_spec", lambda name: None if name == module else plain(name))
     with pytest.raises(UserError, match=rf"is far away; {module} .*pip install 'timbrel\[remote\]'"):
         build_corpus(address, tmp_path / "c", workers=1)
+
+
+def test_loops_at_addresses_leave_no_files_but_the_corpus(server, tmp_path):
+    for number in range(2):
+        path = write(tmp_path / "loops" / f"{number} 120 bpm.wav", loop(number))
+        server.files[f"/{path.name}"] = path.read_bytes()
+    addresses = [server.address(f"/{number}%20120%20bpm.wav") for number in range(2)]
+    build_corpus(addresses, tmp_path / "c", workers=1, loops=True)
+    build_corpus(tmp_path / "loops", tmp_path / "files", workers=1, loops=True, name="c")
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "files")
 
 
 def test_a_login_is_not_sent_to_where_an_address_leads(server, tmp_path):

@@ -42,11 +42,7 @@ def find_stored(sources: Sequence[Path], columns: Columns) -> FoundSounds:
     """
     containers, plain_sources = dict[Path, tuple[Path, Path]](), list[Path]()
     for source in sources:
-        if source.name.lower().endswith(PACKED_TARS):
-            raise UserError(f"{source} is compressed; unpack it to a plain tar file, or to a folder")
-        inner_containers = [source] if source.is_file() else _containers_in(source)
-        if source.is_file() and source.suffix.lower() not in CONTAINERS:
-            inner_containers = []
+        inner_containers = _containers_of(source)
         if not inner_containers or (source.is_dir() and named_sounds([source])):
             plain_sources.append(source)
             continue
@@ -67,22 +63,24 @@ def find_stored(sources: Sequence[Path], columns: Columns) -> FoundSounds:
             f"shards (.tar) or tables ({', '.join(sorted(CONTAINERS.keys() - {'.tar'}))})"
         )
     sounds = unique_names(entries)
-    files = sorted(
-        ((name, sound) for name, sound in sounds.items() if sound.container is None), key=lambda entry: entry[0]
-    )
-    contained = ((name, sound) for name, sound in sounds.items() if sound.container is not None)
-    return FoundSounds(dict([*files, *contained]), sorted(licences - {""}))
+    files = sorted(name for name, sound in sounds.items() if sound.container is None)
+    contained = (name for name, sound in sounds.items() if sound.container is not None)  # in their own order
+    return FoundSounds({name: sounds[name] for name in (*files, *contained)}, sorted(licences - {""}))
 
 
-def _containers_in(folder: Path) -> list[Path]:
-    """Return shards and tables in a folder, without hidden ones."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in CONTAINERS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+def _containers_of(source: Path) -> list[Path]:
+    """Return a shard or a table itself, and those in a folder, without hidden ones; raise UserError for packed ones."""
+    if not source.is_file():
+        return sorted(
+            path
+            for path in source.rglob("*")
+            if path.suffix.lower() in CONTAINERS
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(source).parts)
+        )
+    if source.name.lower().endswith(PACKED_TARS):
+        raise UserError(f"{source} is compressed; unpack it to a plain tar file, or to a folder")
+    return [source] if source.suffix.lower() in CONTAINERS else []
 
 
 def _sounds_of(root: Path, container: Path, columns: Columns) -> Iterator[tuple[Named[StoredSound], str]]:
