@@ -40,7 +40,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.answers, self.counts = {}, {}, Counter()
-        self.guarded, self.cut, self.logins, self.queries = set(), set(), set(), set()
+        self.guarded, self.cut, self.short, self.logins, self.queries = set(), set(), set(), set(), set()
 
     def address(self, path, query="", user=""):
         return f"http://{user}127.0.0.1:{self.server_port}{path}{query}"
@@ -67,6 +67,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if parts.path in server.guarded and not is_known:
             return self.reply(403, {})
         data = server.files[parts.path]
+        if has_body and parts.path in server.short:
+            data = data[:1000]
         self.reply(200, {"Content-Length": str(len(data)), "ETag": f'"{len(data)}"'})
         if has_body:
             server.counts[parts.path] += 1
@@ -241,13 +243,14 @@ def test_a_file_that_is_too_large_is_not_kept(server, tmp_path, monkeypatch, tol
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_connection_that_ends_is_a_failure_after_which_a_build_goes_on(server, tmp_path, tones):
+@pytest.mark.parametrize("harm", ["cut", "short"])
+def test_an_answer_that_ends_early_is_a_failure_after_which_a_build_goes_on(server, tmp_path, tones, harm):
     server.files |= {"/a.tar": tones, "/b.wav": tone(80)}
-    server.cut.add("/b.wav")
+    getattr(server, harm).add("/b.wav")
     addresses = [server.address("/a.tar"), server.address("/b.wav")]
-    with pytest.raises(Failure, match=r"cannot get http://127.0.0.1:\d+/b\.wav .*run the same command again to go on"):
+    with pytest.raises(Failure, match=r"cannot get http://127.0.0.1:\d+/b\.wav.*run the same command again to go on"):
         build_corpus(addresses, tmp_path / "c", workers=1)
-    server.cut.clear()
+    getattr(server, harm).clear()
     server.counts.clear()
     report = build_corpus(addresses, tmp_path / "c", workers=1)
     assert report.clips == len(NOTES) + 1
