@@ -221,12 +221,20 @@ def test_two_hundred_damaged_data_sets_are_read_or_refused_in_a_line(tmp_path, s
     assert (ended.returncode, ended.stdout) == (0, "read refused\n"), ended.stderr
 
 
+def classes(path, numbers):
+    table = hugging_face().data.table
+    return saved(path, table.set_column(1, table.schema.field(1), pyarrow.array(numbers)))
+
+
 def test_a_class_that_has_no_name_is_one_line(tmp_path, offline):
-    saved_set = hugging_face()
-    table = saved_set.data.table.set_column(1, saved_set.data.table.schema.field(1), pyarrow.array([0, 1, 2, -1, 0, 1]))
-    path = saved(tmp_path / "t.parquet", table)
+    path = classes(tmp_path / "t.parquet", [0, 1, 2, -1, 0, 1])
     with pytest.raises(UserError, match=r"row 3: class 2 is none of 2; save the data set again"):
         build([path], tmp_path / "c")
+
+
+def test_unknown_classes_are_no_labels(tmp_path, offline):
+    corpus = corpus_of(tmp_path / "c", classes(tmp_path / "t.parquet", [0, 1, -1, None, 0, 1]))
+    assert [*corpus.clips().labels] == ["low", "high", "", "", "low", "high"]
 
 
 def test_without_pyarrow_a_line_names_the_extra(tmp_path, monkeypatch):
