@@ -518,7 +518,7 @@ def dataset_job(
 ) -> Job:
     """Return the job of a data set; arguments and errors as `make_dataset`."""
     if (notes is None) == (table is None):
-        raise UserError("a data set has so many --notes, or those of a --table; give one of them")
+        raise UserError("--notes and --table are two ways to say which notes are rendered; give one of them")
     if notes is not None and not 1 <= notes <= MOST_NOTES:
         raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
     patches = [open_patch(name) for name in names]

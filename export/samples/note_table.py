@@ -60,7 +60,7 @@ def given_notes(path: Path) -> Iterator[GivenNote]:
             _check_columns(path, columns)
             for row, values in enumerate((values for values in rows if values), 1):
                 if len(values) != len(columns):
-                    raise _row_error(path, row, f"{len(values)} values stand under {len(columns)} columns")
+                    raise _row_error(path, row, f"it has {len(values)} of {len(columns)} values")
                 yield _note(path, row, dict(zip(columns, map(str.strip, values), strict=True)))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; give a CSV file of notes") from None

@@ -307,7 +307,7 @@ def test_bad_labels_behind_an_address_leave_nothing(server, tmp_path, tones):
 def test_without_a_package_a_line_names_the_extra(module, address, tmp_path, monkeypatch):
     plain = remote.importlib.util.find_spec
     monkeypatch.setattr(remote.importlib.util, "find_spec", lambda name: None if name == module else plain(name))
-    with pytest.raises(UserError, match=rf"is far away; {module} .*pip install 'timbrel\[remote\]'"):
+    with pytest.raises(UserError, match=rf"cannot be fetched: {module} .*pip install 'timbrel\[remote\]'"):
         build_corpus(address, tmp_path / "c", workers=1)
 
 

@@ -133,7 +133,7 @@ def _file_system(address: Address) -> Any:
     """Return fsspec's file system; raise UserError if a package is missing."""
     for module in ("fsspec", "s3fs" if address.scheme == "s3" else "aiohttp"):
         if importlib.util.find_spec(module) is None:
-            raise UserError(f"{address} is far away; {how_to_install(module)}")
+            raise UserError(f"{address} cannot be fetched: {how_to_install(module)}")
     import fsspec
 
     if address.scheme == "s3":

@@ -87,7 +87,7 @@ def test_codes_landmarks_and_knobs_are_those_of_the_row(tmp_path: Path) -> None:
     [
         ("key\n60\n200\n", "row 2: key '200' is not a MIDI key, 0 to 127; correct the row, or take it out"),
         ("key\n60.5\n", "row 1: key '60.5' is not a MIDI key"),
-        ("key,velocity\n60,100\n60\n", "row 2: 1 values stand under 2 columns"),
+        ("key,velocity\n60,100\n60\n", "row 2: it has 1 of 2 values"),
         ("velocity\n0\n", "row 1: velocity '0' is not a MIDI velocity, 1 to 127"),
         ("note\n60\n", "has an unknown column 'note'"),
         ("key,key\n1,2\n", "has two columns 'key'; leave one out"),
@@ -130,7 +130,7 @@ def test_a_row_that_does_not_fit_its_preset_is_refused(tmp_path: Path, preset: s
 @pytest.mark.parametrize("notes", [None, 5])
 def test_a_data_set_has_a_number_of_notes_or_a_table(tmp_path: Path, notes: int | None) -> None:
     table = table_of(tmp_path / "t.csv", [{"key": 60}]) if notes else None
-    with pytest.raises(UserError, match="has so many --notes, or those of a --table; give one of them"):
+    with pytest.raises(UserError, match="--notes and --table are two ways to say which notes are rendered"):
         rendered(tmp_path / "notes", table, notes=notes)
 
 
