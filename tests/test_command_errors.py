@@ -141,5 +141,5 @@ def test_of_many_mistakes_the_first_are_told(timbrel, tmp_path, mistakes, lines)
 def test_a_choice_that_there_is_not_is_refused_with_those_there_are(timbrel, tmp_path):
     refused = timbrel("make", tmp_path, "-o", tmp_path / "out", "--family", "nosuch")
     assert refused.status == 2
-    assert refused.err.startswith("timbrel: Invalid value for '--family': 'nosuch' is not one of 'auto', 'chroma', ")
+    assert refused.err.startswith("timbrel: --family 'nosuch' is unknown; give auto, chroma, partials, grain, clip, ")
     assert not (tmp_path / "out").exists()

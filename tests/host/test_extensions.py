@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from timbrel.export.samples.dataset import dataset_job, render_labelled
+from timbrel.export.samples.dataset import Batch, dataset_job, render_labelled
 from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.host import extensions
 from timbrel.host.errors import UserError
@@ -334,10 +334,10 @@ def test_a_worker_trusts_the_job_s_packages_and_refuses_another_version(site, pr
     assert job.packages == (("toy-package", "1.0"),)
     extensions._allowed.clear()
     KINDS.pop("toy")
-    assert [note.number for note in render_labelled(job, 0)] == [0, 1]
+    assert [note.number for note in render_labelled(job, Batch(0))] == [0, 1]
     other = job._replace(packages=(("toy-package", "0.9"),))
     with pytest.raises(UserError, match=r"package toy-package is 1\.0 here and 0\.9 at the start"):
-        render_labelled(other, 0)
+        render_labelled(other, Batch(0))
 
 
 def test_the_versions_of_packages_are_printed(site, timbrel):
