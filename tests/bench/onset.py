@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 from jack_rig import SERVER_PRIORITY, may_hurry, need
-from plugin import Bundle, row, wait_for
+from plugin import Bundle, is_ready, row, wait_for
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.patch_loader import Mode, rack_of, warm_up_for
@@ -136,7 +136,7 @@ def in_time(lib, bundle, rate, block, notes, chords):
     """Play chords through the plugin's core as time passes; print how many were late."""
     rng = np.random.default_rng(notes)
     with opened(lib, bundle) as core:
-        wait_for(core.presets, "an instance ready")
+        wait_for(lambda: is_ready(core), "an instance ready")
         core.load_preset(PRESET.encode())
         core.activate(float(rate), block)
         if may_hurry():
