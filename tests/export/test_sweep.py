@@ -14,6 +14,7 @@ from timbrel.host.errors import Failure, UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.loop import Diverged
 from timbrel.train.run import Run
 
@@ -131,12 +132,13 @@ def test_a_stopped_sweep_by_epochs_is_not_taken_for_finished(
     assert len({row["steps"] for row in table(tmp_path / "sweep")}) == 1
 
 
-def logged_scores(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float]) -> None:
-    """Each validation of a seed's run has its score."""
+def logged_scores(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], lucky: str = "") -> None:
+    """Each validation of a seed's run has its score, and rises with the steps; the first one of ``lucky`` is low."""
     original = loop._Loop._validation_means
 
     def means(self: loop._Loop) -> dict[str, float]:
-        return original(self) | {"total": scores[str(self.recipe.training.seed)]}
+        seed, step = str(self.recipe.training.seed), self.progress.step
+        return original(self) | {"total": 0.1 if step == 1 and seed == lucky else scores[seed] + step / 2}
 
     monkeypatch.setattr(loop._Loop, "_validation_means", means)
 
@@ -148,12 +150,16 @@ PRUNED = ["training.steps=18", "training.seed=" + ",".join(SEEDS)]
 def test_the_worst_two_thirds_end_at_a_ninth_and_at_a_third(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged_scores(monkeypatch, SEEDS)
-    folder, changes = tmp_path / "sweep", [change for change in SMALL if "steps" not in change] + PRUNED
+    logged_scores(monkeypatch, SEEDS, lucky="1")
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    folder = tmp_path / "sweep"
+    changes = [change for change in SMALL if "steps" not in change and "batch" not in change] + PRUNED
+    changes.append("training.batch_size=128")  # short epochs, so that each run has a best checkpoint
     given = SweepOptions("grain-plain", corpus, folder, changes, prunes=True, accelerator="cpu")
     with Display() as display:
         assert sweep(given, display)
     rows = table(folder)
+    assert all(row["score"] for row in rows[:3])
     assert [(row["training.seed"], row["steps"], row["remark"]) for row in rows[:3]] == [
         ("4", "18", ""),
         ("1", "6", "pruned at 33% of its budget"),
@@ -200,6 +206,20 @@ def test_a_survivor_has_the_weights_of_a_training_without_pruning(corpus: Path, 
         checkpoint.load(tmp_path / name / "runs" / best["run"] / "last.ckpt")["model"] for name in ("whole", "pruned")
     )
     assert all(torch.equal(whole[name], pruned[name]) for name in whole)
+
+
+def test_a_training_that_lost_its_patience_is_finished(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged_scores(monkeypatch, {"0": 1.0})
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    changes = [change for change in SMALL if "steps" not in change]
+    recipe = load_recipe("grain-plain", [*changes, "training.steps=400", "training.patience=2", "training.seed=0"])
+    training = runs.Training(recipe, corpus, tmp_path / "run")
+    assert not training.is_finished
+    assert training.train(loop.RunOptions("cpu"))
+    assert training.is_finished
+    assert Run.open(tmp_path / "run").logged()[-1]["step"] < 400
 
 
 def test_losses_that_compete_are_not_pruned_by(corpus: Path, tmp_path: Path) -> None:
