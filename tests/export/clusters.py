@@ -4,7 +4,7 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -25,6 +25,18 @@ def _is_ray(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return any("/ray/" in part for part in process.cmdline())
     return False
+
+
+def killing(node: psutil.Process, call: int) -> Callable[..., None]:
+    """Return a callback for progress that kills a node at its call of this number, from 1 on."""
+    shares: list[float] = []
+
+    def kill(share: float, *_: str) -> None:
+        shares.append(share)
+        if len(shares) == call:
+            node.kill()
+
+    return kill
 
 
 @contextlib.contextmanager

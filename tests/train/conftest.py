@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
@@ -42,6 +43,16 @@ def sounds(tmp_path):
     for note in range(60, 70):
         write(tmp_path / "sounds" / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12), seconds=0.3))
     return tmp_path / "sounds"
+
+
+@pytest.fixture
+def two_a_chunk(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 2)
+
+
+@pytest.fixture
+def three_a_chunk(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 3)
 
 
 @pytest.fixture

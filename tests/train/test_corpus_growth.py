@@ -19,17 +19,13 @@ from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.run import Run
 
-from ..export.clusters import cluster
+from ..export.clusters import cluster, killing
+from .builds import build_in_two_processes, bytes_of, kill_build, stopping
 from .looped import loop, loops_of
 from .loops import CPU
 from .sounds import sine, write
 
 HALVES = "0.5/0.25/0.25"
-
-
-@pytest.fixture
-def three_a_chunk(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_FILES", 3)
 
 
 @pytest.fixture
@@ -53,18 +49,6 @@ def mixed(sounds):
     write(sounds / "tone_64.wav", sine(seconds=0.01))
     shutil.copy(sounds / "tone_60.wav", sounds / "tone_69.wav")
     return sounds
-
-
-def bytes_of(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def stopping(share):
-    def stop(done, name):
-        if done >= share:
-            raise KeyboardInterrupt
-
-    return stop
 
 
 def test_a_build_that_was_stopped_goes_on(mixed, tmp_path, three_a_chunk, counted):
@@ -124,29 +108,14 @@ def test_a_damaged_chunk_is_read_again(sounds, tmp_path, three_a_chunk, counted,
 
 
 def test_two_processes_give_the_bytes_of_one(mixed, tmp_path, three_a_chunk):
-    """Chunks of three files in the other processes too: they receive the chunks."""
     build([mixed], tmp_path / "1", name="c")
-    (tmp_path / "run.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
-        "from timbrel.train.corpus.build import build\n"
-        "if __name__ == '__main__':\n"
-        "    chunks.CHUNK_FILES = 3\n"
-        "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', workers=2)\n"
-    )
-    subprocess.run([sys.executable, tmp_path / "run.py", mixed, tmp_path / "2"], check=True)
+    build_in_two_processes(mixed, tmp_path / "2", 3)
     assert bytes_of(tmp_path / "2") == bytes_of(tmp_path / "1")
 
 
 def test_a_build_that_was_killed_goes_on(sounds, tmp_path, three_a_chunk):
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
-        "from timbrel.train.corpus.build import build\nchunks.CHUNK_FILES = 3\n"
-        "def end(done, name):\n    if done > 0.65: os.kill(os.getpid(), 9)\n"
-        "build([Path(sys.argv[1])], Path(sys.argv[2]), progress=end)\n"
-    )
     write(sounds / "tone_61.wav", np.stack([sine(300), sine(500)], 1))
-    ended = subprocess.run([sys.executable, "-c", script, sounds, tmp_path / "c"], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    kill_build(sounds, tmp_path / "c", 3)
     build([sounds], tmp_path / "c")
     build([sounds], tmp_path / "whole", name="c")
     assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
@@ -313,15 +282,8 @@ def test_a_cluster_gives_the_bytes_of_one_process(mixed, tmp_path, three_a_chunk
     for side in ("shared", "alone"):
         (tmp_path / side).mkdir()
     with cluster() as (address, second):
-        seen = []
-
-        def kill(share, name):
-            seen.append(name)
-            if len(seen) == 2:
-                second.kill()
-
         monkeypatch.chdir(tmp_path / "shared")
-        report = build([mixed], Path("c"), ray=address, progress=kill)
+        report = build([mixed], Path("c"), ray=address, progress=killing(second, 2))
     assert build([mixed], tmp_path / "alone" / "c") == report
     assert bytes_of(tmp_path / "shared" / "c") == bytes_of(tmp_path / "alone" / "c")
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from timbrel.host.errors import Failure, UserError
 from timbrel.train.api import build_corpus
-from timbrel.train.corpus import chunks, remote
+from timbrel.train.corpus import remote
 from timbrel.train.corpus.remote import source_of
 from timbrel.train.corpus.store import Corpus
 
+from .builds import STOPPED_SHARE, bytes_of, stopping
 from .data_sets import NOTES, labels_of, tone, tone_shard
 from .looped import loop
 from .sounds import write
-from .test_corpus_growth import bytes_of, stopping
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -95,20 +95,20 @@ def server():
 
 
 @pytest.fixture
-def two_a_chunk(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_FILES", 2)
-
-
-@pytest.fixture
 def tones(tmp_path):
     return tone_shard(tmp_path / "made" / "tones.tar").read_bytes()
 
 
-def test_a_shard_at_an_address_gives_the_corpus_of_its_file(server, tmp_path, tones):
-    server.files["/sets/tones.tar"] = tones
-    build_corpus(server.address("/sets/tones.tar"), tmp_path / "c", workers=1)
+def build_like_the_file(address, tmp_path):
+    """Build a corpus of an address; it has the bytes of that of the file which the fixture ``tones`` wrote."""
+    build_corpus(address, tmp_path / "c", workers=1)
     build_corpus(tmp_path / "made" / "tones.tar", tmp_path / "file", workers=1, name="c")
     assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "file")
+
+
+def test_a_shard_at_an_address_gives_the_corpus_of_its_file(server, tmp_path, tones):
+    server.files["/sets/tones.tar"] = tones
+    build_like_the_file(server.address("/sets/tones.tar"), tmp_path)
     assert [clip.key for clip in Corpus.open(tmp_path / "c").clips()] == [*NOTES]
 
 
@@ -262,12 +262,10 @@ def test_a_build_that_was_stopped_fetches_nothing_again(server, tmp_path, tones,
     server.files["/tones.tar"] = tones
     address = server.address("/tones.tar")
     with pytest.raises(KeyboardInterrupt):
-        build_corpus(address, tmp_path / "c", workers=1, progress=stopping(0.6))
+        build_corpus(address, tmp_path / "c", workers=1, progress=stopping(STOPPED_SHARE))
     server.counts.clear()
-    build_corpus(address, tmp_path / "c", workers=1)
+    build_like_the_file(address, tmp_path)
     assert server.counts["/tones.tar"] == 0
-    build_corpus(tmp_path / "made" / "tones.tar", tmp_path / "file", workers=1, name="c")
-    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "file")
 
 
 def test_a_build_that_was_killed_goes_on(server, tmp_path, tones, two_a_chunk):
@@ -281,10 +279,8 @@ def test_a_build_that_was_killed_goes_on(server, tmp_path, tones, two_a_chunk):
     address = server.address("/tones.tar")
     assert subprocess.run([sys.executable, "-c", script, address, tmp_path / "c"], check=False).returncode == -9
     server.counts.clear()
-    build_corpus(address, tmp_path / "c", workers=1)
+    build_like_the_file(address, tmp_path)
     assert server.counts["/tones.tar"] == 0
-    build_corpus(tmp_path / "made" / "tones.tar", tmp_path / "file", workers=1, name="c")
-    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "file")
 
 
 def test_a_file_that_changed_since_is_fetched_again(server, tmp_path, tones, two_a_chunk):

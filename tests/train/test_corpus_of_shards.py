@@ -4,9 +4,6 @@ import gzip
 import io
 import json
 import re
-import signal
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
@@ -21,19 +18,12 @@ from timbrel.train.corpus.columns import Columns
 from timbrel.train.corpus.sources import find_stored
 from timbrel.train.corpus.store import Corpus
 
-from ..export.clusters import cluster
+from ..export.clusters import cluster, killing
 from ..export.samples.datasets_of_notes import notes_of, small
+from .builds import ONE_SPLIT, build_in_two_processes, bytes_of, corpus_of, kill_build, stopping
 from .data_sets import NOTES, decoded, labels_of, samples_by_key, shard, tone, tone_shard
 from .looped import loop
 from .sounds import write
-from .test_corpus_growth import bytes_of, stopping
-
-WHOLE = {"split": "1/0/0"}
-
-
-def corpus_of(folder, *sources, **options):
-    build([*sources], folder, **WHOLE, **options)
-    return Corpus.open(folder)
 
 
 def test_our_own_data_set_brings_keys_labels_dynamics_and_licence(tmp_path):
@@ -228,7 +218,7 @@ def test_a_compressed_shard_says_so(tmp_path, name):
 def test_members_that_are_no_sound_are_listed_and_others_read(tmp_path, monkeypatch):
     monkeypatch.setattr(stored_sounds, "LARGEST_BYTES", 60_000)
     members = {"bad.wav": b"no sound", "good.wav": tone(60), "large.wav": tone(61, seconds=2)}
-    report = build([shard(tmp_path / "s.tar", members)], tmp_path / "c", **WHOLE)
+    report = build([shard(tmp_path / "s.tar", members)], tmp_path / "c", **ONE_SPLIT)
     assert [*report.unreadable] == ["s/bad.wav", "s/large.wav"]
     assert report.unreadable["s/large.wav"].startswith("has 0 MiB, at most 0 are read")
     assert report.clips == 1
@@ -273,11 +263,6 @@ def test_listing_reads_labels_alone(tmp_path, monkeypatch):
     assert max(members) <= 1
 
 
-@pytest.fixture
-def two_a_chunk(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_FILES", 2)
-
-
 def test_a_build_that_was_stopped_goes_on(tmp_path, two_a_chunk, monkeypatch):
     path = tone_shard(tmp_path / "tones.tar")
     build([path], tmp_path / "whole", name="c")
@@ -300,14 +285,7 @@ def test_other_labels_of_a_sound_read_it_again(tmp_path, two_a_chunk):
 
 def test_a_build_that_was_killed_goes_on(tmp_path, two_a_chunk):
     path = tone_shard(tmp_path / "tones.tar")
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
-        "from timbrel.train.corpus.build import build\nchunks.CHUNK_FILES = 2\n"
-        "def end(done, name):\n    if done > 0.6: os.kill(os.getpid(), 9)\n"
-        "build([Path(sys.argv[1])], Path(sys.argv[2]), progress=end)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script, path, tmp_path / "c"], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    kill_build(path, tmp_path / "c", 2)
     build([path], tmp_path / "c")
     build([path], tmp_path / "whole", name="c")
     assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
@@ -316,15 +294,7 @@ def test_a_build_that_was_killed_goes_on(tmp_path, two_a_chunk):
 def test_two_processes_give_the_bytes_of_one(tmp_path, two_a_chunk):
     path = tone_shard(tmp_path / "tones.tar")
     build([path], tmp_path / "1", name="c")
-    script = (
-        "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
-        "from timbrel.train.corpus.build import build\n"
-        "if __name__ == '__main__':\n"
-        "    chunks.CHUNK_FILES = 2\n"
-        "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', workers=2)\n"
-    )
-    (tmp_path / "run.py").write_text(script)
-    subprocess.run([sys.executable, tmp_path / "run.py", path, tmp_path / "2"], check=True)
+    build_in_two_processes(path, tmp_path / "2", 2)
     assert bytes_of(tmp_path / "2") == bytes_of(tmp_path / "1")
 
 
@@ -334,14 +304,7 @@ def test_a_cluster_of_which_a_node_dies_gives_the_bytes_of_one_process(tmp_path,
     for side in ("shared", "alone"):
         (tmp_path / side).mkdir()
     with cluster() as (address, second):
-        seen = []
-
-        def kill(share, name):
-            seen.append(name)
-            if len(seen) == 2:
-                second.kill()
-
-        report = build([path], tmp_path / "shared" / "c", ray=address, progress=kill)
+        report = build([path], tmp_path / "shared" / "c", ray=address, progress=killing(second, 2))
     assert build([path], tmp_path / "alone" / "c") == report
     assert bytes_of(tmp_path / "shared" / "c") == bytes_of(tmp_path / "alone" / "c")
 

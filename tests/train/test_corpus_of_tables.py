@@ -2,7 +2,6 @@
 
 import builtins
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,18 +14,12 @@ from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
 from timbrel.train.corpus.sources import find_stored
 
-from ..export.clusters import cluster
+from ..export.clusters import cluster, killing
+from .builds import ONE_SPLIT, build_in_two_processes, bytes_of, corpus_of, kill_build, stopping
 from .data_sets import NOTES, decoded, hugging_face, labels_of, parquet, rows_of, samples_by_key, tone, tone_shard
-from .test_corpus_growth import bytes_of, stopping
-from .test_corpus_of_shards import WHOLE, corpus_of
 
 pyarrow = pytest.importorskip("pyarrow")
 EMBEDDED = "save the data set with its sounds in it"
-
-
-@pytest.fixture
-def two_a_chunk(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_FILES", 2)
 
 
 @pytest.fixture
@@ -107,7 +100,7 @@ def test_a_row_that_names_a_file_is_unreadable_and_no_file_is_opened(tmp_path, m
     monkeypatch.setattr(
         builtins, "open", lambda file, *a, **k: opened.append(Path(str(file))) or plain(Path(file), *a, **k)
     )
-    report = build([path], tmp_path / "c", **WHOLE)
+    report = build([path], tmp_path / "c", **ONE_SPLIT)
     assert report.clips == 1
     assert report.unreadable == {"t/000001-secret.wav": f"has no sound, but perhaps the name of a file; {EMBEDDED}"}
     assert secret not in opened
@@ -342,26 +335,13 @@ def test_a_build_that_was_stopped_goes_on(tmp_path, two_a_chunk, monkeypatch, su
     assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
 
 
-SCRIPT = (
-    "import os, sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
-    "from timbrel.train.corpus.build import build\n"
-    "def end(done, name):\n    if done > 0.6: os.kill(os.getpid(), 9)\n"
-    "if __name__ == '__main__':\n"
-    "    chunks.CHUNK_FILES = 2\n"
-    "    options = {'workers': 2} if sys.argv[3] == 'two' else {'progress': end}\n"
-    "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', **options)\n"
-)
-
-
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 def test_a_build_that_was_killed_goes_on_and_two_processes_give_the_bytes_of_one(tmp_path, two_a_chunk, suffix):
     path = saved(tmp_path / f"t.{suffix}", rows_of())
-    (tmp_path / "run.py").write_text(SCRIPT)
-    ended = subprocess.run([sys.executable, tmp_path / "run.py", path, tmp_path / "killed", "kill"], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    kill_build(path, tmp_path / "killed", 2)
     build([path], tmp_path / "killed", name="c")
     build([path], tmp_path / "whole", name="c")
-    subprocess.run([sys.executable, tmp_path / "run.py", path, tmp_path / "two", "two"], check=True)
+    build_in_two_processes(path, tmp_path / "two", 2)
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "two") == bytes_of(tmp_path / "whole")
 
 
@@ -371,13 +351,6 @@ def test_a_cluster_of_which_a_node_dies_gives_the_bytes_of_one_process(tmp_path,
     for side in ("shared", "alone"):
         (tmp_path / side).mkdir()
     with cluster() as (address, second):
-        seen = []
-
-        def kill(share, name):
-            seen.append(name)
-            if len(seen) == 2:
-                second.kill()
-
-        build([path], tmp_path / "shared" / "c", ray=address, progress=kill, columns={"label": ""})
+        build([path], tmp_path / "shared" / "c", ray=address, progress=killing(second, 2), columns={"label": ""})
     build([path], tmp_path / "alone" / "c", columns={"label": ""})
     assert bytes_of(tmp_path / "shared" / "c") == bytes_of(tmp_path / "alone" / "c")

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 from timbrel.host.errors import UserError
-from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.clip_table import FORMAT
 from timbrel.train.corpus.content import survey_sounds
@@ -18,8 +17,8 @@ from timbrel.train.corpus.loops import mix_loop_to_mono
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.data import audible
 
+from .builds import bytes_of, stopping
 from .sounds import RATE, decibels, noise, rewrite, sine, write
-from .test_corpus_growth import bytes_of, stopping
 from .test_corpus_loops import loop
 from .test_note_segmentation import melody
 
@@ -212,11 +211,6 @@ def wide(sounds):
         tone = sine(440 * 2 ** ((note - 69) / 12), seconds=0.3)
         save(sounds / f"tone_{note}.wav", tone, np.roll(tone, 50))
     return sounds
-
-
-@pytest.fixture
-def two_a_chunk(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_FILES", 2)
 
 
 @pytest.mark.parametrize("damage", [None, "sides-00001.f32"])

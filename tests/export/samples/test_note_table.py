@@ -13,7 +13,7 @@ from timbrel.export.samples.drawing import BATCH, DatasetSettings
 from timbrel.host.errors import UserError
 from timbrel.host.preset.library import open_patch
 
-from ..clusters import cluster
+from ..clusters import cluster, killing
 from .datasets_of_notes import SMALL, bytes_of, notes_of
 
 
@@ -186,12 +186,5 @@ def test_a_cluster_writes_the_bytes_of_one_process_though_a_node_dies(
     whole: Path, long_table: Path, tmp_path: Path
 ) -> None:
     with cluster() as (address, second):
-        done: list[float] = []
-
-        def kill(share: float) -> None:
-            done.append(share)
-            if len(done) == 1:
-                second.kill()
-
-        shared = rendered(tmp_path / "shared", long_table, ray=address, progress=kill)
+        shared = rendered(tmp_path / "shared", long_table, ray=address, progress=killing(second, 1))
     assert bytes_of(shared) == bytes_of(whole)
