@@ -27,3 +27,21 @@ def put(patch, name, recipe, family):
     patch.setitem(FOLDERS, name, ("", ""))
     patch.setitem(RECIPES, name, recipe)
     patch.setitem(FAMILIES, name, family)
+
+
+def recipe_text(family, length):
+    """Return the TOML of a short training on frames of ``length`` samples."""
+    return f"""description = "a family that lives in a test"
+family = "{family}"
+[training]
+steps = 20
+batch_size = 8
+learning_rate = 0.01
+schedule = "constant"
+l2 = 0.0
+seed = 1
+[frames]
+sample_rate = 44100
+frame_length = {length}
+hop_length = {length}
+"""

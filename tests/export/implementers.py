@@ -1,6 +1,9 @@
 """A held note of `timbrel render` by a reduced preset, and how far the same note of another program is from it."""
 
+import base64
+import zlib
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -31,6 +34,12 @@ def rendered(path: Path, key: int, folder: Path, seconds: float = SECONDS) -> tu
     rate = max(LOWEST_RATE, model.card.sample_rate)
     sound = timbrel.open(preset).render([timbrel.Note(key, 0.0, seconds + 1, 127)], rate, seconds=seconds)
     return np.asarray(sound)[0], rate
+
+
+def unpacked(packed: dict[str, Any]) -> np.ndarray:
+    """Golden numbers, unpacked as the page for implementers says."""
+    assert packed["type"] == "float32"
+    return np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), "<f4").reshape(packed["shape"])
 
 
 def at_rate(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:

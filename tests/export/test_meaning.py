@@ -1,8 +1,6 @@
 """Exports tell the meaning of their numbers: in the graph, and as a JSON file that a program needs nothing beside."""
 
-import base64
 import json
-import zlib
 
 import numpy as np
 import onnx
@@ -14,12 +12,7 @@ from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import MODELS, shipped_models
 
 from .exported import plain_session
-
-
-def unpacked(packed):
-    """Golden numbers, unpacked as the page for implementers says."""
-    assert packed["type"] == "float32"
-    return np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), "<f4").reshape(packed["shape"])
+from .implementers import unpacked
 
 
 @pytest.fixture(scope="module")

@@ -11,71 +11,22 @@ import pytest
 import torch
 from timbrel.export.measures import codes as latent_statistics
 from timbrel.export.study import chroma, chroma_corpora
-from timbrel.export.study.chroma import study
 from timbrel.export.study.chroma_claims import CLAIMS
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
-from timbrel.host.units import PITCH_CLASSES, midi_to_hz
+from timbrel.host.units import PITCH_CLASSES
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run, trained
 
+from .chroma_studies import C_MAJOR, FRAME, HOP, RATE, SIDES, SMALL, make, report_of, study_options, write_corpus
 from .undrawn import undrawn
-
-RATE, FRAME, HOP = 8000, 1024, 512
-SMALL = [
-    f"frames.sample_rate={RATE}",
-    f"frames.frame_length={FRAME}",
-    f"frames.hop_length={HOP}",
-    "frames.rows=1000",
-    "network.hidden=[24,12]",
-    "training.batch_size=16",
-]
-C_MAJOR = (60, 62, 64, 65, 67, 69, 71, 72)
-SIDES = {2: 6, 3: 3, 8: 2}
-
-
-def write_corpus(folder, splits=("train", "train", "val", "test"), notes=C_MAJOR, rate=RATE, pitched=True):
-    """A patch a part: harmonic tones of another brightness, each a clip of its own."""
-    with writing(folder, rate) as writer:
-        parts = {}
-        for patch, split in enumerate(splits):
-            for note in notes:
-                hz, time = midi_to_hz(note), np.arange(rate // 2) / rate
-                orders = range(1, int(0.45 * rate / hz) + 1)
-                sound = 0.2 * sum((0.3 + 0.1 * patch) ** k * np.sin(2 * np.pi * k * hz * time + k) for k in orders)
-                track = np.full(-(-len(time) // 1024), note if pitched else np.nan, np.float32)
-                name = f"{patch}/{note}"
-                parts[name] = split
-                writer.append(sound.astype(np.float32), track, name=name, group=f"patch {patch}")
-        writer.finish(parts, name=folder.name)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def octave(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpora") / "octave")
-
-
-def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
-    changes = [*SMALL, *changes]
-    return chroma.ChromaStudyOptions(
-        corpora,
-        folder,
-        tables=tables,
-        seeds=seeds,
-        epochs=epochs,
-        changes=changes,
-        sides=SIDES,
-        accelerator="cpu",
-        **others,
-    )
-
-
-def make(given):
-    with Display() as display:
-        return study(given, display)
 
 
 def files_of(folder):
@@ -100,13 +51,9 @@ def made(octave, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         undrawn(patch)
         patch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
-        given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
+        given = study_options({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
         assert make(given)
     return folder
-
-
-def report_of(folder):
-    return json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))
 
 
 # ---- the whole
@@ -193,12 +140,12 @@ def test_accuracies_over_the_mesh_are_those_of_the_network_point_by_point(made):
 
 def test_what_is_finished_is_not_made_again_and_another_seed_is_added(octave, tmp_path):
     folder = tmp_path / "study"
-    given = asked({"octave": octave}, folder, ["2"])
+    given = study_options({"octave": octave}, folder, ["2"])
     assert make(given)
     before = files_of(folder / "runs")
     assert make(given)
     assert files_of(folder / "runs") == before
-    assert make(asked({"octave": octave}, folder, ["2"], seeds=2))
+    assert make(study_options({"octave": octave}, folder, ["2"], seeds=2))
     assert before.items() < files_of(folder / "runs").items()
     found = report_of(folder)
     sides = [side for claim in found["claims"] for pair in claim["compared"] for side in pair.values()]
@@ -214,8 +161,8 @@ def test_what_is_finished_is_not_made_again_and_another_seed_is_added(octave, tm
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeypatch, capsys):
     folder, step, calls = tmp_path / "study", loop._Loop._step, []
-    given = asked({"octave": octave}, folder, ["2"])
-    assert make(asked({"octave": octave}, tmp_path / "other", ["2"]))
+    given = study_options({"octave": octave}, folder, ["2"])
+    assert make(study_options({"octave": octave}, tmp_path / "other", ["2"]))
     steps = sum(run["steps"] for run in report_of(tmp_path / "other")["runs"])
 
     def interrupted(self, done):
@@ -241,7 +188,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octa
     told, stages = [], []
     monkeypatch.setattr(Display, "stage", lambda self, name: stages.append(name))
     monkeypatch.setattr(Display, "update", lambda self, done, note="", left=None: told.append((done, note, left)))
-    assert make(asked({"octave": octave}, tmp_path / "study", ["2"], epochs=2))
+    assert make(study_options({"octave": octave}, tmp_path / "study", ["2"], epochs=2))
     shares = [done for done, *_ in told]
     assert stages == ["study chroma"]
     assert shares == sorted(shares)
@@ -253,7 +200,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octa
 def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(octave, tmp_path, monkeypatch):
     monkeypatch.setattr(latent_statistics, "DEAD", 10.0)
     monkeypatch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"),))
-    given = asked({"octave": octave}, tmp_path / "study", ["2", "5"])
+    given = study_options({"octave": octave}, tmp_path / "study", ["2", "5"])
     assert make(given)
     before = files_of(tmp_path / "study" / "runs")
     assert make(given)
@@ -307,7 +254,7 @@ def test_a_study_trains_on_one_of_velocities_that_are_copies(octave, tmp_path, m
     monkeypatch.setattr(chroma, "has_copies", lambda corpus: True)
     monkeypatch.setitem(chroma.TABLES, "2", (("octave", "chroma-2"),))
     folder = tmp_path / "study"
-    given = asked({"octave": octave}, folder, ["2"])
+    given = study_options({"octave": octave}, folder, ["2"])
     assert make(given)
     assert "copies of one waveform" in capsys.readouterr().err
     run = Run.open(folder / "runs" / "octave-chroma-2-0")
@@ -322,7 +269,7 @@ def test_a_study_of_copies_that_cannot_be_used_writes_nothing(tmp_path, monkeypa
     monkeypatch.setattr(chroma, "has_copies", lambda corpus: True)
     corpus = write_corpus(tmp_path / "unfit", splits=("train", "train"))
     with pytest.raises(UserError, match="has no clip in its part 'val'"):
-        make(asked({"octave": corpus}, tmp_path / "study", ["2"]))
+        make(study_options({"octave": corpus}, tmp_path / "study", ["2"]))
     assert not (tmp_path / "study").exists()
 
 
@@ -374,7 +321,7 @@ def test_wrong_options_are_refused_in_one_line(parse, text, words):
 def test_what_cannot_be_studied_is_refused_in_one_line_and_nothing_is_made(tmp_path, corpus, tables, changes, words):
     folder = write_corpus(tmp_path / "octave", **corpus)
     with pytest.raises(UserError) as error:
-        make(asked({"octave": folder}, tmp_path / "study", tables, changes=changes))
+        make(study_options({"octave": folder}, tmp_path / "study", tables, changes=changes))
     assert words in one_line(error)
     assert not (tmp_path / "study").exists()
 
@@ -382,7 +329,7 @@ def test_what_cannot_be_studied_is_refused_in_one_line_and_nothing_is_made(tmp_p
 def test_runs_of_other_settings_are_not_mixed(made, octave):
     before = files_of(made)
     with pytest.raises(UserError) as error:
-        make(asked({"octave": octave}, made, ["2"], epochs=2))
+        make(study_options({"octave": octave}, made, ["2"], epochs=2))
     assert "trained with other settings than are asked for" in one_line(error)
     assert files_of(made) == before
 

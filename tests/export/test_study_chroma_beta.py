@@ -8,8 +8,7 @@ from timbrel.export.study.chroma_claims import VAES, judge_claims, vae_claims
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run
 
-from .test_study_chroma import asked, make, report_of, write_corpus
-from .test_study_chroma_claims import floor
+from .chroma_studies import floor, make, report_of, study_options, write_corpus
 from .undrawn import undrawn
 
 
@@ -26,7 +25,7 @@ def made(octave, tmp_path_factory):
         undrawn(patch)
         swept = tuple(chroma_claims.swept_run(vae, weight) for weight in ("1e-8", "4.9e-4") for vae in VAES)
         patch.setitem(chroma.TABLES, "beta", swept)
-        assert make(asked({"octave": octave}, folder, ["beta"]))
+        assert make(study_options({"octave": octave}, folder, ["beta"]))
     return folder
 
 
@@ -135,7 +134,7 @@ def test_the_sweeps_page_has_beta_the_latents_in_use_and_the_notes_that_they_cha
 
 def test_networks_of_notes_and_performances_are_judged_by_the_violins_claims(octave, tmp_path, monkeypatch):
     undrawn(monkeypatch)
-    assert make(asked(chroma.parse_corpora([f"flute={octave}"]), tmp_path / "study", ["performances"]))
+    assert make(study_options(chroma.parse_corpora([f"flute={octave}"]), tmp_path / "study", ["performances"]))
     found = report_of(tmp_path / "study")
     names = ["chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "chroma-3-noskip", "chroma-3"]
     assert found["tables"] == {"performances": [["flute", name] for name in names]}

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from timbrel.export.study import chroma, chroma_claims
 from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
 
+from .chroma_studies import floor
+
 figures = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)
 
 
@@ -28,10 +30,6 @@ def test_the_worst_of_several_orderings_is_the_verdict():
     assert judge([(low, high)]) == "held"
     assert judge([(low, high), (low, wide)]) == "within deviation"
     assert judge([(low, high), (low, wide), (high, low)]) == "did not hold"
-
-
-def floor(value, rises=False):
-    return {"label": "", "form": "", "rises": rises, "numbers": 2, "floors": {"mean": value}, "references": {}}
 
 
 def planted(as_the_paper):

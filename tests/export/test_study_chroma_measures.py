@@ -14,15 +14,7 @@ from timbrel.host.units import midi_to_hz
 from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
 
-RATE, FRAME, HOP = 8000, 1024, 512
-SMALL = [
-    f"frames.sample_rate={RATE}",
-    f"frames.frame_length={FRAME}",
-    f"frames.hop_length={HOP}",
-    "frames.rows=1000",
-    "network.hidden=[24,12]",
-    "training.batch_size=16",
-]
+from .chroma_studies import FRAME, SMALL
 
 
 @pytest.mark.parametrize(("side", "latents"), [(2, 1), (5, 2), (3, 3), (2, 8)])

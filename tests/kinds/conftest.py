@@ -20,23 +20,7 @@ from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
 
-from ..toy_families import Toy, put
-
-RECIPE = """name = "{family}"
-description = "a kind that lives in a test"
-family = "{family}"
-[training]
-steps = 20
-batch_size = 8
-learning_rate = 0.01
-schedule = "constant"
-l2 = 0.0
-seed = 1
-[frames]
-sample_rate = 44100
-frame_length = {length}
-hop_length = {length}
-"""
+from ..toy_families import Toy, put, recipe_text
 
 
 def bare(model):
@@ -110,8 +94,8 @@ def made(tone_corpus, one_table, tmp_path_factory):
 
     def make(family, length):
         folder = tmp_path_factory.mktemp(family)
-        (folder / "recipe.toml").write_text(RECIPE.format(family=family, length=length), encoding="utf-8")
-        recipe = recipes.load_recipe(str(folder / "recipe.toml"))
+        (folder / f"{family}.toml").write_text(recipe_text(family, length), encoding="utf-8")
+        recipe = recipes.load_recipe(str(folder / f"{family}.toml"))
         start(recipe, tone_corpus, folder / "run", RunOptions(accelerator="cpu"))
         export(Run.open(folder / "run"), folder / f"{family}.onnx", weights="float32")
         return folder / "run", folder / f"{family}.onnx"

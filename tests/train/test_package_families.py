@@ -12,6 +12,7 @@ from timbrel.train.families import FAMILIES, RECIPES, family_names, is_known, pa
 from timbrel.train.families.recipes import load_recipe, package_recipes
 
 from ..packages import install, only_for_now
+from ..toy_families import recipe_text
 
 RECIPE = """
 from typing import Literal
@@ -28,20 +29,7 @@ EXPORT = """
 class ToyExport:
     recipe, exported = "toy-small", False
 """
-TOML = """description = "a family that lives in a test"
-family = "toy"
-[training]
-steps = 20
-batch_size = 8
-learning_rate = 0.01
-schedule = "constant"
-l2 = 0.0
-seed = 1
-[frames]
-sample_rate = 44100
-frame_length = 64
-hop_length = 64
-"""
+TOML = recipe_text("toy", 64)
 ENTRIES = {
     extensions.FAMILIES: {
         "toy.recipe": "toy_family.recipe:ToyRecipe",

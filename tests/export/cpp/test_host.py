@@ -16,8 +16,7 @@ from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import MODELS, shipped_models
 
 from ...patience import PATIENCE_SECONDS
-from ..implementers import SECONDS, at_rate, cents_apart, level_db, mel_apart, rendered
-from ..test_meaning import unpacked
+from ..implementers import SECONDS, at_rate, cents_apart, level_db, mel_apart, rendered, unpacked
 
 SOURCE = Path(__file__).parents[3] / "docs" / "cpp" / "host.cpp"
 INSTALLED = [Path("/usr/include/onnxruntime"), Path("/usr/include/onnxruntime/core/session")]  # as Debian 13 has it

@@ -13,8 +13,7 @@ from timbrel.host.preset.shipped import MODELS
 
 from ...patience import PATIENCE_SECONDS
 from ..exported import plain_session
-from ..implementers import SECONDS, at_rate, cents_apart, level_db, mel_apart, rendered
-from ..test_meaning import unpacked
+from ..implementers import SECONDS, at_rate, cents_apart, level_db, mel_apart, rendered, unpacked
 
 ROOT = Path(__file__).parents[3]
 SOURCE, DRIVER = ROOT / "docs" / "js" / "play.mjs", Path(__file__).with_name("drive.mjs")
