@@ -221,7 +221,7 @@ def _attempted(address: Address, attempt: Any) -> Any:
     """Call a function; its errors become lines that quote none of their texts, as these hold whole addresses."""
     try:
         return attempt()
-    except Exception as error:  # the libraries' errors have no common class
+    except Exception as error:  # no common class; a traceback of any other would show its whole address
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, TimbrelError):
             cause = cause.__cause__ or cause.__context__

@@ -50,6 +50,10 @@ def shard_sounds(path: Path, columns: Columns) -> Iterator[tuple[str, StoredSoun
         raise _damaged(path, getattr(error, "strerror", None) or str(error)) from None
 
 
+class _Archive(tarfile.TarFile):
+    members: list[tarfile.TarInfo]  # those that it has read; the stubs of the standard library lack it
+
+
 class _HeadersOnly(io.FileIO):
     """A file that is read in small parts: headers claim any size."""
 
@@ -96,9 +100,9 @@ def _members(path: Path, file: _HeadersOnly) -> Iterator[_Member]:
     if beginning.startswith(COMPRESSED):
         raise UserError(f"{path} is compressed; unpack it to a plain tar file, whose sounds can be read one by one")
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace") as archive:
+    with _Archive.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace") as archive:
         while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # they would fill memory
+            archive.members.clear()  # they would fill memory
             name = _plain_name(path, member)
             if member.isdir() or any(part.startswith(".") for part in name.split("/")):
                 continue
