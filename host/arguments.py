@@ -10,21 +10,21 @@ import numpy as np
 
 from .errors import UserError
 
-MOST_SHOWN = 80  # characters of a value in a message
+LONGEST_VALUE = 80  # characters of a value in a message
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """Return a value as messages show it: on one line, and not too long."""
     line = " ".join(repr(value).split())
-    return line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 1]}…"
+    return line if len(line) <= LONGEST_VALUE else f"{line[: LONGEST_VALUE - 1]}…"
 
 
 def number(name: str, value: object) -> float:
     """Return a finite number; raise UserError for all else."""
     if not isinstance(value, int | float | np.number | np.ndarray) or np.ndim(value) or np.iscomplexobj(value):
-        raise UserError(f"{name} {shown(value)} is no number; give one")
+        raise UserError(f"{name} {value_text(value)} is no number; give one")
     if not math.isfinite(value):
-        raise UserError(f"{name} {shown(value)} is not finite; give a number")
+        raise UserError(f"{name} {value_text(value)} is not finite; give a number")
     return float(value)
 
 
@@ -34,52 +34,54 @@ def whole_number(name: str, value: SupportsIndex, low: int, high: int | None = N
     try:
         integer = index(value)
     except TypeError:
-        raise UserError(f"{name} {shown(value)} is not a whole number; give {range_text}") from None
+        raise UserError(f"{name} {value_text(value)} is not a whole number; give {range_text}") from None
     if integer < low or (high is not None and integer > high):
-        raise UserError(f"{name} {shown(value)} is out of range; give {range_text}")
+        raise UserError(f"{name} {value_text(value)} is out of range; give {range_text}")
     return integer
 
 
 def check_text(name: str, value: object) -> None:
     """Raise UserError for all but texts."""
     if not isinstance(value, str):
-        raise UserError(f"{name} {shown(value)} is no text; give one in quotes")
+        raise UserError(f"{name} {value_text(value)} is no text; give one in quotes")
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise UserError for all but the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise UserError(f"{name} {shown(value)} is unknown; give {' or '.join(choices)}")
+        raise UserError(f"{name} {value_text(value)} is unknown; give {' or '.join(choices)}")
 
 
 def check_callback(name: str, value: object) -> None:
     """Raise UserError for all but functions and None."""
     if value is not None and not callable(value):
-        raise UserError(f"{name} {shown(value)} is no function; give one, or None")
+        raise UserError(f"{name} {value_text(value)} is no function; give one, or None")
 
 
 def location(name: str, value: object) -> str:
     """Return a path, or the name of a preset or a recipe, as a text; raise UserError for all else."""
     path_text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path_text, str):
-        raise UserError(f"{name} {shown(value)} is no path; give a text or a pathlib.Path")
+        raise UserError(f"{name} {value_text(value)} is no path; give a text or a pathlib.Path")
     return path_text
 
 
 def locations(name: str, value: object) -> list[str]:
     """Return one path, or several, as texts; raise UserError for all else."""
-    return [location(name, path) for path in ([value] if isinstance(value, str | os.PathLike) else listed(name, value))]
+    return [
+        location(name, path) for path in ([value] if isinstance(value, str | os.PathLike) else elements(name, value))
+    ]
 
 
-def listed(name: str, value: object) -> list[Any]:
+def elements(name: str, value: object) -> list[Any]:
     """Return the parts of an iterable; raise UserError for all else."""
     if not isinstance(value, Iterable):
-        raise UserError(f"{name} {shown(value)} is no list; give one")
+        raise UserError(f"{name} {value_text(value)} is no list; give one")
     return list(value)
 
 
 def mapping(name: str, value: object) -> Mapping[Any, Any]:
     """Return a mapping, an empty one for None; raise UserError for all else."""
     if value is not None and not isinstance(value, Mapping):
-        raise UserError(f"{name} {shown(value)} is no dictionary; give one")
+        raise UserError(f"{name} {value_text(value)} is no dictionary; give one")
     return value or {}

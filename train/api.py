@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..host.arguments import check_callback, check_text, listed, location, locations, number, whole_number
+from ..host.arguments import check_callback, check_text, elements, location, locations, number, whole_number
 from ..host.errors import UserError, naming_extras
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def train_recipe(
         location(argument_name, path)
         for argument_name, path in (("recipe", recipe), ("corpus", corpus), ("output", output))
     )
-    change_list = [changes] if isinstance(changes, str) else listed("changes", changes)
+    change_list = [changes] if isinstance(changes, str) else elements("changes", changes)
     for change in change_list:
         check_text("changes:", change)
     for argument_name, count in (("devices", devices), ("nodes", nodes)):

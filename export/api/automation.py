@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.arguments import check_text, mapping, number, shown
+from ...host.arguments import check_text, mapping, number, value_text
 from ...host.errors import UserError, nearest
 from ...host.events import DataEntry, Event, ParameterChange, PitchBend
 from ...host.midi.controllers import BEND_RANGE
@@ -131,7 +131,7 @@ def _moments(bounds: _Bounds, points: Points, sample_rate: int) -> list[tuple[fl
         raise UserError(f"{bounds.name} has no points; give {bounds.pair} pairs, or one {bounds.value_name}")
     for pair in pairs:
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise UserError(f"{bounds.name}: {shown(pair)} is no pair; give {bounds.pair}")
+            raise UserError(f"{bounds.name}: {value_text(pair)} is no pair; give {bounds.pair}")
         seconds, value = (number(f"{bounds.name}:", coordinate) for coordinate in pair)
         bounds.check(value)
         if not 0 <= seconds <= LONGEST_SECONDS:

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from ...host.arguments import (
     check_choice,
     check_text,
-    listed,
+    elements,
     location,
     locations,
     mapping,
     number,
-    shown,
+    value_text,
     whole_number,
 )
 from ...host.arrays import Array, Doubles
@@ -243,10 +243,10 @@ class Instrument:
             UserError: as `render`.
         """
         if isinstance(notes, Note | str):
-            raise UserError(f"notes {shown(notes)} is one sound's music; give a list, or call render")
+            raise UserError(f"notes {value_text(notes)} is one sound's music; give a list, or call render")
         play = functools.partial(self.render, sample_rate=sample_rate, seconds=seconds, knobs=knobs, bend=bend)
         with ThreadPoolExecutor(free_processors()) as pool:
-            return list(pool.map(play, listed("notes", notes)))
+            return list(pool.map(play, elements("notes", notes)))
 
     def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:
         """Find the codes of a recording with the model's encoder.
@@ -304,7 +304,7 @@ class Instrument:
         try:
             code_frames = np.atleast_2d(np.asarray(codes, np.float64))
         except (TypeError, ValueError):
-            raise UserError(f"codes {shown(codes)} are no numbers; give [frames, {len(card.latents)}]") from None
+            raise UserError(f"codes {value_text(codes)} are no numbers; give [frames, {len(card.latents)}]") from None
         if (
             code_frames.ndim != 2
             or code_frames.shape[1] != len(card.latents)
@@ -316,7 +316,9 @@ class Instrument:
                 f"[frames, {len(card.latents)}]"
             )
         if label is not None and label not in card.labels:
-            raise UserError(f"label {shown(label)}: model {card.name!r} has {', '.join(card.labels) or 'no labels'}")
+            raise UserError(
+                f"label {value_text(label)}: model {card.name!r} has {', '.join(card.labels) or 'no labels'}"
+            )
         is_clip = kind_of(card).of_clips
         if is_clip and len(code_frames) > 1:
             raise UserError(f"{len(code_frames)} codes: a clip of model {card.name!r} has one; decode them one by one")
@@ -542,7 +544,7 @@ def play(
         whole_number("rate (Hz):", rate, *CARD_RATES)
     if device is not None:
         check_text("device", device)
-    port_names = (midi_ports,) if isinstance(midi_ports, str) else tuple(listed("midi_ports", midi_ports))
+    port_names = (midi_ports,) if isinstance(midi_ports, str) else tuple(elements("midi_ports", midi_ports))
     for port_name in port_names:
         check_text("midi_ports:", port_name)
     setup = Setup(
@@ -569,7 +571,7 @@ def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None] | N
     names_by_channel: dict[int, str | None] = {}
     for channel, preset in mapping("channels", presets_by_channel).items():
         name = preset._opened if isinstance(preset, Instrument) else preset
-        name_or_path = None if name is None else location(f"channels[{shown(channel)}]", name)
+        name_or_path = None if name is None else location(f"channels[{value_text(channel)}]", name)
         names_by_channel[whole_number("channel", channel, 1, 16) - 1] = name_or_path
     return names_by_channel
 
@@ -599,7 +601,7 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
         samples = np.zeros((0, 0), object)  # rows of unequal lengths
     if samples.dtype.kind != "f" or samples.ndim != 2 or np.ndim(recording) == 0:
         is_array = isinstance(recording, np.ndarray)
-        recording_text = f"of {samples.dtype}, {samples.ndim} dimensions" if is_array else shown(recording)
+        recording_text = f"of {samples.dtype}, {samples.ndim} dimensions" if is_array else value_text(recording)
         raise UserError(
             f"a recording {recording_text}: give a sound file's path, or floats within ±1, [samples] or "
             "[channels, samples]"

@@ -9,7 +9,7 @@ from operator import attrgetter, index
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
 
-from ...host.arguments import listed, number, shown, whole_number
+from ...host.arguments import elements, number, value_text, whole_number
 from ...host.errors import UserError
 from ...host.events import ControlChange, Event, NoteOff, NoteOn, PitchBend
 from ...host.midi.decode import MidiDecoder
@@ -77,7 +77,9 @@ def performance_of_music(music: Music, sample_rate: int) -> tuple[Performance, s
     if isinstance(music, list) and hasattr(music, "name"):
         raise UserError("a mido.MidiTrack has times in ticks of its file; give the whole mido.MidiFile")
     if hasattr(music, "instruments"):
-        return _instruments_performance(listed("the music's instruments", music.instruments), sample_rate), "the music"
+        return _instruments_performance(
+            elements("the music's instruments", music.instruments), sample_rate
+        ), "the music"
     parts = [music] if isinstance(music, Note) or hasattr(music, "notes") else _listed(music)
     if parts and all(hasattr(part, "notes") for part in parts):
         return _instruments_performance(parts, sample_rate), "the music"
@@ -130,7 +132,7 @@ def _listed(music: Any) -> list[Any]:
     try:
         return list(music)
     except TypeError:
-        raise UserError(f"{shown(music)} is no music; give the path of a MIDI file, or notes") from None
+        raise UserError(f"{value_text(music)} is no music; give the path of a MIDI file, or notes") from None
 
 
 def _as_note(part: Any) -> Note:
@@ -141,8 +143,8 @@ def _as_note(part: Any) -> Note:
         start, end = (number(f"note: {name}", getattr(part, name)) for name in ("start", "end"))
         return Note(part.pitch, start, end - start, part.velocity)
     raise UserError(
-        f"{shown(part)} is no timbrel.Note; give notes, mido's messages, pretty_midi's instruments, or a MIDI file's "
-        "path"
+        f"{value_text(part)} is no timbrel.Note; give notes, mido's messages, pretty_midi's instruments, or a MIDI "
+        "file's path"
     )
 
 
@@ -156,12 +158,12 @@ def _instruments_performance(instruments: Sequence[Any], sample_rate: int) -> Pe
         channel = DRUMS if getattr(instrument, "is_drum", False) else next(melodic_channels, None)
         if channel is None:
             raise UserError(f"more than {len(MELODIC)} instruments beside drums; MIDI has channels for {len(MELODIC)}")
-        notes += [replace(_as_note(note), channel=channel) for note in listed("notes", instrument_notes)]
-        for change in listed("control_changes", getattr(instrument, "control_changes", [])):
+        notes += [replace(_as_note(note), channel=channel) for note in elements("notes", instrument_notes)]
+        for change in elements("control_changes", getattr(instrument, "control_changes", [])):
             seconds, controller, value = _fields("control change", change, "time", "number", "value")
             time = _sample("control change", seconds, sample_rate)
             controllers.append(control_change(time, controller, value, channel))
-        for bend in listed("pitch_bends", getattr(instrument, "pitch_bends", [])):
+        for bend in elements("pitch_bends", getattr(instrument, "pitch_bends", [])):
             seconds, pitch = _fields("pitch bend", bend, "time", "pitch")
             value = whole_number("pitch bend:", pitch, -8192, 8191)
             controllers.append(PitchBend(_sample("pitch bend", seconds, sample_rate), channel - 1, value))
@@ -171,7 +173,7 @@ def _instruments_performance(instruments: Sequence[Any], sample_rate: int) -> Pe
 def _fields(kind: str, part: Any, *names: str) -> list[Any]:
     """Return attributes of a part of pretty_midi's music; raise UserError if one is missing."""
     if missing_name := next((name for name in names if not hasattr(part, name)), None):
-        raise UserError(f"{kind} {shown(part)} has no {missing_name}; give objects of pretty_midi's shape")
+        raise UserError(f"{kind} {value_text(part)} has no {missing_name}; give objects of pretty_midi's shape")
     return [getattr(part, name) for name in names]
 
 
@@ -190,7 +192,7 @@ def _messages_performance(messages: Sequence[Any], sample_rate: int) -> Performa
         try:
             message_bytes = bytes(message.bytes())
         except (TypeError, ValueError) as error:
-            raise UserError(f"message {shown(message)} gives no bytes of MIDI ({error}); give mido's") from None
+            raise UserError(f"message {value_text(message)} gives no bytes of MIDI ({error}); give mido's") from None
         events += decoder.feed(message_bytes, time)
     return performance_of_events(events, max((event.time for event in events), default=0))
 

@@ -35,15 +35,15 @@ from ...host.units import gain_to_db
 from ...host.workers import task_runner
 from .drawing import (
     BATCH,
-    DRAWN,
     MOST_NOTES,
+    NO_VALUES,
     DatasetPreset,
     DatasetSettings,
     DrawnNote,
-    GivenNote,
+    TableNote,
     draw,
 )
-from .note_table import check_table, given_notes
+from .note_table import check_table, read_notes
 
 PARTS = 4  # of a block of 400 ms: blocks overlap by three of them
 PART_SECONDS = 0.1
@@ -180,7 +180,7 @@ class Batch(NamedTuple):
     """Notes that are computed together: their number, and the notes of a table."""
 
     number: int
-    given: tuple[GivenNote, ...] = ()
+    table_notes: tuple[TableNote, ...] = ()
 
 
 class LabelledNote(NamedTuple):
@@ -196,9 +196,9 @@ def _labelled_notes(job: Job, batch: Batch) -> Iterator[LabelledNote]:
     presets, settings = _opened(job)
     first_note_number = batch.number * BATCH
     note_numbers = range(first_note_number, min(first_note_number + BATCH, job.notes))
-    given_notes = batch.given or itertools.repeat(DRAWN)
+    table_notes = batch.table_notes or itertools.repeat(NO_VALUES)
     drawn_notes = [
-        draw(number, presets, settings, given) for number, given in zip(note_numbers, given_notes, strict=False)
+        draw(number, presets, settings, note) for number, note in zip(note_numbers, table_notes, strict=False)
     ]
     for preset_index in sorted({note.preset for note in drawn_notes}):
         preset_notes = [note for note in drawn_notes if note.preset == preset_index]
@@ -591,7 +591,7 @@ def _batches(numbers: Sequence[int], table: Path | None) -> Iterator[Batch]:
         yield from map(Batch, numbers)
         return
     wanted_numbers = set(numbers)
-    notes = given_notes(table)
+    notes = read_notes(table)
     for number in itertools.count():
         batch_notes = tuple(itertools.islice(notes, BATCH))
         if not batch_notes:

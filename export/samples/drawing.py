@@ -213,7 +213,7 @@ class DrawnNote(NamedTuple):
     positions: Mapping[str, float]
 
 
-class GivenNote(NamedTuple):
+class TableNote(NamedTuple):
     """A note of a table; None for values that are drawn.
 
     Attributes:
@@ -237,7 +237,7 @@ class GivenNote(NamedTuple):
     knobs: tuple[tuple[str, float], ...] = ()
 
 
-DRAWN = GivenNote()  # all of it
+NO_VALUES = TableNote()
 
 
 class DatasetPreset:
@@ -272,13 +272,13 @@ class DatasetPreset:
         if key not in keys:
             raise UserError(f"{self.patch.name} has no key {key}; give one of {min(keys)} to {max(keys)} that it has")
 
-    def given_latents(self, given: GivenNote) -> tuple[Doubles, str | None] | None:
-        """Return the code of a given note, and its landmark's label; None if it gives none."""
-        if given.latents is None and given.landmark is None:
+    def table_latents(self, table_note: TableNote) -> tuple[Doubles, str | None] | None:
+        """Return the code of a table's note, and its landmark's label; None without both."""
+        if table_note.latents is None and table_note.landmark is None:
             return None
         low, high = np.array(self.patch.model.card.spans).T
-        if given.latents is not None:
-            code = np.array(given.latents)
+        if table_note.latents is not None:
+            code = np.array(table_note.latents)
             if len(code) != len(low):
                 raise UserError(f"latents has {len(code)} numbers, the model of {self.patch.name} {len(low)}")
             outside = np.flatnonzero((code < low - ROUNDING) | (code > high + ROUNDING))
@@ -287,43 +287,43 @@ class DatasetPreset:
                 raise UserError(
                     f"latents[{place}] {code[place]:g} is out of range; give {low[place]:g} to {high[place]:g}"
                 )
-            return np.clip(code, low, high), given.landmark
-        codes = [landmark.latent for landmark in self.landmarks if landmark.label == given.landmark]
+            return np.clip(code, low, high), table_note.landmark
+        codes = [landmark.latent for landmark in self.landmarks if landmark.label == table_note.landmark]
         if not codes:
-            hint = nearest(given.landmark or "", (landmark.label for landmark in self.landmarks if landmark.label))
-            raise UserError(f"the model of {self.patch.name} has no landmark {given.landmark!r}{hint}")
-        return np.array(codes[0], np.float64), given.landmark
+            hint = nearest(table_note.landmark or "", (landmark.label for landmark in self.landmarks if landmark.label))
+            raise UserError(f"the model of {self.patch.name} has no landmark {table_note.landmark!r}{hint}")
+        return np.array(codes[0], np.float64), table_note.landmark
 
 
 def draw(
-    number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings, given: GivenNote = DRAWN
+    number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings, table_note: TableNote = NO_VALUES
 ) -> DrawnNote:
-    """Draw the note of this number, but the values that are given.
+    """Draw the values of the note of this number that a table does not give.
 
     Raises:
-        UserError: a given value does not fit its preset.
+        UserError: a value of the table does not fit its preset.
     """
     uniform_draws = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
     preset_index = math.floor(uniform_draws[PRESET] * len(presets))
-    if given.preset is not None:
+    if table_note.preset is not None:
         names = [preset.patch.name for preset in presets]
-        if given.preset not in names:
-            raise UserError(f"preset {given.preset!r} is none of the presets that were given ({', '.join(names)})")
-        preset_index = names.index(given.preset)
+        if table_note.preset not in names:
+            raise UserError(f"preset {table_note.preset!r} is none of the presets that were given ({', '.join(names)})")
+        preset_index = names.index(table_note.preset)
     preset = presets[preset_index]
-    key = preset.keys[math.floor(uniform_draws[KEY] * len(preset.keys))] if given.key is None else given.key
+    key = preset.keys[math.floor(uniform_draws[KEY] * len(preset.keys))] if table_note.key is None else table_note.key
     preset.check_key(key)
-    onset_seconds, held_seconds = given.onset_seconds, given.held_seconds
+    onset_seconds, held_seconds = table_note.onset_seconds, table_note.held_seconds
     if onset_seconds is None:
         onset_seconds = _choice(settings.onset_seconds).draw(uniform_draws[ONSET])
     if held_seconds is None and settings.held_seconds is not None:
         held_seconds = _choice(settings.held_seconds).draw(uniform_draws[HELD])
     onset_samples = round(onset_seconds * settings.sample_rate)
-    velocity = given.velocity
+    velocity = table_note.velocity
     if velocity is None:
         velocity = round(_choice(settings.velocities, integers=True).draw(uniform_draws[VELOCITY]))
-    given_code = preset.given_latents(given)
-    latents, landmark = given_code or _latents(number, preset, settings, uniform_draws[LANDMARK])
+    table_code = preset.table_latents(table_note)
+    latents, landmark = table_code or _latents(number, preset, settings, uniform_draws[LANDMARK])
     knob_values = (
         {}
         if latents is None
@@ -333,7 +333,7 @@ def draw(
     for name, choice_text in settings.knobs.items():
         knob_draw = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
         positions[name] = _choice(choice_text).draw(knob_draw)
-    positions |= dict(given.knobs)
+    positions |= dict(table_note.knobs)
     for name, control in preset.knobs([*positions], sets_code=latents is not None).items():
         knob_values[control.target] = control.low + positions[name] * (control.high - control.low)
     held_seconds = 0.75 * settings.seconds if held_seconds is None else held_seconds

@@ -1,7 +1,7 @@
 """Reads tables of notes: CSV files whose columns have the names of a data set's labels, one note a row.
 
-Columns that are missing, and cells that are empty, are drawn as those of other notes. What rendering measures is not
-read: so the labels of a data set, written as a table, give its notes again.
+Columns that are missing, and cells that are empty, are drawn as those of other notes. Columns that rendering fills
+are not read: so the labels of a data set, written as a table, give its notes again.
 """
 
 import csv
@@ -13,13 +13,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...host.arguments import value_text
 from ...host.errors import UserError, nearest, printable
 from ...host.files import check_regular
-from .drawing import LONGEST_SECONDS, MOST_NOTES, DatasetPreset, DatasetSettings, GivenNote, draw
+from .drawing import LONGEST_SECONDS, MOST_NOTES, DatasetPreset, DatasetSettings, TableNote, draw
 
 LARGEST_BYTES = 1 << 36
 # Columns of labels that rendering itself makes.
-MEASURED = ("number", "model_sha256", "pitch_hz", "sample_rate", "label", "licence", "loudness_lufs", "peak_dbfs")
+MEASURED_COLUMNS = (
+    "number",
+    "model_sha256",
+    "pitch_hz",
+    "sample_rate",
+    "label",
+    "licence",
+    "loudness_lufs",
+    "peak_dbfs",
+)
 
 
 class CheckedTable(NamedTuple):
@@ -34,13 +44,13 @@ def check_table(path: Path, presets: Sequence[DatasetPreset], settings: DatasetS
         UserError: the file cannot be read, or a row's value cannot be used; it names the row, counted from 1.
     """
     note_count = 0
-    for note_count, given in enumerate(given_notes(path), 1):
+    for note_count, note in enumerate(read_notes(path), 1):
         if note_count > MOST_NOTES:
             raise UserError(f"{path} has more than {MOST_NOTES} notes; split it")
-        if given.onset_seconds is not None and given.onset_seconds >= settings.seconds:
+        if note.onset_seconds is not None and note.onset_seconds >= settings.seconds:
             raise _row_error(path, note_count, f"onset_seconds leaves no room in {settings.seconds:g} seconds")
         try:
-            draw(note_count - 1, presets, settings, given)
+            draw(note_count - 1, presets, settings, note)
         except UserError as error:
             raise _row_error(path, note_count, str(error)) from None
     if not note_count:
@@ -49,7 +59,7 @@ def check_table(path: Path, presets: Sequence[DatasetPreset], settings: DatasetS
         return CheckedTable(note_count, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def given_notes(path: Path) -> Iterator[GivenNote]:
+def read_notes(path: Path) -> Iterator[TableNote]:
     """Yield the notes of a table, row by row; raises as `check_table`."""
     check_regular(path, LARGEST_BYTES)
     row = 0
@@ -73,8 +83,8 @@ def given_notes(path: Path) -> Iterator[GivenNote]:
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     """Raise UserError for unknown and repeated columns, or none."""
     for name, repeated_names in itertools.groupby(sorted(columns)):
-        if name not in GivenNote._fields and name not in MEASURED:
-            hint = nearest(name, GivenNote._fields)
+        if name not in TableNote._fields and name not in MEASURED_COLUMNS:
+            hint = nearest(name, TableNote._fields)
             raise UserError(f"{path} has an unknown column {printable(name)!r}{hint}")
         if len(list(repeated_names)) > 1:
             raise UserError(f"{path} has two columns {name!r}; leave one out")
@@ -82,24 +92,23 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         raise UserError(f"{path} is empty; its first line names columns, such as key,velocity")
 
 
-def _note(path: Path, row: int, values: Mapping[str, str]) -> GivenNote:
+def _note(path: Path, row: int, values: Mapping[str, str]) -> TableNote:
     fields = dict[str, Any]()
     for name, text in values.items():
-        if not text or name in MEASURED:
+        if not text or name in MEASURED_COLUMNS:
             continue
         try:
             fields[name] = _READERS[name](text)
         except (ValueError, TypeError, RecursionError, OverflowError):
-            shown = printable(text if len(text) <= 40 else f"{text[:40]}…")
-            raise _row_error(path, row, f"{name} {shown!r} is not {_NEEDED[name]}") from None
-    return GivenNote(**fields)
+            raise _row_error(path, row, f"{name} {value_text(text)} is not {_REQUIREMENTS[name]}") from None
+    return TableNote(**fields)
 
 
 def _row_error(path: Path, row: int, reason: str) -> UserError:
     return UserError(f"{path}, row {row}: {reason}; correct the row, or take it out")
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def _integer_reader(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         value = float(text)  # programs for tables write 60.0 beside gaps
         if not value.is_integer() or not low <= value <= high:
@@ -142,15 +151,15 @@ def _is_finite(value: object) -> bool:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "preset": str,
-    "key": _whole(0, 127),
-    "velocity": _whole(1, 127),
+    "key": _integer_reader(0, 127),
+    "velocity": _integer_reader(1, 127),
     "onset_seconds": lambda text: _number(text, 0.0, LONGEST_SECONDS),
     "held_seconds": lambda text: _number(text, 0.001, LONGEST_SECONDS),
     "latents": _code,
     "landmark": str,
     "knobs": _positions,
 }
-_NEEDED = {
+_REQUIREMENTS = {
     "key": "a MIDI key, 0 to 127",
     "velocity": "a MIDI velocity, 1 to 127",
     "onset_seconds": f"seconds, 0 to {LONGEST_SECONDS:g}",

@@ -33,7 +33,7 @@ from .file_names import Names, velocities
 from .loops import append_loops
 from .named_pitches import settle_octaves, take_named_pitches, take_pitches_near_names
 from .pitch import frame_count, single_note
-from .remote import FETCHED, Address, fetched
+from .remote import FETCH_FOLDER, Address, fetch_sources
 from .report import CorpusReport, Progress, Unusable, no_progress, unusable
 from .sfz import SfzSamples, sfz_samples
 from .sound_files import SHORTEST, Copies, Unreadable
@@ -228,10 +228,10 @@ def _on_this_machine(
 ) -> Iterator[list[Path]]:
     """Yield sources as files: what is fetched stays until the corpus is whole, with loops until the end."""
     if not loops:
-        yield fetched(sources, writer.folder / READING / FETCHED, progress)
+        yield fetch_sources(sources, writer.folder / READING / FETCH_FOLDER, progress)
         return
     with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
-        yield fetched(sources, Path(folder), progress)
+        yield fetch_sources(sources, Path(folder), progress)
 
 
 @contextlib.contextmanager
@@ -267,7 +267,7 @@ def _remove_partial(destination: Path, base_corpus: Corpus | None, is_new_folder
     try:
         yield
     except BaseException as error:
-        is_fetched = not isinstance(error, UserError) and any((destination / READING / FETCHED).rglob("[!.]*.*"))
+        is_fetched = not isinstance(error, UserError) and any((destination / READING / FETCH_FOLDER).rglob("[!.]*.*"))
         if isinstance(error, Unusable) or not (is_fetched or any((destination / READING).glob("*.json"))):
             remove_other_sounds(destination, base_corpus.shards if base_corpus else ())
             shutil.rmtree(destination if is_new_folder else destination / READING, ignore_errors=True)

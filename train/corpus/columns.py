@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...host.arguments import value_text
 from ...host.errors import UserError, nearest, printable
 from .file_names import DYNAMICS
 from .stored_sounds import SoundLabels, key_of
@@ -35,13 +36,13 @@ def parse_columns(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns by role: those that were chosen; "" for a role that no column has."""
+    """``names_by_role``: columns that the user names; "" for a role that no column has."""
 
-    chosen: Mapping[str, str]
+    names_by_role: Mapping[str, str]
 
     def __post_init__(self) -> None:
         """Raise UserError for an unknown role, or sounds without a column."""
-        for role, column in self.chosen.items():
+        for role, column in self.names_by_role.items():
             if role not in DEFAULTS:
                 raise UserError(f"columns have no role {role!r}{nearest(role, DEFAULTS)}")
             if role == "audio" and not column:
@@ -49,10 +50,10 @@ class Columns:
 
     def candidates(self, role: str) -> tuple[str, ...]:
         """Return the names that a role's column may have, the best first."""
-        return (self.chosen[role],) if role in self.chosen else DEFAULTS[role]
+        return (self.names_by_role[role],) if role in self.names_by_role else DEFAULTS[role]
 
     @property
-    def labelling(self) -> set[str]:
+    def label_columns(self) -> set[str]:
         """Names of all columns that may say more of a sound."""
         return {name for role in DEFAULTS if role != "audio" for name in self.candidates(role)} | {PITCH}
 
@@ -70,9 +71,11 @@ class Columns:
 
     def _value(self, role: str, fields: Mapping[str, Any], place: str) -> Any:
         """Return the value of a role's column; None for none."""
-        if self.chosen.get(role) and self.chosen[role] not in fields:
-            known = ", ".join(printable(name) for name in fields) or "none"
-            raise UserError(f"{place} has no column {self.chosen[role]!r} (it has {known}); name another for {role}")
+        if self.names_by_role.get(role) and self.names_by_role[role] not in fields:
+            field_names = ", ".join(printable(name) for name in fields) or "none"
+            raise UserError(
+                f"{place} has no column {self.names_by_role[role]!r} (it has {field_names}); name another for {role}"
+            )
         value = next((fields[name] for name in self.candidates(role) if name in fields), None)
         return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
 
@@ -80,7 +83,7 @@ class Columns:
 def _key(value: Any, place: str) -> int | None:
     if value is None:
         return None
-    key = key_of(str(_whole(value)).strip())
+    key = key_of(str(_as_integer(value)).strip())
     if key is None:
         raise _unusable("key", value, place, "MIDI key, 0 to 127, or note such as C4")
     return key
@@ -89,14 +92,14 @@ def _key(value: Any, place: str) -> int | None:
 def _velocity(value: Any, place: str) -> int | None:
     if value is None:
         return None
-    text = str(_whole(value)).strip().lower()
+    text = str(_as_integer(value)).strip().lower()
     velocity = DYNAMICS.get(text) or (int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0)
     if not 1 <= velocity <= 127:
         raise _unusable("velocity", value, place, "MIDI velocity, 1 to 127, or dynamic such as mf")
     return velocity
 
 
-def _whole(value: Any) -> Any:
+def _as_integer(value: Any) -> Any:
     """Return a whole number as such: tables with gaps hold 60.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -112,8 +115,7 @@ def _text(value: Any, role: str, place: str) -> str:
 
 
 def _unusable(role: str, value: Any, place: str, needed: str) -> UserError:
-    shown = printable(repr(value))
-    shown = shown if len(shown) <= 40 else f"{shown[:40]}…"
     return UserError(
-        f"{place}: {role} {shown} is no {needed}; name another column with --column {role}=NAME, or none with {role}="
+        f"{place}: {role} {value_text(value)} is no {needed}; name another column with --column {role}=NAME, or none "
+        f"with {role}="
     )

@@ -23,7 +23,7 @@ from .sound_files import has_sound_suffix
 from .sources import CONTAINERS
 from .tables import INFO
 
-FETCHED = "fetched"  # a folder in that of the sounds that are read
+FETCH_FOLDER = "fetched"  # a folder in that of the sounds that are read
 LARGEST_BYTES = 1 << 36  # of a file: shards have some GiB
 MOST_FILES = 100_000  # in a folder of S3
 PIECE_BYTES = 1 << 20
@@ -36,7 +36,7 @@ S3_KEYS = "for keys set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for a publi
 class Address:
     """An address of https:// or s3://, or of http:// on this machine.
 
-    ``location`` and ``shown`` have nothing that may be secret: the libraries log the one, and messages show the other.
+    ``location`` and ``public_text`` have no secrets: the libraries log the one, and messages show the other.
     ``login``: user and password with a colon, "" for none.
     """
 
@@ -44,12 +44,12 @@ class Address:
     host: str
     path: str
     location: str
-    shown: str
+    public_text: str
     query: str = field(repr=False)
     login: str = field(repr=False)
 
     def __str__(self) -> str:
-        return self.shown
+        return self.public_text
 
     @property
     def folder_name(self) -> str:
@@ -66,7 +66,7 @@ def source_of(source: str | os.PathLike[str]) -> Path | Address:
 def _address(text: str) -> Address:
     scheme = text.partition("://")[0].lower()
     shown_scheme = scheme if scheme.isascii() and scheme.isalnum() and len(scheme) < 16 else "…"
-    refused = UserError(
+    refusal = UserError(
         f"{shown_scheme}://… is no address that can be read; give a file at https://HOST/PATH or s3://BUCKET/PATH, "
         f"or at http://{LOOPBACK}"
     )
@@ -75,22 +75,22 @@ def _address(text: str) -> Address:
         host = parts.netloc.rpartition("@")[2]
         assert parts.port is None or parts.port  # a wrong one is a ValueError
     except ValueError:
-        raise refused from None
+        raise refusal from None
     allowed = scheme in ("https", "s3") or (scheme == "http" and parts.hostname == LOOPBACK)
     if not allowed or not parts.hostname or "::" in text or not text.isprintable():
-        raise refused
+        raise refusal
     path = parts.path if scheme == "s3" else unquote(parts.path)
-    shown = printable(f"{scheme}://{host}{path}")
+    public_text = printable(f"{scheme}://{host}{path}")
     if scheme == "s3" and (parts.username or parts.query or parts.fragment):
-        raise UserError(f"{shown} was given with keys or a query; give it without, {S3_KEYS}")
+        raise UserError(f"{public_text} was given with keys or a query; give it without, {S3_KEYS}")
     if scheme != "s3" and (path.endswith("/") or not is_name(PurePosixPath(path).name)):
-        raise UserError(f"{shown} names no file; give the address of a sound, a shard or a table")
+        raise UserError(f"{public_text} names no file; give the address of a sound, a shard or a table")
     location = f"{host}{path}".rstrip("/") if scheme == "s3" else f"{scheme}://{host}{parts.path}"
     login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if "@" in parts.netloc else ""
-    return Address(scheme, host, path, location, shown, parts.query, login)
+    return Address(scheme, host, path, location, public_text, parts.query, login)
 
 
-def fetched(sources: Sequence[Path | Address], folder: Path, progress: Progress) -> list[Path]:
+def fetch_sources(sources: Sequence[Path | Address], folder: Path, progress: Progress) -> list[Path]:
     """Return sources on this machine: those at addresses are fetched into ``folder``, unless they are there already.
 
     Raises:
@@ -98,7 +98,7 @@ def fetched(sources: Sequence[Path | Address], folder: Path, progress: Progress)
         Failure: the connection, or the disk is full; run the same command again.
     """
     return [
-        source if isinstance(source, Path) else _fetched(source, number, folder, progress)
+        source if isinstance(source, Path) else _fetch(source, number, folder, progress)
         for number, source in enumerate(sources)
     ]
 
@@ -111,10 +111,10 @@ class _RemoteFile:
     version: str
 
 
-def _fetched(address: Address, number: int, folder: Path, progress: Progress) -> Path:
+def _fetch(address: Address, number: int, folder: Path, progress: Progress) -> Path:
     file_system = _file_system(address)
     files, is_folder = _attempted(address, lambda: _files(address, file_system))
-    state = [number, address.shown, [(file.name, file.size, file.version) for file in files]]
+    state = [number, address.public_text, [(file.name, file.size, file.version) for file in files]]
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]  # of another version other files are kept
     target_folder = folder / digest / address.folder_name
     for file in files:
@@ -174,11 +174,11 @@ def _files(address: Address, file_system: Any) -> tuple[list[_RemoteFile], bool]
     if info.get("type") != "directory":
         return [_remote_file(address, location, PurePosixPath(location).name, info)], False
     files = []
-    for found_location, found_info in sorted(file_system.find(location, detail=True).items()):
-        path = PurePosixPath(found_location)
+    for file_location, file_info in sorted(file_system.find(location, detail=True).items()):
+        path = PurePosixPath(file_location)
         name = path.relative_to(location).as_posix()
         if path.suffix.lower() in CONTAINERS or has_sound_suffix(path) or path.name == INFO:
-            files.append(_remote_file(address, found_location, name, found_info))
+            files.append(_remote_file(address, file_location, name, file_info))
         if len(files) > MOST_FILES:
             raise UserError(f"{address} holds more than {MOST_FILES} files; give folders of it, or shards")
     if not files:

@@ -48,13 +48,13 @@ def find_stored(sources: Sequence[Path], columns: Columns) -> FoundSounds:
             continue
         for container in inner_containers:
             containers.setdefault(container.resolve(), (source.parent if source.is_file() else source, container))
-    if columns.chosen and not containers:
+    if columns.names_by_role and not containers:
         raise UserError("--column names columns of tables and shards, of which there are none; leave it out")
-    entries = [Named(named.root, named.name, StoredSound(named.item)) for named in named_sounds(plain_sources)]
+    entries = [Named(entry.root, entry.name, StoredSound(entry.item)) for entry in named_sounds(plain_sources)]
     licences = set[str]()
     for root, container in containers.values():
-        for named, licence in _sounds_of(root, container, columns):
-            entries.append(named)
+        for entry, licence in _sounds_of(root, container, columns):
+            entries.append(entry)
             licences.add(licence)
     if not entries:
         source_names = ", ".join(map(str, sources))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ARROW = ".arrow"
 LISTED_ROWS = 1024  # of labels, read at once
 INFO, LARGEST_INFO = "dataset_info.json", 1 << 20  # beside saved data sets: their licence
-EMBED = "save the data set with its sounds in it"
+EMBEDDING_HINT = "save the data set with its sounds in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class TableRow(StoredSound):
         except UserError as error:
             raise Unreadable(str(error)) from None
         if sound is None:
-            raise Unreadable(f"has no sound, but perhaps the name of a file; {EMBED}")
+            raise Unreadable(f"has no sound, but perhaps the name of a file; {EMBEDDING_HINT}")
         if len(sound) > LARGEST_BYTES:
             raise Unreadable(too_large(len(sound)))
         for start in range(0, len(sound), PIECE_BYTES):
@@ -65,10 +65,10 @@ def table_sounds(path: Path, columns: Columns) -> Iterator[tuple[str, StoredSoun
     audio = _audio_column(table, columns)
     if not table.rows:
         raise UserError(f"{path} has no rows; give a table of sounds")
-    for role, name in columns.chosen.items():
+    for role, name in columns.names_by_role.items():
         if name and name not in table.schema.names:
-            raise UserError(f"{path} has no column {name!r} (it has {_listed(table)}); name another for {role}")
-    label_columns = [name for name in table.schema.names if name in columns.labelling and name != audio]
+            raise UserError(f"{path} has no column {name!r} (it has {_column_names(table)}); name another for {role}")
+    label_columns = [name for name in table.schema.names if name in columns.label_columns and name != audio]
     class_names = _class_names(table.schema, label_columns)
     common_licence = _common_licence(path)
     mean_bytes = path.stat().st_size // table.rows
@@ -83,13 +83,13 @@ def table_sounds(path: Path, columns: Columns) -> Iterator[tuple[str, StoredSoun
 
 def _rows(table: "_Table", label_columns: Sequence[str], audio: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the labels of each row, and the name of the file that its sound had."""
-    is_named = table.has_part(audio, "path")
-    read_columns = [*label_columns, *([audio] if is_named else [])]
+    has_paths = table.has_part(audio, "path")
+    read_columns = [*label_columns, *([audio] if has_paths else [])]
     with _reading(table.path):
         for batch in table.batches(read_columns, {audio: "path"}, LISTED_ROWS):
             rows = batch.select([*label_columns]).to_pylist() if label_columns else [{} for _ in range(batch.num_rows)]
-            paths = _part(batch.column(audio), "path").to_pylist() if is_named else [None] * batch.num_rows
-            yield from zip(rows, map(_usable, paths), strict=True)
+            paths = _part(batch.column(audio), "path").to_pylist() if has_paths else [None] * batch.num_rows
+            yield from zip(rows, map(_file_name, paths), strict=True)
 
 
 class _Table:
@@ -212,16 +212,16 @@ def _reading(path: Path) -> Iterator[Any]:
 def _audio_column(table: _Table, columns: Columns) -> str:
     """Return the name of the column that holds sounds."""
     sound_columns = [name for name in table.schema.names if _holds_sound(table.schema.field(name).type)]
-    if "audio" in columns.chosen:
-        name = columns.chosen["audio"]
+    if "audio" in columns.names_by_role:
+        name = columns.names_by_role["audio"]
         if name in table.schema.names and name not in sound_columns:
             kind = table.schema.field(name).type
-            raise UserError(f"column {name!r} of {table.path} holds {kind}, no bytes of sound files; {EMBED}")
+            raise UserError(f"column {name!r} of {table.path} holds {kind}, no bytes of sound files; {EMBEDDING_HINT}")
         return name
     if "audio" in sound_columns or len(sound_columns) == 1:
         return "audio" if "audio" in sound_columns else sound_columns[0]
     several = f"{len(sound_columns)} columns of bytes" if sound_columns else "no column of bytes of sound files"
-    raise UserError(f"{table.path} has {several} (it has {_listed(table)}); name one with --column audio=NAME")
+    raise UserError(f"{table.path} has {several} (it has {_column_names(table)}); name one with --column audio=NAME")
 
 
 def _holds_sound(kind: Any) -> bool:
@@ -237,7 +237,7 @@ def _part(array: Any, name: str) -> Any:
     return array.flatten()[array.type.get_field_index(name)] if array.type.num_fields else array
 
 
-def _usable(path: str | None) -> str:
+def _file_name(path: str | None) -> str:
     """Return the name of the file that a sound had; "" for none, or one that may not be used."""
     name = PurePosixPath((path or "").replace("\\", "/")).name
     return name if name and stays_inside(name) else ""
@@ -273,5 +273,5 @@ def _common_licence(path: Path) -> str:
     return ""
 
 
-def _listed(table: _Table) -> str:
+def _column_names(table: _Table) -> str:
     return ", ".join(printable(name) for name in table.schema.names) or "none"

@@ -68,15 +68,15 @@ def _sounds(path: Path, file: _HeadersOnly, columns: Columns) -> Iterator[tuple[
         sounds = {suffix: member for suffix, member in sample.members.items() if _is_sound(suffix, columns)}
         if not sounds:
             continue
-        fields = _fields(path, file, sample, columns.labelling)
+        fields = _fields(path, file, sample, columns.label_columns)
         labels, licence = columns.labels(fields, f"{path}, {sample.name}")
         for name, start, length in sounds.values():
             yield name, TarMember(path / name, path, labels, start, length), licence
 
 
 def _is_sound(suffix: str, columns: Columns) -> bool:
-    chosen = columns.chosen.get("audio")
-    return suffix == chosen if chosen else has_sound_suffix(PurePosixPath(f"sound.{suffix}"))
+    audio_suffix = columns.names_by_role.get("audio")
+    return suffix == audio_suffix if audio_suffix else has_sound_suffix(PurePosixPath(f"sound.{suffix}"))
 
 
 def _samples(path: Path, file: _HeadersOnly) -> Iterator[_Sample]:

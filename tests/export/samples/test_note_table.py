@@ -173,8 +173,8 @@ def test_another_table_does_not_go_on_with_a_data_set(whole: Path, long_table: P
 def test_a_table_is_read_a_batch_at_a_time(long_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that were read beyond those of the batches that were taken."""
     read = []
-    plain = dataset.given_notes
-    monkeypatch.setattr(dataset, "given_notes", lambda path: (read.append(note) or note for note in plain(path)))
+    plain = dataset.read_notes
+    monkeypatch.setattr(dataset, "read_notes", lambda path: (read.append(note) or note for note in plain(path)))
     batches = dataset._batches([1, 2, 3], long_table)
     for number in (1, 2, 3):
         assert next(batches).number == number
