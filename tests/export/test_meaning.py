@@ -51,6 +51,15 @@ def test_a_program_that_has_the_file_runs_the_graph_and_finds_every_number(name,
     assert len(fields["sound"]) > 1
 
 
+def test_states_say_which_step_they_belong_to(meaning_of):
+    fields = meaning_of("gm-loops")
+    before = {name: port["meaning"] for name, port in fields["inputs"].items() if f"{name}_next" in fields["outputs"]}
+    after = {name: port["meaning"] for name, port in fields["outputs"].items() if name.endswith("_next")}
+    assert before
+    assert before == {name: f"state {name}: 0 at first, then {name}_next" for name in before}
+    assert after == {f"{name}_next": f"state {name} after a step" for name in before}
+
+
 def test_chroma_is_in_the_order_that_the_keys_of_the_golden_note_say(meaning_of):
     fields = meaning_of("gm-chroma-8")
     assert fields["chroma"] == ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]

@@ -1,5 +1,6 @@
 """Kinds of installed packages: found by name alone, run after consent, with a preset table and frames of their own."""
 
+import io
 import json
 import os
 import pty
@@ -14,7 +15,7 @@ from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.host import extensions
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.kinds.table import KINDS, is_known
+from timbrel.host.kinds.table import CLASSES, KINDS, is_known, known_kinds
 from timbrel.host.model.card import read_card
 from timbrel.host.model.map_layout import map_of, timbre, timbre_of
 from timbrel.host.play.rack import Rack
@@ -118,6 +119,7 @@ def test_a_file_s_name_is_no_module_package_or_part(site, name, analytic):
     unfit = dict.fromkeys(("toy.export", "Toy", "a" * 99), "toy_package.kind:ToyKind")
     entries = {extensions.KINDS: ENTRIES[extensions.KINDS] | unfit}
     install(site, "toy-package", entries, MODULES)
+    assert extensions.names(extensions.KINDS) == ["toy"]
     with pytest.raises(UserError, match="its card is not valid: kind:") as raised:
         read_card(json.dumps(analytic(chroma=False).card(kind=name)), "a.onnx")
     assert "install it" not in str(raised.value)
@@ -129,6 +131,7 @@ def test_timbrel_s_own_kind_wins_over_a_package_s(site):
     install(site, "sly-package", {extensions.KINDS: {"clip": "toy_package.kind:ToyKind"}}, {})
     KINDS.pop("clip", None)
     assert type(KINDS["clip"]).__module__ == "timbrel.host.kinds.clip"
+    ask_for(["gm-drums"], trust=False)
 
 
 def test_two_packages_with_one_name_are_refused_by_both_names_in_one_line(site, model, timbrel):
@@ -171,6 +174,45 @@ def test_another_version_and_other_files_of_a_package_are_asked_about_again(site
     install(site, "toy-package", ENTRIES, MODULES | {"toy_package/kind.py": KIND + "\n"}, version="1.1")
     with pytest.raises(UserError, match="has not run here"):
         ask_for([str(model)], trust=False)
+
+
+def test_a_package_without_a_record_is_asked_about_again_when_its_metadata_change(site, model):
+    (facts,) = site.glob("*.dist-info")
+    (facts / "RECORD").unlink()
+    ask_for([str(model)], trust=True)
+    ask_for([str(model)], trust=False)
+    (facts / "METADATA").write_text((facts / "METADATA").read_text() + "Summary: other\n")
+    with pytest.raises(UserError, match="has not run here"):
+        ask_for([str(model)], trust=False)
+
+
+def test_approvals_of_others_stay_and_a_file_of_none_is_empty(site, model, settings):
+    file = settings / "timbrel" / "plugins.json"
+    file.parent.mkdir()
+    file.write_text("[1]")
+    ask_for([str(model)], trust=True)
+    file.write_text(json.dumps({"/a.vst3": "digest"} | json.loads(file.read_text())))
+    install(site, "toy-package", ENTRIES, MODULES, version="1.1")
+    ask_for([str(model)], trust=True)
+    assert [*json.loads(file.read_text())] == ["/a.vst3", "package toy-package"]
+
+
+def test_the_model_of_a_preset_in_another_folder_is_asked_about(site, model, tmp_path, monkeypatch):
+    preset = tmp_path / "plain.toml"
+    preset.write_text(f'format = 1\nmodel = "{model.name}"\n')
+    monkeypatch.chdir("/")
+    with pytest.raises(UserError, match=UNNAMED):
+        ask_for([str(preset)], trust=False)
+
+
+def test_a_question_has_no_controls_of_the_terminal(site, model, monkeypatch, capsys):
+    named = model.rename(model.with_name("a\x1b[2Jb.onnx"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    ask_for([str(named)], trust=False)
+    asked = capsys.readouterr().err
+    assert "Allow it?" in asked
+    assert "\x1b" not in asked
 
 
 def test_a_preset_s_own_table_is_asked_about_too(site, preset, tmp_path):
@@ -252,13 +294,16 @@ def test_a_package_that_does_not_fit_is_refused_in_a_line(site, model, timbrel, 
         (DOMAIN | {"name": "magnitude"}, "'magnitude' is a domain of timbrel's own; give the name alone"),
         (DOMAIN | {"name": "Loud one"}, "domain.declared.name"),
         (DOMAIN | {"width": 0}, "domain.declared.width"),
+        (DOMAIN | {"width": (1 << 22) + 1}, "domain.declared.width"),
         (DOMAIN | {"meaning": ""}, "domain.declared.meaning"),
     ],
 )
 def test_a_domain_is_one_of_timbrel_s_or_has_a_width_and_a_meaning(site, analytic, domain, words):
     extensions.allow(["toy-package"])
     fields = analytic(chroma=False).card(kind="toy")
-    assert read_card(json.dumps(fields | {"domain": DOMAIN}), "a.onnx").frame_width == 513
+    card = read_card(json.dumps(fields | {"domain": DOMAIN}), "a.onnx")
+    assert card.frame_width == 513
+    assert card.model_copy(update={"envelope_points": 4}).frame_width == 517
     with pytest.raises(UserError, match=re.escape(words)):
         read_card(json.dumps(fields | {"domain": domain}), "a.onnx")
 
@@ -280,6 +325,7 @@ def test_a_preset_has_the_kind_s_table_and_a_controller_moves_it(site, preset):
     preset.write_text(preset.read_text() + '[[cc]]\nnumber = 20\ntarget = "toy.height"\n')
     patch = open_patch(str(preset))
     assert patch.preset.toy.height == 0.5
+    assert [*known_kinds()] == [*CLASSES, "toy"]
     rack = Rack({0: patch}, patch.model.card.sample_rate)
     held = rack.process([NoteOn(0, 0, 60, 127)], 8192)[0][0]
     moved = rack.process([ControlChange(8192, 0, 20, 127)], 8192)[0][0]

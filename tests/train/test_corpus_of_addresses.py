@@ -20,8 +20,9 @@ from timbrel.train.corpus import remote
 from timbrel.train.corpus.remote import source_of
 from timbrel.train.corpus.store import Corpus
 
+from ..patience import PATIENCE_SECONDS
 from .builds import STOPPED_SHARE, bytes_of, stopping
-from .data_sets import NOTES, labels_of, tone, tone_shard
+from .data_sets import NOTES, labels_of, parquet, tone, tone_shard
 from .looped import loop
 from .sounds import write
 
@@ -40,7 +41,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.answers, self.counts = {}, {}, Counter()
-        self.guarded, self.cut, self.short, self.logins, self.queries = set(), set(), set(), set(), set()
+        self.guarded, self.cut, self.short, self.silent = set(), set(), set(), set()
+        self.logins, self.queries, self.encodings, self.closing = set(), set(), set(), threading.Event()
 
     def address(self, path, query="", user=""):
         return f"http://{user}127.0.0.1:{self.server_port}{path}{query}"
@@ -60,6 +62,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         login = authorization and base64.b64decode(authorization.removeprefix("Basic ")).decode()
         server.logins.add(login)
         server.queries.add(parts.query)
+        server.encodings.add(self.headers.get("Accept-Encoding"))
         is_known = parts.query == f"token={TOKEN}" and login == f"{USER}:{PASSWORD}"
         if parts.path in server.answers or parts.path not in server.files:
             status, headers = server.answers.get(parts.path, (404, {}))
@@ -72,6 +75,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(200, {"Content-Length": str(len(data)), "ETag": f'"{len(data)}"'})
         if has_body:
             server.counts[parts.path] += 1
+            if parts.path in server.silent:
+                server.closing.wait(PATIENCE_SECONDS)
             with contextlib.suppress(OSError):
                 self.wfile.write(data[: len(data) // 2] if parts.path in server.cut else data)
         return None
@@ -91,6 +96,7 @@ def server():
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
+        server.closing.set()
         server.shutdown()
 
 
@@ -328,6 +334,30 @@ def test_a_login_is_not_sent_to_where_an_address_leads(server, tmp_path):
     assert other.logins == {None}
 
 
+def test_a_server_that_sends_nothing_more_is_a_failure(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.2)
+    server.files["/a.wav"] = tone(60)
+    server.silent.add("/a.wav")
+    with pytest.raises(Failure, match=r"cannot get .*/a\.wav \(\w*Timeout\w*\); check the connection"):
+        build_corpus(server.address("/a.wav"), tmp_path / "c", workers=1)
+
+
+def test_addresses_that_differ_in_their_query_alone_are_fetched_apart(server, tmp_path):
+    server.files["/a.wav"] = tone(60)
+    addresses = [server.address("/a.wav", f"?part={number}") for number in range(2)]
+    report = build_corpus(addresses, tmp_path / "c", workers=1)
+    assert server.counts["/a.wav"] == 2
+    assert len(report.identical) == 1
+
+
+def test_a_file_is_asked_for_as_it_is_and_past_all_proxies_of_other_machines(server, tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server.files["/a.wav"] = tone(60)
+    build_corpus(server.address("/a.wav"), tmp_path / "c", workers=1)
+    assert server.encodings == {"identity"}
+
+
 def test_a_query_is_sent(server, tmp_path):
     server.files["/a.wav"] = tone(60)
     query = "?X-Sign=a%2Fb%3D&Z=%2B+1&A=ü&B="
@@ -378,8 +408,22 @@ def answer_of_s3(handler, objects, has_body):
             handler.wfile.write(data)
 
 
-def test_files_and_folders_of_s3_are_read(bucket, tmp_path, tones):
-    bucket |= {"sets/a/tones.tar": tones, "sets/a/about.txt": b"x", "odd:name.wav": b"", "one.wav": tone(80)}
+def test_a_folder_of_s3_brings_the_licence_that_its_description_states(bucket, tmp_path):
+    pytest.importorskip("pyarrow")
+    table = parquet(tmp_path / "t.parquet").read_bytes()
+    bucket |= {"set/t.parquet": table, "set/dataset_info.json": b'{"license": "CC0-1.0"}'}
+    build_corpus("s3://bucket/set", tmp_path / "c", workers=1)
+    assert Corpus.open(tmp_path / "c").licence == "CC0-1.0"
+
+
+def test_files_and_folders_of_s3_are_read(bucket, tmp_path, tones, monkeypatch):
+    bucket |= {
+        "sets/tone.wav": tone(81),
+        "sets/a/tones.tar": tones,
+        "sets/a/about.txt": b"x",
+        "odd:name.wav": b"",
+        "one.wav": tone(80),
+    }
     report = build_corpus(["s3://bucket/sets/a", "s3://bucket/one.wav"], tmp_path / "c", workers=1, split="1/0/0")
     assert report.clips == len(NOTES) + 1
     names = [*labels_of(Corpus.open(tmp_path / "c"))]
@@ -391,6 +435,9 @@ def test_files_and_folders_of_s3_are_read(bucket, tmp_path, tones):
     ):
         with pytest.raises(UserError, match=re.escape(said)):
             build_corpus(address, tmp_path / "d", workers=1)
+    monkeypatch.setattr(remote, "MOST_FILES", 1)
+    with pytest.raises(UserError, match=r"s3://bucket/sets holds more than 1 files; give folders of it, or shards"):
+        build_corpus("s3://bucket/sets", tmp_path / "d", workers=1)
     bucket["sets/b/../x.wav"] = tone(81)
     with pytest.raises(UserError, match=r"s3://bucket/sets/b holds '\.\./x\.wav', no plain name of a file; rename it"):
         build_corpus("s3://bucket/sets/b", tmp_path / "d", workers=1)

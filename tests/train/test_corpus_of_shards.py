@@ -15,6 +15,7 @@ from timbrel.train.corpus import build as corpus_build_module
 from timbrel.train.corpus import chunks, stored_sounds
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
+from timbrel.train.corpus.sound_files import Unreadable
 from timbrel.train.corpus.sources import find_stored
 from timbrel.train.corpus.store import Corpus
 
@@ -76,6 +77,53 @@ def test_texts_hidden_members_folders_and_other_files_are_no_sounds(tmp_path):
     assert corpus.licence == "MIT"
 
 
+def test_members_of_one_name_in_two_folders_are_two_samples(tmp_path):
+    members = {"a/one.wav": tone(60), "b/one.json": {"key": 61}, "b/one.wav": tone(61)}
+    corpus = corpus_of(tmp_path / "c", shard(tmp_path / "s.tar", members))
+    assert labels_of(corpus) == {"s/a/one.wav": ("", None, None), "s/b/one.wav": ("", 61, None)}
+
+
+def test_a_member_that_comes_again_begins_another_sample(tmp_path):
+    path = shard(tmp_path / "s.tar", {"a.wav": tone(60)})
+    with tarfile.open(path, "a") as archive:
+        archive.add(write(tmp_path / "other.wav"), "a.wav")
+    assert len(find_stored([path], Columns({})).by_name) == 2
+
+
+def test_of_a_licence_the_first_two_hundred_characters_count(tmp_path):
+    path = shard(tmp_path / "s.tar", {"a.wav": tone(60), "a.json": {"licence": "x" * 300}})
+    assert find_stored([path], Columns({})).licences == ["x" * 200]
+
+
+def test_hidden_shards_of_a_folder_are_none_of_its_sources(tmp_path):
+    tone_shard(tmp_path / "set" / ".cache" / "old.tar", [70])
+    tone_shard(tmp_path / "set" / "tones.tar", [60])
+    assert [*find_stored([tmp_path / "set"], Columns({})).by_name] == ["tones/tone60.flac"]
+
+
+def test_sounds_are_labelled_if_one_of_them_has_a_label(tmp_path):
+    members = {"a.wav": tone(60), "b.wav": tone(61), "b.json": {"key": 61}}
+    assert not find_stored([shard(tmp_path / "s.tar", members)], Columns({})).are_labelled
+    members["a.json"] = {"label": "flute"}
+    assert find_stored([shard(tmp_path / "s.tar", members)], Columns({})).are_labelled
+
+
+def test_a_shard_that_was_cut_since_it_was_listed_has_no_such_sound(tmp_path):
+    path = shard(tmp_path / "s.tar", {"a.wav": tone(60)})
+    [sound] = find_stored([path], Columns({})).by_name.values()
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(Unreadable, match=r"is cut off: \d+ of its \d+ bytes are missing"):
+        sound.digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("c-1", 0), ("C4", 60), ("Bb3", 58), ("cs4", 61), ("G9", 127), ("g#9", None), ("60", 60), ("-1", None)],
+)
+def test_keys_are_numbers_and_names_of_notes(text, key):
+    assert stored_sounds.key_of(text) == key
+
+
 def test_columns_are_fields_and_endings_of_samples(tmp_path):
     members = {
         "1.mix.wav": tone(60),
@@ -100,6 +148,8 @@ def test_the_command_takes_columns_and_texts_as_sources(tmp_path, capsys):
     path = shard(tmp_path / "s.tar", {"1.wav": tone(60), "1.json": {"pitch": 60, "instrument": "flute"}})
     corpus_build([str(path)], tmp_path / "c", column="key=pitch, label=instrument", workers=1)
     assert labels_of(Corpus.open(tmp_path / "c")) == {"s/1.wav": ("flute", 60, None)}
+    with pytest.raises(UserError, match=r"'key=pitch,key=instrument' is no list of different roles"):
+        corpus_build([str(path)], tmp_path / "d", column="key=pitch,key=instrument", workers=1)
     assert "labels           1\n  flute: 1\n" in capsys.readouterr().out
 
 
@@ -146,6 +196,12 @@ def link(kind):
     return {"tone.wav": entry}
 
 
+def sparse():
+    entry = tarfile.TarInfo("tone.wav")
+    entry.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": "9"}
+    return {"tone.wav": entry}
+
+
 def long_header():
     entry = tarfile.TarInfo("tone.wav")
     entry.size = 8
@@ -164,6 +220,7 @@ BAD_MEMBERS = {
     "control": ({"to\x1bne.wav": b""}, "holds 'to ne.wav', no plain name"),
     "link": (link(tarfile.SYMTYPE), "holds 'tone.wav', which is no file but a link or the like"),
     "hard link": (link(tarfile.LNKTYPE), "which is no file but a link or the like"),
+    "sparse": (sparse(), "which is no file but a link or the like"),
     "device": (link(tarfile.CHRTYPE), "which is no file but a link or the like"),
     "json": ({"a.wav": b"", "a.json": b"{"}, "a.json is no JSON, or no text in UTF-8; write it again"),
     "bytes": ({"a.wav": b"", "a.json": b"\xff"}, "a.json is no JSON, or no text in UTF-8; write it again"),
@@ -213,6 +270,12 @@ def test_a_compressed_shard_says_so(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(UserError, match=f"{name} is compressed; unpack it to a plain tar file"):
         build([tmp_path / name], tmp_path / "c")
+
+
+def test_a_shard_of_zstandard_says_so_whatever_its_name(tmp_path):
+    (tmp_path / "s.tar").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(2000))  # RFC 8878, section 3.1.1
+    with pytest.raises(UserError, match=r"s\.tar is compressed; unpack it to a plain tar file"):
+        build([tmp_path / "s.tar"], tmp_path / "c")
 
 
 def test_members_that_are_no_sound_are_listed_and_others_read(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.corpus import chunks
+from timbrel.train.corpus import chunks, tables
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
 from timbrel.train.corpus.sources import find_stored
@@ -105,6 +105,40 @@ def test_a_row_that_names_a_file_is_unreadable_and_no_file_is_opened(tmp_path, m
     assert report.unreadable == {"t/000001-secret.wav": f"has no sound, but perhaps the name of a file; {EMBEDDED}"}
     assert secret not in opened
     assert opened
+
+
+def test_of_several_columns_of_bytes_the_one_named_audio_is_read(tmp_path):
+    table = pyarrow.table({"picture": [b"x"], "audio": [tone(60)]})
+    assert corpus_of(tmp_path / "c", parquet(tmp_path / "t.parquet", table)).report.clips == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("C:\\tones\\a.wav", "000000-a.wav"), ("a/..", "000000.wav"), (".a.wav", "000000.wav"), ("", "000000.wav")],
+)
+def test_a_sound_is_named_by_its_row_and_by_its_file_where_that_is_a_plain_name(tmp_path, path, name):
+    table = pyarrow.table({"audio": [{"bytes": tone(60), "path": path}]})
+    assert [*find_stored([parquet(tmp_path / "t.parquet", table)], Columns({})).by_name] == [f"t/{name}"]
+
+
+def test_a_row_s_own_licence_counts_before_that_of_its_data_set(tmp_path):
+    (tmp_path / "dataset_info.json").write_text('{"license": "CC0-1.0"}')
+    table = pyarrow.table({"audio": [tone(60), tone(61)], "licence": ["MIT", None]})
+    assert find_stored([parquet(tmp_path / "t.parquet", table)], Columns({})).licences == ["CC0-1.0", "MIT"]
+
+
+def test_a_sound_that_is_too_large_or_damaged_is_listed_and_others_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "LARGEST_BYTES", 60_000)
+    sounds = [tone(60), tone(61, seconds=2), tone(62)]
+    pages = {"data_page_size": 1, "write_batch_size": 1, "use_dictionary": False, "compression": "none"}
+    path = parquet(tmp_path / "t.parquet", pyarrow.table({"audio": sounds}), write_page_checksum=True, **pages)
+    data = bytearray(path.read_bytes())
+    data[data.index(tone(62)) + 1000] ^= 1
+    path.write_bytes(data)
+    report = build([path], tmp_path / "c", **ONE_SPLIT)
+    assert report.clips == 1
+    assert report.unreadable["t/000001.wav"].startswith("has 0 MiB, at most 0 are read")
+    assert "t.parquet is no parquet table, or damaged" in report.unreadable["t/000002.wav"]
 
 
 def saved(path, table):
@@ -304,8 +338,6 @@ def test_memory_holds_a_few_rows_of_a_table(tmp_path, groups):
 def test_rows_are_read_one_after_another_and_each_once(tmp_path, two_a_chunk, monkeypatch):
     """The batches that are taken for the rows of a chunk in the middle of a table."""
     path = parquet(tmp_path / "t.parquet", row_group_size=3)
-    from timbrel.train.corpus import tables
-
     taken, plain = [], tables._Table.batches
 
     def counting(self, columns, parts, rows, first_row=0):

@@ -147,6 +147,15 @@ def test_its_samples_are_the_golden_ones(name, play):
     assert level_db(found - expected) - level_db(expected) < GOLDEN_DB[name]
 
 
+def test_a_note_begins_and_ends_within_five_milliseconds(play):
+    sound, rate = play(MODELS / "gm-partials-8.onnx", 57, 1)
+    ramp = round(0.005 * rate)
+    assert sound[0] == 0
+    assert abs(sound[-1]) < 2 / ramp * np.abs(sound).max()
+    half = [np.abs(each).max() for each in (sound[: ramp // 2], sound[-(ramp // 2) :])]
+    assert max(half) < 0.6 * np.abs(sound).max()
+
+
 def test_knobs_are_those_of_the_model(play):
     path = MODELS / "gm-chroma-2.onnx"
     turned, _ = play(path, 60, 1, 0.1, 0.9)
@@ -174,6 +183,7 @@ def test_it_says_in_a_line_what_it_cannot_play(host, tmp_path):
         ((MODELS / "gm-chroma-2.encoder.onnx", 60, 1, wav), "gm-chroma-2.encoder.onnx has no timbrel card"),
         ((MODELS / "gm-chroma-2.onnx", 128, 1, wav), "the key must be a MIDI note"),
         ((MODELS / "gm-chroma-2.onnx", 60, 0, wav), "the seconds must be more than 0"),
+        ((MODELS / "gm-chroma-2.onnx", 60, 61, wav), "the seconds must be more than 0, and 60 at most"),
         ((MODELS / "gm-drums.onnx", 61, 1, wav), "clips play at key 60 alone here"),
         ((MODELS / "gm-loops.onnx", 61, 1, wav), "streams play at key 60 alone here"),
         ((spoiled(tmp_path, kind="bells"), 60, 1, wav), "kind bells is unknown to this program"),

@@ -74,6 +74,15 @@ def test_a_held_note_is_the_one_that_timbrel_renders(name, key, play, tmp_path):
     assert mel_apart(ours[inside], theirs[inside], rate, 0.45 * own_rate, mean=True) < 1
 
 
+def test_a_note_begins_and_ends_within_five_milliseconds(play):
+    sound, rate = play("gm-partials-8", 57, 1)
+    ramp = round(0.005 * rate)
+    assert sound[0] == 0
+    assert abs(sound[-1]) < 2 / ramp * np.abs(sound).max()
+    half = [np.abs(each).max() for each in (sound[: ramp // 2], sound[-(ramp // 2) :])]
+    assert max(half) < 0.6 * np.abs(sound).max()
+
+
 @pytest.mark.parametrize(("name", "most_db"), [("gm-partials-8", -60), ("digits-gan", -80), ("gm-drums", -40)])
 def test_its_samples_are_the_golden_ones(name, most_db, play):
     golden = meaning(Model(MODELS / f"{name}.onnx"))["golden"]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.export.samples import dataset
+from timbrel.export.samples import dataset, note_table
 from timbrel.export.samples.dataset import make_dataset
 from timbrel.export.samples.drawing import BATCH, DatasetSettings
+from timbrel.export.samples.note_table import read_notes
 from timbrel.host.errors import UserError
 from timbrel.host.preset.library import open_patch
 
@@ -80,6 +81,31 @@ def test_codes_landmarks_and_knobs_are_those_of_the_row(tmp_path: Path) -> None:
     assert third["knobs"] == {"gain": 0.25}
     assert "knobs" not in first
     assert "landmark" not in third
+
+
+def test_a_knob_of_a_row_counts_before_that_of_the_settings(tmp_path: Path) -> None:
+    table = table_of(tmp_path / "t.csv", [{"knobs": {"gain": 0.25}}, {"knobs": ""}])
+    notes = notes_of(rendered(tmp_path / "n", table, knobs={"gain": "0.5"}))
+    assert [labels["knobs"] for labels, _ in notes] == [{"gain": 0.25}, {"gain": 0.5}]
+
+
+def test_latents_count_before_a_landmark_and_may_be_rounded(tmp_path: Path) -> None:
+    card = open_patch("gm-chroma-8").model.card
+    high = [high for _, high in card.spans]
+    rows = [{"latents": [number + 9e-7 for number in high], "landmark": card.landmarks[5].label}]
+    [(labels, _)] = notes_of(rendered(tmp_path / "n", table_of(tmp_path / "t.csv", rows), "gm-chroma-8"))
+    assert labels["latents"] == pytest.approx(high, abs=1e-6)
+
+
+def test_a_table_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfkey\r\n60\r\n")
+    assert [note.key for note in read_notes(tmp_path / "t.csv")] == [60]
+
+
+def test_a_table_has_no_more_notes_than_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(note_table, "MOST_NOTES", 1)
+    with pytest.raises(UserError, match=r"t\.csv has more than 1 notes; split it"):
+        rendered(tmp_path / "n", table_of(tmp_path / "t.csv", [{"key": 60}, {"key": 61}]))
 
 
 @pytest.mark.parametrize(
