@@ -3,7 +3,7 @@
 import numpy as np
 import pyloudnorm
 import pytest
-from timbrel.export.samples.dataset import loudness_lufs
+from timbrel.export.samples.loudness import loudness_lufs
 
 
 @pytest.mark.parametrize("rate", [44100, 48000])
