@@ -16,7 +16,7 @@ from ..midi.arrival import Arrival
 from ..midi.ports import Timed
 from ..play.player import Player
 from ..session.meters import LOOK_SECONDS, TIGHT, LoadShedding, Meters
-from ..session.realtime import undisturbed
+from ..session.realtime import undisturbed, waiting
 from ..unattended import MOST_BLOCKS, UnattendedRun, unattended_run
 
 if sys.platform == "linux":
@@ -241,7 +241,8 @@ class RenderLoop:
         fields.settled = 0.0 if self._spare_blocks else self._settled
         fields.read_seconds, fields.poll_seconds = READ_SECONDS, POLL_SECONDS
         fields.patience = PATIENCE_BLOCKS * sink.block / sink.rate
-        run.run()
+        with waiting():
+            run.run()
         sink.advance(run.samples)
         self._timeline.take_back(run)
         self.player.take_back(run, events)
@@ -273,7 +274,8 @@ class RenderLoop:
         sink, player, rendered_samples = self.sink, self.player, self.sink.written
         while not self._ending.is_set() and sink.alive and player.resting and not self.recording:
             sink.fill_with_silence()
-            self._arrival.wait(self._look_seconds)
+            with waiting():
+                self._arrival.wait(self._look_seconds)
             self._arrival.clear()
             played_samples = sink.taken
             self._timeline.observe(played_samples, time.perf_counter())
@@ -300,7 +302,8 @@ class RenderLoop:
                 return False
             lacking_samples = sink.written - (self.ring_blocks - 1) * sink.block  # read when it needs the block
             sleep_seconds = self._timeline.seconds(lacking_samples) + READ_SECONDS - now
-            time.sleep(sleep_seconds if 0 < sleep_seconds < block_seconds else POLL_SECONDS)
+            with waiting():
+                time.sleep(sleep_seconds if 0 < sleep_seconds < block_seconds else POLL_SECONDS)
 
     def _lacks_block(self, played_samples: int | None = None) -> bool:
         """Return whether the ring has room for a block."""
@@ -317,7 +320,8 @@ class RenderLoop:
             and not self._spare_blocks
             and sink.written - played_samples >= (sink.depth - 1) * sink.block
         ):
-            time.sleep((self._settled - elapsed_samples) / sink.rate)
+            with waiting():
+                time.sleep((self._settled - elapsed_samples) / sink.rate)
 
     def _notice(self, rendering_seconds: float, cpu_seconds: float, gave_way: bool) -> None:
         """Deepen the ring while blocks are often slow, or other threads delay this one often; events are then later.

@@ -12,6 +12,9 @@ BESIDES, SOUND = 1, 2  # realtime priorities, below those of the cards' own thre
 # Longest time that another Python thread holds the interpreter lock. The waiting render thread wakes at this interval:
 # at 5 us it starved the lock's holder, because it has priority, and a busy machine stalled.
 SWITCH_SECONDS = 5e-5
+# The same of other threads that want the lock while a block is rendered: at 50 us, one that computes, as a preset is
+# loaded, takes it twenty times a block and doubles its time. Longer, a lock that the block gave up comes back too late.
+BLOCK_SWITCH_SECONDS = 1e-3
 # Each block allocates and frees its arrays. Memory that the C library returned to the system comes back page by page;
 # each page costs as much as a thousand of its numbers. Arrays larger than a block's are still returned.
 BLOCK_BYTES, KEPT_BYTES = 1 << 22, 1 << 26
@@ -53,6 +56,16 @@ class undisturbed:
         gc.unfreeze()
         if self._collected:
             gc.enable()
+
+
+class waiting:
+    """Has the render thread, once it has waited, take the interpreter lock soon and keep it for its block."""
+
+    def __enter__(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setswitchinterval(BLOCK_SWITCH_SECONDS)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -193,7 +194,9 @@ class CoreEngine(VoiceMaker[CoreStream]):
     def mix(self, places: Places, parts: Sequence[int], buses: int, bus_count: int, start: int, sound: Array) -> None:
         """Render the voices at ``places``, of these parts, with the gains of their buses into ``sound``, [2, count]."""
         count = sound.shape[1]
-        sums = np.zeros((bus_count, PARTS, self.channels, count), np.float32)
+        shape = bus_count, PARTS, self.channels, count
+        # As np.zeros, which gives up the interpreter lock in each block: a thread that computes keeps it for long.
+        sums = np.frombuffer(bytearray(math.prod(shape) * np.float32().itemsize), np.float32).reshape(shape)
         if len(self._crew) > 1 and count >= WORTH_THREADS:
             of_part = np.array(parts) % len(self._crew)
             shares = [places[of_part == number] for number in range(len(self._crew))]

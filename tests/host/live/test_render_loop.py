@@ -13,7 +13,7 @@ import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ProgramChange
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
-from timbrel.host.session.realtime import SWITCH_SECONDS
+from timbrel.host.session.realtime import BLOCK_SWITCH_SECONDS, SWITCH_SECONDS
 
 from ...patience import until
 from ..fake_card import FakeSink, FakeSource
@@ -66,12 +66,33 @@ def test_program_changes_and_bank_selects_are_left_to_who_loads(make_patch, hour
 def test_while_a_loop_runs_nothing_is_collected_and_afterwards_all_is_as_before(make_patch, hours):
     seen = []
     loop, _, _ = looped(make_patch, hours, [], blocks=3)
-    loop._on_block = lambda sound, events: seen.append((gc.isenabled(), sys.getswitchinterval()))
+    loop._on_block = lambda sound, events: seen.append(gc.isenabled())
     before = gc.isenabled(), sys.getswitchinterval()
     loop.run()
-    assert [collects for collects, _ in seen] == [False] * 3
-    assert all(interval == pytest.approx(SWITCH_SECONDS) for _, interval in seen)
+    assert seen == [False] * 3
     assert (gc.isenabled(), sys.getswitchinterval()) == before
+
+
+def test_other_threads_leave_a_block_the_interpreter_lock_and_the_waiting_loop_takes_it_soon(
+    make_patch, hours, monkeypatch
+):
+    loop, _, _ = looped(make_patch, hours, [], blocks=3)
+    in_blocks, asleep, sleep, make_block = [], [], hours.sleep, loop.player.block
+
+    def watched_block(count):
+        in_blocks.append(sys.getswitchinterval())
+        return make_block(count)
+
+    def watched_sleep(seconds):
+        asleep.append(sys.getswitchinterval())
+        sleep(seconds)
+
+    monkeypatch.setattr(loop.player, "block", watched_block)
+    monkeypatch.setattr(hours, "sleep", watched_sleep)
+    loop.run()
+    assert in_blocks[1:] == pytest.approx([BLOCK_SWITCH_SECONDS] * 2)
+    assert asleep
+    assert asleep == pytest.approx([SWITCH_SECONDS] * len(asleep))
 
 
 PAGES = """
