@@ -8,6 +8,7 @@ from timbrel.export.kinds.kind import MIDDLE_C
 from timbrel.export.knobs.effects import STEP, step_codes
 from timbrel.export.knobs.naming import SURE_SHARE, model_ground
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
+from timbrel.host.kinds.kind import IMAGE
 from timbrel.host.play.rack import ChannelInstrument, Rack
 from timbrel.host.plugin.wire import slots_of
 from timbrel.host.preset.library import open_patch
@@ -58,3 +59,12 @@ def test_the_brightness_of_a_texture_rises_by_the_measure_that_names_a_latent(na
         codes, is_whole = step_codes(ground, direction * step)
         rises += (direction * (ground.measure(codes)[0][:, 0] - before) > 0)[is_whole].tolist()
     assert np.mean(rises) >= SURE_SHARE
+
+
+@pytest.mark.parametrize("name", current_presets())
+def test_the_image_is_shown_where_it_moves_the_sides(name):
+    patch = open_patch(name)
+    view = controls(patch.preset, patch.model, ChannelInstrument(patch, RATE).knobs)
+    rest, moved = sound(patch), sound(patch, ParameterChange(0, 0, IMAGE, 2.0))
+    is_heard = np.abs(moved - rest).max() > 1e-4 * np.abs(rest).max()
+    assert (IMAGE in [control.target for control in view]) == is_heard

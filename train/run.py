@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..host.errors import Failure, UserError
 from ..host.files import building_folder, replacing
+from ..host.preset.shipped import shipped_models, shipped_presets
 from . import checkpoint
 from .corpus.store import Corpus
 from .families import FAMILIES
@@ -75,6 +76,8 @@ class Run:
         if folder.is_file():
             raise UserError(f"{folder} is a file, no run; give the folder that 'timbrel train' wrote")
         if not folder.is_dir():
+            if str(folder) in {*shipped_presets(), *shipped_models()}:
+                raise UserError(f"{folder} ships with timbrel, exported already: give the folder of a run of your own")
             raise UserError(
                 f"run {folder} does not exist; "
                 f"make one with: timbrel train RECIPE --corpus CORPUS -o {shlex.quote(str(folder))}"

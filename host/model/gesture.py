@@ -211,6 +211,12 @@ class InstrumentNotes(MetadataPart):
         return float(np.interp(velocity, velocities, lengths))
 
     @property
+    def is_mono(self) -> bool:
+        """Both sides of every note are alike, so that an amount of its image changes nothing."""
+        alike = image_steps(np.array([0.0, 1.0]))
+        return all(len(note.image) and (note.image.reshape(-1, 2) == alike).all() for note in self.notes)
+
+    @property
     def in_tune(self) -> Doubles:
         """Keys of the notes less their tuning, near whole numbers: [notes]."""
         keys = np.array([note.key for note in self.notes])

@@ -414,7 +414,7 @@ def describe(
         *kind.frames(card),
         ("chroma", chroma_text),
         ("prior", prior_text),
-        ("loudness", f"{card.loudness_lufs:.1f} LUFS at full velocity"),
+        ("loudness", f"{card.loudness_lufs:.1f} LUFS as decoded; players bring it to -20 LUFS at full velocity"),
         *([("stereo", "as recorded, by play.image")] if card.image else []),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks_line(card)),

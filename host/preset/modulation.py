@@ -8,10 +8,12 @@ import numpy as np
 from ..errors import printable
 from ..kinds.spectrum import GestureSettings
 from ..model.card import in_deviations
-from ..model.gesture import instrument_of
+from ..model.gesture import Gestures, InstrumentNotes, instrument_of
+from ..model.model import Model
 from ..units import Range
 from .library import Patch
 from .motions import MotionSettings
+from .preset import Preset
 
 Verb = Literal["adds", "sets", "leads"]
 
@@ -83,8 +85,7 @@ def _gesture_sources(patch: Patch) -> Iterator[_TargetSource]:
     """Range of each latent's offsets in the recorded notes of the instrument."""
     preset, model = patch.preset, patch.model
     assert model.gestures is not None
-    gesture_settings, rest_code = preset.gesture or GestureSettings(), np.array(preset.latent_values(model.card))
-    instrument = instrument_of(model.gestures, rest_code, in_deviations(model.card), gesture_settings.instrument)
+    gesture_settings, instrument = preset.gesture or GestureSettings(), played_instrument(preset, model, model.gestures)
     directions = np.array(model.gestures.directions)
     note_codes = [
         np.array(note.code) + code_path @ directions
@@ -98,3 +99,9 @@ def _gesture_sources(patch: Patch) -> Iterator[_TargetSource]:
     for target, latent_offsets in zip(model.card.latent_targets, offsets.T, strict=True):
         if latent_offsets.any():
             yield target, "gesture", "adds", (float(latent_offsets.min()), float(latent_offsets.max()))
+
+
+def played_instrument(preset: Preset, model: Model, gestures: Gestures) -> InstrumentNotes:
+    """The instrument of a model's gestures that a preset plays."""
+    rest_code, label = np.array(preset.latent_values(model.card)), (preset.gesture or GestureSettings()).instrument
+    return instrument_of(gestures, rest_code, in_deviations(model.card), label)

@@ -15,7 +15,7 @@ from ..model.pack import digest_of
 from ..play.controllers import Mapper
 from ..preset.library import Patch
 from ..preset.midi_learn import with_targets
-from ..preset.modulation import Modulation, modulations
+from ..preset.modulation import Modulation, modulations, played_instrument
 from ..preset.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
 from ..preset.shipped import Draft, preset_file, preset_text, shipped_models
 from ..preset.text import effect_place
@@ -71,13 +71,13 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
 def controls(
     preset: Preset, model: Model, knobs: Mapper, sources: Mapping[str, Sequence[Modulation]] = MappingProxyType({})
 ) -> Iterator[ControlView]:
-    """Controls in display order; those of gestures only if the model has any, of vibrato likewise.
+    """Controls in display order; those of gestures, of vibrato and of the image only if they change a note.
 
     Maps down to the last of a latent come first, in the file's order: so a preset chooses the first knobs of panels and
     plugins.
     """
     card = model.card
-    idle_targets = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
+    idle_targets = _idle_targets(preset, model)
     spans_by_target = {target: span for target, span in knobs.ranges.items() if target not in idle_targets}
     mapped_targets = [cc_map.target for cc_map in preset.cc]
     while mapped_targets and not mapped_targets[-1].startswith("latent."):
@@ -111,6 +111,14 @@ def controls(
             description=descriptions_by_target.get(target, ""),
             sources=tuple(SourceView(*source) for source in sources.get(target, ())),
         )
+
+
+def _idle_targets(preset: Preset, model: Model) -> set[str]:
+    """Targets of the model's kind that change no note of this model, or of its instrument."""
+    if model.gestures is None:
+        return set(kind_of(model.card).of_notes)
+    plays_image = preset.play.image_bands or not played_instrument(preset, model, model.gestures).is_mono
+    return {target for target, moves in ((VIBRATO, model.gestures.vibrates), (IMAGE, plays_image)) if not moves}
 
 
 def _ahead_ms(preset: Preset, card: Card) -> float | None:

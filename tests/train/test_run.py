@@ -4,6 +4,7 @@ import contextlib
 import json
 import resource
 import shutil
+from pathlib import Path
 
 import pytest
 from timbrel.host.errors import Failure, UserError
@@ -120,6 +121,8 @@ def test_binary_in_place_of_a_run_is_refused(run):
 
 def test_what_is_no_run_is_refused_with_what_to_do(tmp_path, run):
     assert "does not exist; make one with: timbrel train" in refused(tmp_path / "none")
+    for shipped in ("gm-oboe", "gm-partials-8"):
+        assert "exported already: give the folder of a run of your own" in refused(Path(shipped))
     (tmp_path / "other").mkdir()
     assert "no run.json" in refused(tmp_path / "other")
     assert "run.json is a file, no run; give the folder" in refused(run.folder / "run.json")
