@@ -1,5 +1,7 @@
 """A sound card and MIDI input in a time of their own, which passes at once."""
 
+import sys
+
 
 class Hours:
     """A clock that only sleeping moves on, and being kept waiting."""
@@ -67,8 +69,10 @@ class FakeArrival:
 
     def __init__(self, hours, source, at_end, end):
         self.hours, self.source, self.at_end, self.end = hours, source, at_end, end
+        self.switch_intervals = []  # while it waits
 
     def wait(self, seconds):
+        self.switch_intervals.append(sys.getswitchinterval())
         soonest = min((timed.seconds for timed in self.source.timed), default=self.end)
         self.hours.now = max(self.hours.now, min(self.hours.now + seconds, soonest + 0.00005))
         if self.hours.now >= self.end:

@@ -77,6 +77,7 @@ def test_other_threads_leave_a_block_the_interpreter_lock_and_the_waiting_loop_t
     make_patch, hours, monkeypatch
 ):
     loop, _, _ = looped(make_patch, hours, [], blocks=3)
+    loop._settled = 48.0  # samples: as with JACK
     in_blocks, asleep, sleep, make_block = [], [], hours.sleep, loop.player.block
 
     def watched_block(count):

@@ -6,6 +6,7 @@ from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.realtime import SWITCH_SECONDS
 
 from ..fake_card import FakeArrival, FakeSink, FakeSource
 from .playing import RATE, player_of
@@ -114,6 +115,8 @@ def played(make_patch, hours, timed, rests, seconds=2.8, **settings):
     )
     hours.start = hours.now
     loop.run()
+    if rests:
+        assert loop._arrival.switch_intervals == pytest.approx([SWITCH_SECONDS] * len(loop._arrival.switch_intervals))
     sound = np.zeros((2, round(seconds * 48000) + 9600), np.float32)
     for place, block in zip(sink.places, sink.sounds, strict=True):
         sound[:, place : place + sink.block] = block

@@ -1,6 +1,7 @@
 """Blocks that the core renders by itself: the samples of blocks that Python asks for, until something happens."""
 
 import ctypes
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from timbrel.host.midi.arrival import Arrival
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player, prime
 from timbrel.host.play.rack import Rack
-from timbrel.host.unattended import LONGEST_BLOCK, MOST_BLOCKS, unattended_run
+from timbrel.host.session.realtime import BLOCK_SWITCH_SECONDS, SWITCH_SECONDS
+from timbrel.host.unattended import LONGEST_BLOCK, MOST_BLOCKS, UnattendedRun, unattended_run
 
 from .rigs import needs_core
 
@@ -224,6 +226,27 @@ def test_a_loop_leaves_all_to_the_core_and_changes_no_sample(make_patch, recorde
     assert np.array_equal(np.concatenate([sound for sound, _ in taken], axis=1)[:, :count], expected)
     assert loop.meters.load.count == sum(ring.runs)
     assert ring.runs[0] > 1
+
+
+def test_while_the_core_runs_a_loop_asks_for_the_interpreter_lock_sooner_than_in_a_block(
+    make_patch, recorded, monkeypatch
+):
+    ring, arrival, in_runs, in_blocks, run_core = Ring(48_000, 128), Arrival(), [], [], UnattendedRun.run
+
+    def watched_run(run):
+        in_runs.append(sys.getswitchinterval())
+        run_core(run)
+
+    def note(sound, events):
+        in_blocks.append(sys.getswitchinterval())
+        if ring.written >= 1280:
+            loop.stop()
+
+    monkeypatch.setattr(UnattendedRun, "run", watched_run)
+    loop = RenderLoop(player_of(make_patch(recorded), 48_000, 128), ring, [], on_block=note, arrival=arrival)
+    loop.run()
+    assert in_runs == pytest.approx([SWITCH_SECONDS] * len(in_runs))
+    assert in_blocks == pytest.approx([BLOCK_SWITCH_SECONDS] * len(in_blocks))
 
 
 def test_a_block_that_is_due_goes_before_the_notes_of_those_before_it(make_patch, recorded):
