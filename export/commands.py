@@ -304,7 +304,9 @@ def dataset(
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="A TOML file with such settings; options win over it.")] = None,
     rate: Annotated[int | None, typer.Option(help="Sample rate in Hz, 16000 to 96000; 44100 by default.")] = None,
-    stereo: Annotated[bool | None, typer.Option("--stereo", help="Both sides; their mean by default.")] = None,
+    stereo: Annotated[
+        bool | None, typer.Option("--stereo", help="Both sides; by default one mix of them, with the power of both.")
+    ] = None,
     as_float: Annotated[bool | None, typer.Option("--float", help="32-bit WAV files in place of 16-bit FLAC.")] = None,
     shard: Annotated[int | None, typer.Option(help="Notes of a shard, a multiple of 64; 1024 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is drawn; 1 by default.")] = None,

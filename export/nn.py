@@ -282,7 +282,7 @@ FOLDER = "timbrel"  # in the archive; any name works
 def check_name(path: Path, overwrite: bool) -> None:
     """Raise `UserError` unless a name ends in .ts and can be written."""
     if path.suffix != ".ts":
-        raise UserError(f"--nn {path} must end in .ts, such as {path.with_suffix('.ts').name}")
+        raise UserError(f"--nn {path} must end in .ts, such as {path.stem or 'model'}.ts")
     check_output(path, overwrite)
 
 
@@ -358,7 +358,10 @@ def written(
         if output is not None:
             raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
         if labels != LabelInput():
-            raise UserError(f"{source} is a model whose card says what it is; words for the card go with a run")
+            raise UserError(
+                f"{source} is a model, whose card has its own texts; leave --name, --description, --license and "
+                "--credits out"
+            )
         yield from _beside(opened_model(str(model_file) if model_file.is_file() else source), nn, meaning, overwrite)
         return
     with tempfile.TemporaryDirectory() as temporary_folder:

@@ -23,9 +23,13 @@ def number(name: str, value: object) -> float:
     """Return a finite number; raise UserError for all else."""
     if not isinstance(value, int | float | np.number | np.ndarray) or np.ndim(value) or np.iscomplexobj(value):
         raise UserError(f"{name} {value_text(value)} is no number; give one")
-    if not math.isfinite(value):
+    try:
+        finite_number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        finite_number = math.inf
+    if not math.isfinite(finite_number):
         raise UserError(f"{name} {value_text(value)} is not finite; give a number")
-    return float(value)
+    return finite_number
 
 
 def whole_number(name: str, value: SupportsIndex, low: int, high: int | None = None) -> int:
@@ -52,6 +56,12 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
         raise UserError(f"{name} {value_text(value)} is unknown; give {' or '.join(choices)}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise UserError for all but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise UserError(f"{name} {value_text(value)} is neither True nor False; give one of them")
+
+
 def check_callback(name: str, value: object) -> None:
     """Raise UserError for all but functions and None."""
     if value is not None and not callable(value):
@@ -59,9 +69,12 @@ def check_callback(name: str, value: object) -> None:
 
 
 def location(name: str, value: object) -> str:
-    """Return a path, or the name of a preset or a recipe, as a text; raise UserError for all else."""
+    """Return a path, or the name of a preset or a recipe, as a text; raise UserError for all else.
+
+    An empty text would be the working folder, and no file's name holds the character 0.
+    """
     path_text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path_text, str):
+    if not isinstance(path_text, str) or not path_text or "\0" in path_text:
         raise UserError(f"{name} {value_text(value)} is no path; give a text or a pathlib.Path")
     return path_text
 
@@ -74,8 +87,12 @@ def locations(name: str, value: object) -> list[str]:
 
 
 def elements(name: str, value: object) -> list[Any]:
-    """Return the parts of an iterable; raise UserError for all else."""
-    if not isinstance(value, Iterable):
+    """Return the parts of an iterable; raise UserError for all else, such as bytes, whose parts are numbers."""
+    if (
+        not isinstance(value, Iterable)
+        or isinstance(value, bytes)
+        or (isinstance(value, np.ndarray) and not value.ndim)
+    ):
         raise UserError(f"{name} {value_text(value)} is no list; give one")
     return list(value)
 

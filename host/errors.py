@@ -10,7 +10,7 @@ class TimbrelError(Exception):
     exit_status = 1
 
     def __str__(self) -> str:
-        return "; ".join(map(str, self.args))
+        return printable("; ".join(map(str, self.args)))
 
 
 class UserError(TimbrelError):

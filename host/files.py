@@ -111,9 +111,18 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     """Check an output file before any work.
 
     Raises:
-        UserError: it is a folder, exists without ``overwrite``, or its folder is missing or read-only.
+        UserError: it is a folder, exists without ``overwrite``, or its folder is missing or read-only; or no file can
+            have its name.
     """
     folder = path.parent
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # too long; with a character 0
+        raise UserError(
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}; give another name"
+        ) from None
     if not folder.is_dir():
         raise UserError(f"cannot write {path}: folder {folder} does not exist; make it first")
     if path.is_dir():

@@ -5,7 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..host.arguments import check_callback, check_text, elements, location, locations, number, whole_number
+from ..host.arguments import (
+    check_callback,
+    check_flag,
+    check_text,
+    elements,
+    location,
+    locations,
+    mapping,
+    number,
+    whole_number,
+)
 from ..host.errors import UserError, naming_extras
 
 if TYPE_CHECKING:
@@ -78,14 +88,20 @@ def build_corpus(
     for argument_name, text in {"group": group, "label": label, "ray": ray, "name": name, "licence": licence}.items():
         if text is not None:
             check_text(argument_name, text)
-    if workers is not None:
-        whole_number("workers", workers, 1)
-    whole_number("seed", seed, 0)
+    for role, column in mapping("columns", columns).items():
+        check_text("columns: role", role)
+        check_text(f"columns[{role!r}]", column)
+    process_count = None if workers is None else whole_number("workers", workers, 1)
+    split_seed = whole_number("seed", seed, 0)
     if shortest_seconds is not None:
         number("shortest_seconds", shortest_seconds)
+    for argument_name, flag in (("loops", loops), ("melodies", melodies), ("append", append)):
+        check_flag(argument_name, flag)
     check_callback("progress", progress)
     if loops and melodies:
         raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
+    if not sound_paths:
+        raise UserError("sounds: none is given; give sound files, folders or addresses")
     with naming_extras():
         from ..host.workers import free_processors
         from .corpus.build import build
@@ -97,7 +113,7 @@ def build_corpus(
             Path(corpus_folder),
             rate=rate,
             split=split,
-            seed=seed,
+            seed=split_seed,
             group=group,
             label=label,
             shortest_seconds=shortest_seconds,
@@ -107,7 +123,7 @@ def build_corpus(
             melodies=melodies,
             append=append,
             columns=columns,
-            workers=workers or free_processors(),
+            workers=process_count or free_processors(),
             ray=ray,
             progress=progress or no_progress,
         )
@@ -171,6 +187,8 @@ def train_recipe(
         check_text("changes:", change)
     for argument_name, count in (("devices", devices), ("nodes", nodes)):
         whole_number(argument_name, count, 1)
+    for argument_name, flag in (("resume", resume), ("tensorboard", tensorboard)):
+        check_flag(argument_name, flag)
     check_text("accelerator", accelerator)
     for argument_name, callback in (("progress", progress), ("say", say)):
         check_callback(argument_name, callback)

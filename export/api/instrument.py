@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ...host.arguments import (
     check_choice,
+    check_flag,
     check_text,
     elements,
     location,
@@ -299,6 +300,7 @@ class Instrument:
                 range; an unknown label.
         """
         self._check_codes()
+        check_flag("clamp", clamp)
         sample_rate = _checked_rate(sample_rate)
         model, card = self._patch.model, self._patch.model.card
         try:
@@ -450,6 +452,7 @@ def open(name: PathLike, *, trust: bool = False) -> Instrument:
         UserError: unknown name, or it cannot be used.
     """
     name_or_path = location("name", name)
+    check_flag("trust", trust)
     if Path(name_or_path).exists() and preset_file(name_or_path) not in shipped_presets().values():
         name_or_path = str(Path(name_or_path).absolute())  # playing it live works from any folder
     ask_for([name_or_path], trust)
@@ -494,6 +497,7 @@ def make(
     for argument_name, text in {"label": label, "license": license, "credits": credits}.items():
         if text is not None:
             check_text(argument_name, text)
+    check_flag("recordings", recordings)
     with naming_extras():
         from ..families import MADE
         from .making import make_instrument
@@ -539,6 +543,7 @@ def play(
         UserError: the card, a port or the preset cannot be used.
     """
     opened_instrument = instrument if isinstance(instrument, Instrument) else open(instrument)
+    check_flag("null", null)
     check_block(whole_number("block", block, 1))
     if rate is not None:
         whole_number("rate (Hz):", rate, *CARD_RATES)

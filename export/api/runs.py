@@ -4,14 +4,18 @@ import functools
 import os
 import shlex
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from ...host.arguments import (
     check_callback,
     check_choice,
+    check_flag,
     check_text,
+    elements,
     location,
     locations,
     mapping,
@@ -22,7 +26,7 @@ from ...host.errors import UserError, naming_extras
 from ...host.preset.shipped import is_instrument
 from ...host.workers import task_runner
 from ..samples.dataset import Batch, Job, counted, dataset_job, render_labelled
-from ..samples.drawing import read_settings
+from ..samples.drawing import decimal_text, read_settings
 from .sound import Sound
 
 PathLike = str | os.PathLike[str]
@@ -130,6 +134,8 @@ def export_model(
     }.items():
         if text is not None:
             check_text(argument_name, text)
+    for argument_name, flag in (("recordings", recordings), ("overwrite", overwrite)):
+        check_flag(argument_name, flag)
     check_callback("progress", progress)
     with naming_extras():
         from ..export import LabelInput
@@ -206,8 +212,10 @@ def render_dataset(
     names = locations("presets", presets)
     if not names:
         raise UserError("presets: none is given; give one that timbrel.preset_names() lists, or several")
-    for argument_name, count, low in (("notes", notes, 0), ("workers", workers, 1)):
-        whole_number(argument_name, count, low)
+    note_count, process_count = whole_number("notes", notes, 0), whole_number("workers", workers, 1)
+    rate_hz = whole_number("sample_rate", sample_rate, 0)
+    check_text("latents", latents)
+    check_flag("stereo", stereo)
     check_callback("progress", progress)
     given: dict[str, Numbers | None] = {
         "keys": keys,
@@ -215,23 +223,29 @@ def render_dataset(
         "held_seconds": held_seconds,
         "onset_seconds": onset_seconds,
     }
-    overrides: dict[str, Any] = {name: _text(value) for name, value in given.items() if value is not None}
+    overrides: dict[str, Any] = {name: _values(name, value) for name, value in given.items() if value is not None}
     overrides |= {
         "seconds": number("seconds", seconds),
         "latents": latents,
-        "sample_rate": sample_rate,
-        "stereo": stereo,
+        "sample_rate": rate_hz,
+        "stereo": bool(stereo),
+        "seed": whole_number("seed", seed, 0),
+        "knobs": {},
     }
-    overrides |= {"seed": seed, "knobs": {name: _text(value) for name, value in mapping("knobs", knobs).items()}}
-    job = dataset_job(names, read_settings(None, overrides), notes, warn=_warn)
-    return _labelled_sounds(job, sample_rate, workers, progress)
+    for name, positions in mapping("knobs", knobs).items():
+        check_text("knobs: name", name)
+        overrides["knobs"][name] = _values(f"knobs[{name!r}]", positions)
+    job = dataset_job(names, read_settings(None, overrides), note_count, warn=_warn)
+    return _labelled_sounds(job, rate_hz, process_count, progress)
 
 
-def _text(numbers: Numbers) -> str:
+def _values(name: str, numbers: Numbers) -> str:
     """Return a range or a choice as settings have it."""
     if isinstance(numbers, str):
         return numbers
-    return ",".join(map(str, numbers)) if isinstance(numbers, Iterable) else str(numbers)
+    is_one = isinstance(numbers, int | float | np.number | np.ndarray) and not np.ndim(numbers)
+    values = [numbers] if is_one else elements(name, numbers)
+    return ",".join(value if isinstance(value, str) else decimal_text(number(f"{name}:", value)) for value in values)
 
 
 def _warn(line: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...host.arguments import location
+from ...host.arguments import check_flag, location
 from ...host.audio.sound_files import flac_bytes, sound_writer
 from ...host.errors import UserError
 from ...host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
@@ -79,6 +79,7 @@ class Sound(Samples):
             Failure: the file cannot be written.
         """
         path = Path(location("path", path))
+        check_flag("overwrite", overwrite)
         samples = np.atleast_2d(np.asarray(self))
         if samples.ndim != 2 or not 1 <= len(samples) <= MOST_CHANNELS:
             raise UserError(

@@ -22,7 +22,7 @@ from ...host.arrays import Array
 from ...host.audio.mono_mix import mix_to_mono
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
-from ...host.files import WRITING, check_new_folder, claimed, replacing
+from ...host.files import WRITING, Stamp, check_new_folder, claimed, replacing, stamp
 from ...host.kinds.card_fields import UNKNOWN_LICENCE
 from ...host.kinds.table import CLASSES
 from ...host.play.render import fade_out
@@ -156,8 +156,8 @@ def render_batch(job: Job, batch: Batch) -> list[Member]:
 
 @functools.lru_cache(maxsize=2)
 def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
-    # once it is freed, glibc keeps smaller arrays for reuse: a fifth of the time otherwise
     """Return the job's presets and settings, in this process."""
+    # once it is freed, glibc keeps smaller arrays for reuse: a fifth of the time otherwise
     np.empty(ALLOCATED_BYTES, np.uint8)
     if job.version != __version__:
         raise UserError(f"timbrel {__version__} cannot go on with the notes of {job.version}; install the same version")
@@ -488,6 +488,7 @@ def make_dataset(
         Failure: a shard cannot be written, or a worker died; whole shards stay.
     """
     emit_warning = warn or (lambda line: None)
+    table_stamp = None if table is None else stamp(table)
     job = dataset_job(names, settings, notes, emit_warning, table)
     index = Index.open(output, job, emit_warning)
     missing_shards = index.missing
@@ -498,7 +499,9 @@ def make_dataset(
             index.make_folder()
             with claimed(output):
                 index.remove_leftovers()
-                batches = counted(render_batches(_batches(batch_numbers, table)), len(batch_numbers), progress)
+                batches = counted(
+                    render_batches(_batches(batch_numbers, table, table_stamp)), len(batch_numbers), progress
+                )
                 for shard in missing_shards:
                     index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
     total_bytes = sum(shard.bytes for shard in index.shards.values())
@@ -509,8 +512,12 @@ def make_dataset(
     )
 
 
-def _batches(numbers: Sequence[int], table: Path | None) -> Iterator[Batch]:
-    """Yield batches of these ascending numbers, with the table's notes if there is one."""
+def _batches(numbers: Sequence[int], table: Path | None, table_stamp: Stamp | None = None) -> Iterator[Batch]:
+    """Yield batches of these ascending numbers, with the table's notes if there is one.
+
+    Raises:
+        UserError: the table has another stamp than when it was checked.
+    """
     if table is None:
         yield from map(Batch, numbers)
         return
@@ -518,6 +525,10 @@ def _batches(numbers: Sequence[int], table: Path | None) -> Iterator[Batch]:
     notes = read_notes(table)
     for number in itertools.count():
         batch_notes = tuple(itertools.islice(notes, BATCH))
+        if stamp(table) != table_stamp:
+            raise UserError(
+                f"{table} changed while its notes were rendered; give the earlier one again to go on, or another folder"
+            )
         if not batch_notes:
             return
         if number in wanted_numbers:

@@ -174,7 +174,12 @@ def _as_text(value: object) -> object:
     """Return a number, or a list of them, as the text of a `Choice`; all else as it is."""
     if isinstance(value, list):
         return ",".join(str(_as_text(element)) for element in value)
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return decimal_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def decimal_text(value: float) -> str:
+    """Return a number as the text of a `Choice`, which has no exponent."""
+    return str(value) if isinstance(value, int) else str(np.format_float_positional(value, trim="-"))
 
 
 def _error_text(detail: Any) -> str:

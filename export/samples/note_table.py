@@ -66,7 +66,7 @@ def read_notes(path: Path) -> Iterator[TableNote]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
-            columns = [name.strip() for name in next(rows, [])]
+            columns = [name.strip() for name in next(filter(None, rows), [])]
             _check_columns(path, columns)
             for row, values in enumerate((values for values in rows if values), 1):
                 if len(values) != len(columns):
@@ -82,6 +82,8 @@ def read_notes(path: Path) -> Iterator[TableNote]:
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     """Raise UserError for unknown and repeated columns, or none."""
+    if len(columns) == 1 and (separator := next((letter for letter in ";\t|" if letter in columns[0]), "")):
+        raise UserError(f"{path} has {separator!r} between its columns; save it as a CSV file with commas")
     for name, repeated_names in itertools.groupby(sorted(columns)):
         if name not in TableNote._fields and name not in MEASURED_COLUMNS:
             hint = nearest(name, TableNote._fields)
@@ -136,8 +138,10 @@ def _code(text: str) -> tuple[float, ...] | None:
 
 
 def _positions(text: str) -> tuple[tuple[str, float], ...]:
-    """Return names and positions of a JSON object."""
-    positions = json.loads(text) or {}
+    """Return names and positions of a JSON object; none for ``null``."""
+    positions = json.loads(text)
+    if positions is None:
+        return ()
     if not isinstance(positions, dict) or not all(
         _is_finite(value) and 0 <= value <= 1 for value in positions.values()
     ):

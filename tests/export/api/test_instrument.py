@@ -275,6 +275,12 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
             "sounds of 44100 Hz and 48000",
         ),
         ("timbrel.open('drum-loops').encode(np.ones(90000), 44100)", "have no codes of sounds"),
+        ("timbrel.open('gm-oboe', trust='no')", "trust 'no' is neither True nor False; give one of them"),
+        ("timbrel.play(oboe, null='no')", "null 'no' is neither True nor False"),
+        ("oboe.decode(np.zeros(8), clamp='no')", "clamp 'no' is neither True nor False"),
+        ("timbrel.Sound(np.zeros((2, 9)), 44100).save('nothing', overwrite=1)", "overwrite 1 is neither True nor"),
+        ("timbrel.make('no.wav', 'nothing', recordings='no')", "recordings 'no' is neither True nor False"),
+        ("timbrel.open('')", "name '' is no path; give a text or a pathlib.Path"),
         ("timbrel.make([], 'nothing')", "give sounds to make an instrument of"),
     ],
 )

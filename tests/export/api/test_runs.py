@@ -169,6 +169,26 @@ def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel
     assert shares == [0.5, 1.0]
 
 
+def test_scalars_of_numpy_are_numbers(tmp_path: Path, tones: Path) -> None:
+    plain, of_numpy = (
+        timbrel.render_dataset(
+            "gm-oboe", count(1), seconds=0.5, sample_rate=count(16000), seed=count(3), keys=count(60), stereo=flag
+        )
+        for count, flag in ((int, True), (np.int64, np.True_))
+    )
+    np.testing.assert_array_equal(next(of_numpy).sound, next(plain).sound)
+    reports = [
+        timbrel.build_corpus(tones, tmp_path / name, seed=seed, workers=1, append=np.False_)
+        for name, seed in (("python", 3), ("numpy", np.int64(3)))
+    ]
+    assert reports[0].split_clips == reports[1].split_clips
+
+
+def test_a_knob_s_position_may_be_as_small_as_floats_are() -> None:
+    sounds = timbrel.render_dataset("gm-oboe", 1, seconds=0.5, sample_rate=16000, knobs={"gain": 1e-7})
+    assert next(sounds).labels["knobs"] == {"gain": 0.0}  # rounded there
+
+
 def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -188,6 +208,20 @@ def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
         ("timbrel.build_corpus([], 'c', workers=0)", "workers 0 is out of range; give at least 1"),
         ("timbrel.build_corpus([], 'c', loops=True, melodies=True)", "two kinds of corpus"),
         ("timbrel.build_corpus('nowhere', 'c')", "nowhere"),
+        ("timbrel.build_corpus([], 'c')", "sounds: none is given; give sound files, folders or addresses"),
+        ("timbrel.build_corpus('', 'c')", "sounds '' is no path; give a text or a pathlib.Path"),
+        ("timbrel.build_corpus(SOUNDS, 'a\\0b')", "output 'a\\x00b' is no path"),
+        ("timbrel.build_corpus(SOUNDS / 'a\\nb', 'c')", "a b does not exist; give sound files or folders of them"),
+        ("timbrel.build_corpus(np.array(3), 'c')", "sounds array(3) is no list; give one"),
+        ("timbrel.build_corpus(b'x', 'c')", "sounds b'x' is no list; give one"),
+        ("timbrel.build_corpus(SOUNDS, 'c', columns='key=note')", "columns 'key=note' is no dictionary; give one"),
+        ("timbrel.build_corpus(SOUNDS, 'c', columns={1: 'a'})", "columns: role 1 is no text; give one in quotes"),
+        ("timbrel.build_corpus(SOUNDS, 'c', columns={'key': ['a']})", "columns['key'] ['a'] is no text"),
+        ("timbrel.build_corpus(SOUNDS, 'c', columns={'key': None})", "columns['key'] None is no text"),
+        ("timbrel.build_corpus(SOUNDS, 'c', append=np.array([1, 2]))", "append array([1, 2]) is neither True nor"),
+        ("timbrel.build_corpus(SOUNDS, 'c', loops='no')", "loops 'no' is neither True nor False; give one of them"),
+        ("timbrel.build_corpus(SOUNDS, 'c', melodies=1)", "melodies 1 is neither True nor False"),
+        ("timbrel.build_corpus(SOUNDS, 'c', shortest_seconds=10**400)", "is not finite; give a number"),
         ("timbrel.build_corpus(None, 'c')", "sounds None is no list"),
         ("timbrel.build_corpus(SOUNDS, None)", "output None is no path"),
         ("timbrel.build_corpus(SOUNDS, 'c', rate=44100.5)", "rate (Hz): 44100.5 is not a whole number"),
@@ -203,6 +237,8 @@ def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
         ("timbrel.train_recipe('tuned-8', 'c', 'r', minutes='x')", "minutes 'x' is no number"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', devices=0)", "devices 0 is out of range; give at least 1"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', progress=5)", "progress 5 is no function"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', resume=np.array([1, 2]))", "resume array([1, 2]) is neither True"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', tensorboard='no')", "tensorboard 'no' is neither True nor False"),
         (
             "timbrel.train_recipe('grain-path', 'c', 'r', grains='g', changes=['frames.hop_length=5'])",
             "--set frames.hop_length=5: recipe grain-path has the frames of the run that it is built on; leave it out",
@@ -213,9 +249,25 @@ def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
         ("timbrel.export_model('nowhere', 5)", "output 5 is no path"),
         ("timbrel.export_model('nowhere', 'm.onnx', weights='x')", "weights 'x' is unknown; give float16 or float32"),
         ("timbrel.export_model('nowhere', 'm.onnx', name=5)", "name 5 is no text"),
+        ("timbrel.export_model('nowhere', 'm.onnx', overwrite='no')", "overwrite 'no' is neither True nor False"),
+        ("timbrel.export_model('nowhere', 'm.onnx', recordings=None)", "recordings None is neither True nor False"),
+        ("timbrel.export_model('gm-chroma-2', json='')", "json '' is no path"),
+        (
+            "timbrel.export_model('gm-chroma-2', json=Path('a' * 300 + '.json'))",
+            "File name too long; give another name",
+        ),
         ("timbrel.render_dataset([], 1)", "presets: none is given"),
         ("timbrel.render_dataset('gm-oboe', 1.5)", "notes 1.5 is not a whole number"),
         ("timbrel.render_dataset('gm-oboe', 1, seconds='x')", "seconds 'x' is no number"),
+        ("timbrel.render_dataset('gm-oboe', 1, seed=None)", "seed None is not a whole number; give at least 0"),
+        ("timbrel.render_dataset('gm-oboe', 1, sample_rate=None)", "sample_rate None is not a whole number"),
+        ("timbrel.render_dataset('gm-oboe', 1, stereo='no')", "stereo 'no' is neither True nor False"),
+        ("timbrel.render_dataset('gm-oboe', 1, latents=8)", "latents 8 is no text; give one in quotes"),
+        ("timbrel.render_dataset('gm-oboe', 1, keys=b'<')", "keys b'<' is no list; give one"),
+        ("timbrel.render_dataset('gm-oboe', 1, keys=[60, None])", "keys: None is no number; give one"),
+        ("timbrel.render_dataset('gm-oboe', 1, held_seconds=float('nan'))", "held_seconds: nan is not finite"),
+        ("timbrel.render_dataset('gm-oboe', 1, knobs={1: 0.5})", "knobs: name 1 is no text; give one in quotes"),
+        ("timbrel.render_dataset('gm-oboe', 1, knobs={'gain': None})", "knobs['gain'] None is no list; give one"),
         ("timbrel.render_dataset('gm-oboe', 1, knobs='x')", "knobs 'x' is no dictionary"),
         ("timbrel.render_dataset('gm-oboe', 1, workers='2')", "workers '2' is not a whole number"),
         ("timbrel.render_dataset('gm-oboe', 1, progress=5)", "progress 5 is no function"),
@@ -240,6 +292,6 @@ def test_wrong_work_is_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(timbrel.UserError, match=re.escape(said)) as caught:
-        eval(call, {"timbrel": timbrel, "SOUNDS": Path(__file__).parent})
+        eval(call, {"timbrel": timbrel, "np": np, "Path": Path, "SOUNDS": Path(__file__).parent})
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from timbrel.export.samples.dataset import make_dataset
 from timbrel.export.samples.drawing import BATCH, DatasetSettings
 from timbrel.export.samples.note_table import read_notes
 from timbrel.host.errors import UserError
+from timbrel.host.files import stamp
 from timbrel.host.preset.library import open_patch
 
 from ..clusters import cluster, killing
@@ -102,6 +103,11 @@ def test_a_table_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert [note.key for note in read_notes(tmp_path / "t.csv")] == [60]
 
 
+def test_empty_lines_before_the_columns_and_between_notes_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\r\n\r\nkey,knobs\r\n\r\n60,null\r\n\r\n")
+    assert [(note.key, note.knobs) for note in read_notes(tmp_path / "t.csv")] == [(60, ())]
+
+
 def test_a_table_has_no_more_notes_than_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(note_table, "MOST_NOTES", 1)
     with pytest.raises(UserError, match=r"t\.csv has more than 1 notes; split it"):
@@ -127,6 +133,12 @@ def test_a_table_has_no_more_notes_than_a_data_set(tmp_path: Path, monkeypatch: 
         ("onset_seconds\n0.1\n0.5\n", "row 2: onset_seconds leaves no room in 0.5 seconds"),
         ("held_seconds\nnan\n", "row 1: held_seconds 'nan' is not seconds, 0.001 to 30"),
         ('key\n60\n"61', "row 2: it is no CSV (unexpected end of data)"),
+        ('knobs\n"[]"\n', "row 1: knobs '[]' is not a JSON object of positions, 0 to 1"),
+        ("knobs\nfalse\n", "row 1: knobs 'false' is not a JSON object of positions, 0 to 1"),
+        ("key;velocity\n60;100\n", "has ';' between its columns; save it as a CSV file with commas"),
+        ("key\tvelocity\n60\t100\n", "has '\\t' between its columns; save it as a CSV file with commas"),
+        ("key;velocity\n0,5;1\n", "has ';' between its columns"),
+        ("\n\n", "is empty; its first line names columns, such as key,velocity"),
         ("", "is empty; its first line names columns, such as key,velocity"),
         ("key\n", "has no notes; give a row for each, below the names of columns"),
         ("key\n\xff", "is no text in UTF-8"),
@@ -196,12 +208,29 @@ def test_another_table_does_not_go_on_with_a_data_set(whole: Path, long_table: P
     assert bytes_of(whole) == before
 
 
+def test_a_table_that_changes_while_it_is_rendered_stops_before_a_row_of_another(
+    whole: Path, long_table: Path, tmp_path: Path
+) -> None:
+    """Its index would state the digest of the table that was checked."""
+    table = tmp_path / "t.csv"
+    table.write_bytes(long_table.read_bytes())
+
+    def edit(done: float) -> None:
+        if 0.4 < done < 0.6:
+            table.write_bytes(long_table.read_bytes().replace(b"60,", b"72,") + b"60,1\r\n")
+
+    with pytest.raises(UserError, match=r"t\.csv changed while its notes were rendered; give the earlier one again"):
+        rendered(tmp_path / "notes", table, progress=edit)
+    table.write_bytes(long_table.read_bytes())
+    assert bytes_of(rendered(tmp_path / "notes", table)) == bytes_of(whole)
+
+
 def test_a_table_is_read_a_batch_at_a_time(long_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that were read beyond those of the batches that were taken."""
     read = []
     plain = dataset.read_notes
     monkeypatch.setattr(dataset, "read_notes", lambda path: (read.append(note) or note for note in plain(path)))
-    batches = dataset._batches([1, 2, 3], long_table)
+    batches = dataset._batches([1, 2, 3], long_table, stamp(long_table))
     for number in (1, 2, 3):
         assert next(batches).number == number
         assert len(read) <= (number + 1) * BATCH
