@@ -115,6 +115,8 @@ def check_output(path: Path, overwrite: bool = False) -> None:
             have its name.
     """
     folder = path.parent
+    if not folder.is_dir():
+        raise UserError(f"cannot write {path}: folder {folder} does not exist; make it first")
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -123,8 +125,6 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise UserError(
             f"cannot write {path}: {getattr(error, 'strerror', None) or error}; give another name"
         ) from None
-    if not folder.is_dir():
-        raise UserError(f"cannot write {path}: folder {folder} does not exist; make it first")
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; give a file name")
     if os.path.lexists(path) and not overwrite:

@@ -11,6 +11,7 @@ from ...host.model.pack import SUFFIX
 from ...host.preset.shipped import preset_file
 from ...host.progress import Display
 from ...train.corpus.content import survey_sounds
+from ...train.corpus.remote import is_address
 from ..families import MADE, MINUTES, check_minutes, family_named
 
 
@@ -34,6 +35,8 @@ def make_instrument(
         UserError, Failure, MakeStopped: as `make.make`.
     """
     family_named(family)  # raises before sounds are read
+    if any(is_address(os.fspath(sound)) for sound in sounds):
+        raise UserError("make reads files and folders, no addresses; fetch the sounds, or read them by 'corpus build'")
     paths, budget_minutes = [Path(sound) for sound in sounds], MINUTES if minutes is None else minutes
     with Display() as display:
         if paths and more_minutes is None and not output.exists():

@@ -63,7 +63,10 @@ def test_an_expression_labels_by_what_it_matches_in_the_names_of_files(hits, tmp
 def test_the_report_counts_the_clips_of_each_label_and_those_without(hits, tmp_path):
     report = build([hits], tmp_path / "corpus", label="^BD|^cp")
     assert report.labels == {"": 1, "BD": 2, "cp": 1}
-    assert "labels           2\n  BD: 2\n  cp: 1\n\nno label         1  their names do not match" in report.text()
+    assert (
+        "labels           2\n  BD: 2\n  cp: 1\n\nno label         1  neither their names nor their data sets have one"
+        in report.text()
+    )
     assert "label" not in build([hits], tmp_path / "plain").text()
     assert set(labels(tmp_path / "plain").values()) == {""}
 

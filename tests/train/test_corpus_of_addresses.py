@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from timbrel.export.api.making import make_instrument
 from timbrel.host.errors import Failure, UserError
 from timbrel.train.api import build_corpus
 from timbrel.train.corpus import remote
@@ -132,6 +133,7 @@ def test_no_user_password_or_token_is_written_or_said(server, tmp_path, tones, c
     caplog.set_level(logging.DEBUG)
     server.files["/sets/tones.tar"] = tones
     server.guarded.add("/sets/tones.tar")
+    server.answers["/sets/broken.tar"] = (500, {})
     said = []
 
     def progress(share, text):
@@ -146,6 +148,10 @@ def test_no_user_password_or_token_is_written_or_said(server, tmp_path, tones, c
     for bad in (
         server.address("/sets/tones.tar", f"?token=x{TOKEN}", f"{USER}:{PASSWORD}@"),
         server.address("/sets/none.tar", f"?token={TOKEN}", f"{USER}:{PASSWORD}@"),
+        server.address("/sets/broken.tar", f"?token={TOKEN}", f"{USER}:{PASSWORD}@"),
+        f"https:/{USER}:{PASSWORD}@example.org/tones.tar?token={TOKEN}",
+        f"HTTPS:{USER}:{PASSWORD}@example.org/tones.tar?token={TOKEN}",
+        Path(f"https://{USER}:{PASSWORD}@example.org/tones.tar?token={TOKEN}"),
         server.address("/sets/", f"?token={TOKEN}", f"{USER}:{PASSWORD}@"),
         f"https://{USER}:{PASSWORD}@127.0.0.1:1/tones.tar?token={TOKEN}",
         f"ftp://{USER}:{PASSWORD}@example.org/tones.tar?token={TOKEN}",
@@ -156,7 +162,10 @@ def test_no_user_password_or_token_is_written_or_said(server, tmp_path, tones, c
         with pytest.raises((UserError, Failure)) as caught:
             build_corpus(bad, tmp_path / "d", workers=1)
         said += [*map(str, caught.value.args), repr(caught.value)]
-    said += [record.getMessage() for record in caplog.records]
+    with pytest.raises(UserError, match="make reads files and folders, no addresses") as caught:
+        make_instrument([Path(f"https://{USER}:{PASSWORD}@example.org/a.wav?token={TOKEN}")], tmp_path / "e")
+    said.append(str(caught.value))
+    said += [logging.Formatter().format(record) for record in caplog.records]  # with errors
     said += [*capfd.readouterr(), *bytes_text(tmp_path)]
     assert said
     for secret in SECRETS:
@@ -186,6 +195,8 @@ def bytes_text(folder):
         "https://[1/a.wav",
         "https://example.org:port/a.wav",
         "HTTPS\x1b://example.org/a.wav",
+        "https:/example.org/a.wav",
+        " s3:bucket/a.wav",
     ],
 )
 def test_other_addresses_chains_and_pipes_are_refused(address, tmp_path):
@@ -194,11 +205,36 @@ def test_other_addresses_chains_and_pipes_are_refused(address, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("source", ["pipe:0", "https:/example.org/a.wav", "|cat", "-"])
+@pytest.mark.parametrize("source", ["pipe:0", "take: 2.wav", "|cat", "-"])
 def test_a_source_without_an_address_is_a_path(source, tmp_path):
     assert source_of(source) == Path(source)
     with pytest.raises(UserError, match="does not exist; give sound files or folders"):
         build_corpus(source, tmp_path / "c", workers=1)
+
+
+def test_a_file_whose_name_begins_as_an_address_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("https:a.wav").write_bytes(tone(60))
+    assert build_corpus("https:a.wav", "c", workers=1, split="1/0/0").clips == 1
+
+
+def test_a_server_that_does_not_answer_is_no_missing_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(Failure, match=r"cannot get \S+/a\.wav \(Client\w+Error\); check the connection"):
+        build_corpus("https://127.0.0.1:1/a.wav", tmp_path / "c", workers=1)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_that_cannot_be_used_is_named_by_its_address(server, tmp_path):
+    """The copy goes with the build."""
+    server.files["/sets/page.tar"] = b"<html>log in</html>"
+    address = server.address("/sets/page.tar")
+    with pytest.raises(UserError, match=f"^{re.escape(address)} is no tar file, or damaged"):
+        build_corpus(address + "?a=b", tmp_path / "c", workers=1)
+    with pytest.raises(UserError, match=f"^{re.escape(address)} is no tar file, or damaged"):
+        build_corpus(address, tmp_path / "c", workers=1, loops=True)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("path", ["/", "/sets/", "/sets/.hidden.wav", "/a%00.wav", "/%2e%2e"])

@@ -104,7 +104,7 @@ def test_hidden_shards_of_a_folder_are_none_of_its_sources(tmp_path):
 def test_sounds_are_labelled_if_one_of_them_has_a_label(tmp_path):
     members = {"a.wav": tone(60), "b.wav": tone(61), "b.json": {"key": 61}}
     assert not find_stored([shard(tmp_path / "s.tar", members)], Columns({})).are_labelled
-    members["a.json"] = {"label": "flute"}
+    members["b.json"]["label"] = "flute"
     assert find_stored([shard(tmp_path / "s.tar", members)], Columns({})).are_labelled
 
 
@@ -142,6 +142,19 @@ def test_columns_are_fields_and_endings_of_samples(tmp_path):
     assert found == {f"s/1.{name}.wav": ("", None, None) for name in ("mix", "voice")}
     with pytest.raises(UserError, match=r"s\.tar, 1 has no column 'note' \(it has pitch, key, label\)"):
         build([path], tmp_path / "e", columns={"key": "note"})
+
+
+def test_endings_in_capitals_are_those_in_small_letters(tmp_path):
+    path = shard(tmp_path / "s.tar", {"1.MIX.WAV": tone(60), "1.JSON": {"key": 61}, "1.Cls": b"ah"})
+    assert labels_of(corpus_of(tmp_path / "c", path)) == {"s/1.MIX.WAV": ("ah", 61, None)}
+    columns = {"audio": "Mix.wav"}
+    assert labels_of(corpus_of(tmp_path / "d", path, columns=columns)) == {"s/1.MIX.WAV": ("ah", 61, None)}
+
+
+def test_an_ending_that_no_sound_has_is_named(tmp_path):
+    path = tone_shard(tmp_path / "s.tar")
+    with pytest.raises(UserError, match=r"no sounds named \.mp3 in \S+s\.tar; name others with --column audio=NAME"):
+        build([path], tmp_path / "c", columns={"audio": "mp3"})
 
 
 def test_the_command_takes_columns_and_texts_as_sources(tmp_path, capsys):
@@ -270,6 +283,14 @@ def test_a_compressed_shard_says_so(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(UserError, match=f"{name} is compressed; unpack it to a plain tar file"):
         build([tmp_path / name], tmp_path / "c")
+
+
+def test_compressed_shards_of_a_folder_without_others_are_said(tmp_path):
+    path = tone_shard(tmp_path / "plain.tar")
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "0.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(UserError, match=r"set/a/0\.tar\.gz is compressed; unpack it to a plain tar file"):
+        build([tmp_path / "set"], tmp_path / "c")
 
 
 def test_a_shard_of_zstandard_says_so_whatever_its_name(tmp_path):

@@ -137,7 +137,7 @@ def test_a_sound_that_is_too_large_or_damaged_is_listed_and_others_read(tmp_path
     path.write_bytes(data)
     report = build([path], tmp_path / "c", **ONE_SPLIT)
     assert report.clips == 1
-    assert report.unreadable["t/000001.wav"].startswith("has 0 MiB, at most 0 are read")
+    assert report.unreadable["t/000001.wav"].startswith("has 0 MiB, at most")
     assert "t.parquet is no parquet table, or damaged" in report.unreadable["t/000002.wav"]
 
 
@@ -172,7 +172,7 @@ BAD_TABLES = {
         "has no column of bytes of sound files (it has audio)",
     ),
     "twice": (lambda: rows_of().append_column("key", pyarrow.array(range(6))), {}, "two of its columns have one name"),
-    "no rows": (lambda: rows_of().slice(0, 0), {}, "has no rows; give a table of sounds"),
+    "no rows": (lambda: rows_of().slice(0, 0), {}, "no sounds in"),
 }
 
 
@@ -185,6 +185,35 @@ def test_a_table_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, fa
         build([path], tmp_path / "c", columns=columns)
     assert len(caught.value.args) == 1
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_table_without_rows_adds_nothing_to_others(tmp_path, suffix):
+    """Such as an empty split of a data set."""
+    saved(tmp_path / "set" / "test" / f"t.{suffix}", rows_of().slice(0, 0))
+    saved(tmp_path / "set" / "train" / f"t.{suffix}", rows_of())
+    assert build([tmp_path / "set"], tmp_path / "c", **ONE_SPLIT).clips == len(NOTES)
+
+
+def test_a_file_of_arrow_s_other_format_says_so(tmp_path):
+    table = rows_of()
+    with pyarrow.OSFile(str(tmp_path / "t.arrow"), "wb") as file, pyarrow.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(UserError, match=r"t\.arrow is an Arrow file, no stream; save it as Parquet, or with save_to_d"):
+        build([tmp_path / "t.arrow"], tmp_path / "c")
+
+
+@pytest.mark.skipif(not hasattr(pyarrow, "binary_view"), reason="an earlier pyarrow")
+def test_a_column_of_views_of_bytes_holds_sounds(tmp_path):
+    sounds = pyarrow.array([tone(note) for note in NOTES], pyarrow.binary_view())
+    path = saved(tmp_path / "t.arrow", pyarrow.table({"sound": sounds, "key": [*NOTES]}))
+    assert {key for _, key, _ in labels_of(corpus_of(tmp_path / "c", path)).values()} == {*NOTES}
+
+
+def test_whole_numbers_beside_gaps_are_labels_without_a_point(tmp_path):
+    path = saved(tmp_path / "t.parquet", with_column("label", [1.0, float("nan"), 2.5, None, 3.0, 1.0]))
+    found = [label for label, _, _ in labels_of(corpus_of(tmp_path / "c", path)).values()]
+    assert sorted(found) == ["", "", "1", "1", "2.5", "3"]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])

@@ -33,7 +33,7 @@ from .file_names import Names, velocities
 from .loops import append_loops
 from .named_pitches import settle_octaves, take_named_pitches, take_pitches_near_names
 from .pitch import frame_count, single_note
-from .remote import FETCH_FOLDER, Address, fetch_sources
+from .remote import FETCH_FOLDER, Address, fetch_sources, naming_addresses
 from .report import CorpusReport, Progress, Unusable, no_progress, unusable
 from .sfz import SfzSamples, sfz_samples
 from .sound_files import SHORTEST, Copies, Unreadable
@@ -227,11 +227,13 @@ def _on_this_machine(
     sources: Sequence[Path | Address], writer: Writer, loops: bool, progress: Progress
 ) -> Iterator[list[Path]]:
     """Yield sources as files: what is fetched stays until the corpus is whole, with loops until the end."""
-    if not loops:
-        yield fetch_sources(sources, writer.folder / READING / FETCH_FOLDER, progress)
-        return
-    with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
-        yield fetch_sources(sources, Path(folder), progress)
+    with contextlib.ExitStack() as stack:
+        folder = writer.folder / READING / FETCH_FOLDER
+        if loops:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=writer.folder)))
+        local_sources = fetch_sources(sources, folder, progress)
+        stack.enter_context(naming_addresses(sources, local_sources))
+        yield local_sources
 
 
 @contextlib.contextmanager

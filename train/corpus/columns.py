@@ -108,7 +108,7 @@ def _text(value: Any, role: str, place: str) -> str:
     """Return a label or a licence; of a licence's text the first line."""
     if value is None:
         return ""
-    text = printable(str(value).strip().partition("\n")[0])
+    text = printable(str(_as_integer(value)).strip().partition("\n")[0])
     if not isinstance(value, str | int | float) or (role != "licence" and len(text) > LONGEST):
         raise _unusable(role, value, place, f"text of at most {LONGEST} characters")
     return text[:LONGEST]

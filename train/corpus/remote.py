@@ -5,11 +5,14 @@ and keys are in no message, name or file: messages show an address without them,
 """
 
 import base64
+import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +32,7 @@ MOST_FILES = 100_000  # in a folder of S3
 PIECE_BYTES = 1 << 20
 SILENT_SECONDS = 30.0  # without a byte
 LOOPBACK = "127.0.0.1"
+MISTYPED = re.compile(r"\s*(https?|s3):", re.IGNORECASE)  # an address, though its slashes are not two
 S3_KEYS = "for keys set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for a public bucket FSSPEC_S3_ANON=true"
 
 
@@ -60,11 +64,16 @@ class Address:
 def source_of(source: str | os.PathLike[str]) -> Path | Address:
     """Return a path, or an address for text with ``://``; raise UserError for one that is not read."""
     text = os.fspath(source)
-    return _address(text) if "://" in text else Path(text)
+    return _address(text) if is_address(text) else Path(text)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address, perhaps mistyped, and no file's name: a message must not show all of it."""
+    return "://" in text or (MISTYPED.match(text) is not None and not os.path.lexists(text))
 
 
 def _address(text: str) -> Address:
-    scheme = text.partition("://")[0].lower()
+    scheme = text.partition(":")[0].lower()
     shown_scheme = scheme if scheme.isascii() and scheme.isalnum() and len(scheme) < 16 else "…"
     refusal = UserError(
         f"{shown_scheme}://… is no address that can be read; give a file at https://HOST/PATH or s3://BUCKET/PATH, "
@@ -76,7 +85,7 @@ def _address(text: str) -> Address:
         assert parts.port is None or parts.port  # a wrong one is a ValueError
     except ValueError:
         raise refusal from None
-    allowed = scheme in ("https", "s3") or (scheme == "http" and parts.hostname == LOOPBACK)
+    allowed = ("://" in text and scheme in ("https", "s3")) or (scheme == "http" and parts.hostname == LOOPBACK)
     if not allowed or not parts.hostname or "::" in text or not text.isprintable():
         raise refusal
     path = parts.path if scheme == "s3" else unquote(parts.path)
@@ -101,6 +110,18 @@ def fetch_sources(sources: Sequence[Path | Address], folder: Path, progress: Pro
         source if isinstance(source, Path) else _fetch(source, number, folder, progress)
         for number, source in enumerate(sources)
     ]
+
+
+@contextlib.contextmanager
+def naming_addresses(sources: Sequence[Path | Address], paths: Sequence[Path]) -> Iterator[None]:
+    """Name addresses in place of the ``paths`` fetched from them in errors: these go with a build that fails."""
+    try:
+        yield
+    except UserError as error:
+        for source, path in zip(sources, paths, strict=True):
+            if isinstance(source, Address):
+                error.args = tuple(str(text).replace(str(path), str(source)) for text in error.args)
+        raise
 
 
 @dataclass(frozen=True)
@@ -218,7 +239,12 @@ def _too_large(address: Address) -> UserError:
 
 
 def _attempted(address: Address, attempt: Any) -> Any:
-    """Call a function; its errors become lines that quote none of their texts, as these hold whole addresses."""
+    """Call a function; its errors become lines that quote none of their texts, as these hold whole addresses.
+
+    Nor does fsspec's log, into which it writes some errors.
+    """
+    log = logging.getLogger("fsspec.http")
+    log.addFilter(_hide_error)
     try:
         return attempt()
     except Exception as error:  # no common class; a traceback of any other would show its whole address
@@ -228,10 +254,18 @@ def _attempted(address: Address, attempt: Any) -> Any:
         if cause is not None:
             raise cause from None
         status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
-        if isinstance(error, FileNotFoundError) and (status is None or status == 404):
+        is_unknown = status is None and (address.scheme == "s3" or error.__cause__ is None)
+        if isinstance(error, FileNotFoundError) and (is_unknown or status == 404):  # fsspec's for other errors, too
             raise UserError(f"nothing is at {address}; check the address") from None
         if isinstance(error, PermissionError) or type(error).__name__ == "NoCredentialsError" or status in (401, 403):
             advice = S3_KEYS if address.scheme == "s3" else "check its user, password or token"
             raise UserError(f"{address} may not be read; {advice}") from None
-        reason = f"the answer is {status}" if status else type(error).__name__
+        reason = f"the answer is {status}" if status else type(error.__cause__ or error).__name__
         raise Failure(f"cannot get {address} ({reason}); check the connection, and {CONTINUE_HINT}") from None
+    finally:
+        log.removeFilter(_hide_error)
+
+
+def _hide_error(record: logging.LogRecord) -> bool:
+    record.exc_info = record.exc_text = None
+    return True

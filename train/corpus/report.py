@@ -129,7 +129,7 @@ class CorpusReport(BaseModel):
         lines += self._pitch_lines()
         lines += _section_lines(("labels", {label: count for label, count in self.labels.items() if label}, ""))
         if unlabelled := self.labels.get("", 0):
-            lines += ["", f"no label    {unlabelled:6}  their names do not match"]
+            lines += ["", f"no label    {unlabelled:6}  neither their names nor their data sets have one"]
         lines += _section_lines(*sections)
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]

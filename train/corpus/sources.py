@@ -57,15 +57,29 @@ def find_stored(sources: Sequence[Path], columns: Columns) -> FoundSounds:
             entries.append(entry)
             licences.add(licence)
     if not entries:
-        source_names = ", ".join(map(str, sources))
-        raise UserError(
-            f"no sounds in {source_names}; give files or folders of wav, flac, ogg, mp3, aiff or the like, "
-            f"shards (.tar) or tables ({', '.join(sorted(CONTAINERS.keys() - {'.tar'}))})"
-        )
+        raise _no_sounds(sources, columns)
     sounds = unique_names(entries)
     files = sorted(name for name, sound in sounds.items() if sound.container is None)
     contained = (name for name, sound in sounds.items() if sound.container is not None)  # in their own order
     return FoundSounds({name: sounds[name] for name in (*files, *contained)}, sorted(licences - {""}))
+
+
+def _no_sounds(sources: Sequence[Path], columns: Columns) -> UserError:
+    """Return the error for sources without sounds; it names a wrong column, and packed shards of a folder."""
+    source_names, audio = ", ".join(map(str, sources)), columns.names_by_role.get("audio")
+    if audio:
+        return UserError(f"no sounds named .{audio} in {source_names}; name others with --column audio=NAME")
+    for path in (path for source in sources if source.is_dir() for path in source.rglob("*")):
+        if path.name.lower().endswith(PACKED_TARS):
+            return _packed(path)
+    return UserError(
+        f"no sounds in {source_names}; give files or folders of wav, flac, ogg, mp3, aiff or the like, "
+        f"shards (.tar) or tables ({', '.join(sorted(CONTAINERS.keys() - {'.tar'}))})"
+    )
+
+
+def _packed(path: Path) -> UserError:
+    return UserError(f"{path} is compressed; unpack it to a plain tar file, or to a folder")
 
 
 def _containers_of(source: Path) -> list[Path]:
@@ -79,7 +93,7 @@ def _containers_of(source: Path) -> list[Path]:
             and not any(part.startswith(".") for part in path.relative_to(source).parts)
         )
     if source.name.lower().endswith(PACKED_TARS):
-        raise UserError(f"{source} is compressed; unpack it to a plain tar file, or to a folder")
+        raise _packed(source)
     return [source] if source.suffix.lower() in CONTAINERS else []
 
 

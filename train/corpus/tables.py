@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 ARROW = ".arrow"
+FILE_FORMAT = b"ARROW1"  # beginning of files of Arrow's other format, also called Feather
 LISTED_ROWS = 1024  # of labels, read at once
 INFO, LARGEST_INFO = "dataset_info.json", 1 << 20  # beside saved data sets: their licence
 EMBEDDING_HINT = "save the data set with its sounds in it"
@@ -58,20 +59,18 @@ def table_sounds(path: Path, columns: Columns) -> Iterator[tuple[str, StoredSoun
     """Yield name, sound and licence of each row of a table; of Parquet files no sound is read.
 
     Raises:
-        UserError: no table, a damaged or an empty one; it has no sounds, or not the chosen columns; a value cannot be
+        UserError: no table, or a damaged one; it has no sounds, or not the chosen columns; a value cannot be
             used; pyarrow is missing.
     """
     table = _Table(path)
     audio = _audio_column(table, columns)
-    if not table.rows:
-        raise UserError(f"{path} has no rows; give a table of sounds")
     for role, name in columns.names_by_role.items():
         if name and name not in table.schema.names:
             raise UserError(f"{path} has no column {name!r} (it has {_column_names(table)}); name another for {role}")
     label_columns = [name for name in table.schema.names if name in columns.label_columns and name != audio]
     class_names = _class_names(table.schema, label_columns)
     common_licence = _common_licence(path)
-    mean_bytes = path.stat().st_size // table.rows
+    mean_bytes = path.stat().st_size // max(table.rows, 1)
     for row, (fields, given_name) in enumerate(_rows(table, label_columns, audio)):
         place = f"{path}, row {row + 1}"
         for name, names in class_names.items():
@@ -100,6 +99,9 @@ class _Table:
         with _reading(path) as arrow:
             if path.suffix.lower() == ARROW:
                 self._stream = arrow.memory_map(str(path))
+                if self._stream.read(len(FILE_FORMAT)) == FILE_FORMAT:
+                    raise UserError(f"{path} is an Arrow file, no stream; save it as Parquet, or with save_to_disk")
+                self._stream.seek(0)
                 reader = arrow.ipc.open_stream(self._stream)
                 self.schema = reader.schema
                 self._group_rows = [batch.num_rows for batch in reader]
@@ -229,7 +231,7 @@ def _holds_sound(kind: Any) -> bool:
 
     if types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _holds_sound(kind.field("bytes").type)
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind)) or str(kind) == "binary_view"
 
 
 def _part(array: Any, name: str) -> Any:

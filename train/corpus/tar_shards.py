@@ -28,7 +28,7 @@ class _Member(NamedTuple):
 
 @dataclass
 class _Sample:
-    """``members``: by what follows the first dot of their names."""
+    """``members``: by their names' ends after the first dot, in lower case."""
 
     name: str
     members: dict[str, _Member] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def _sounds(path: Path, file: _HeadersOnly, columns: Columns) -> Iterator[tuple[
 
 def _is_sound(suffix: str, columns: Columns) -> bool:
     audio_suffix = columns.names_by_role.get("audio")
-    return suffix == audio_suffix if audio_suffix else has_sound_suffix(PurePosixPath(f"sound.{suffix}"))
+    return suffix == audio_suffix.lower() if audio_suffix else has_sound_suffix(PurePosixPath(f"sound.{suffix}"))
 
 
 def _samples(path: Path, file: _HeadersOnly) -> Iterator[_Sample]:
@@ -84,7 +84,8 @@ def _samples(path: Path, file: _HeadersOnly) -> Iterator[_Sample]:
     sample = _Sample("")
     for member in _members(path, file):
         folder, slash, file_name = member.name.rpartition("/")
-        stem, _, suffix = file_name.partition(".")
+        stem, _, written_suffix = file_name.partition(".")
+        suffix = written_suffix.lower()  # as WebDataset reads them
         sample_name = f"{folder}{slash}{stem}"
         if sample_name != sample.name or suffix in sample.members:
             yield sample
