@@ -5,9 +5,10 @@ name alone; which package has it is the installation's matter. Code that a file'
 consent, stored by package and digest as that of plugins is.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .approvals import approvals, approve
@@ -65,9 +66,23 @@ def load(group: str, name: str, part: str = "") -> Any:
     entry = next((entry for entry in package.entry_points if (entry.group, entry.name) == (group, entry_name)), None)
     if entry is None:
         return None
-    try:
+    with loading(group, name):
         return entry.load()
-    except Exception as error:  # an import runs any code
+
+
+@contextlib.contextmanager
+def loading(group: str, name: str) -> Iterator[None]:
+    """Turn errors of a package's code, which loads a family or kind, into a line; timbrel's own pass.
+
+    Raises:
+        UserError: the package's code raises any error, or exits.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # an import runs any code
+        package = None if isinstance(error, UserError) else find(group, name)
+        if package is None:
+            raise
         reason = " ".join(str(error).split())
         raise UserError(
             f"{NOUNS[group]} {name!r} of package {title(package)} cannot be loaded: {type(error).__name__}: {reason}; "

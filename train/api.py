@@ -95,7 +95,7 @@ def build_corpus(
     split_seed = whole_number("seed", seed, 0)
     if shortest_seconds is not None:
         number("shortest_seconds", shortest_seconds)
-    for argument_name, flag in (("loops", loops), ("melodies", melodies), ("append", append)):
+    for argument_name, flag in (("loops:", loops), ("melodies:", melodies), ("append:", append)):
         check_flag(argument_name, flag)
     check_callback("progress", progress)
     if loops and melodies:

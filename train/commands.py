@@ -192,10 +192,12 @@ def recipes() -> None:
     """List the recipes that ship, then those of installed packages."""
     from .families.recipes import load_recipe, package_recipes, shipped_recipes
 
-    names = [*shipped_recipes()]
-    names += [name for name in package_recipes() if name not in names and not name.startswith("base")]
-    for name in names:
+    shipped_names = [*shipped_recipes()]
+    for name in shipped_names:  # also beside a package that cannot be loaded
         print(f"{name:<26}{load_recipe(name).description}")
+    for name in package_recipes():
+        if name not in shipped_names and not name.startswith("base"):
+            print(f"{name:<26}{load_recipe(name).description}")
 
 
 @commands.command()

@@ -74,7 +74,11 @@ def check_minutes(option: str, minutes: float) -> None:
 
 class _Families(dict[str, "ExportFamily[Recipe, Network]"]):
     def __missing__(self, family: str) -> "ExportFamily[Recipe, Network]":
-        export_family: ExportFamily[Recipe, Network] = class_of(family, "export", __name__ + ".{}", "Export")()
+        from .family import ExportFamily  # torch
+
+        export_class = class_of(family, "export", __name__ + ".{}", "Export", ExportFamily)
+        with extensions.loading(extensions.FAMILIES, family):
+            export_family: ExportFamily[Recipe, Network] = export_class()
         return self.setdefault(family, export_family)
 
 

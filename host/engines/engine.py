@@ -6,13 +6,14 @@ A kind whose models take sounds has a codec beside its engine, with the steps of
 import importlib
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import extensions
 from ..arrays import Array, Doubles, Indices, Spectrum, Times
 from ..errors import UserError
 from ..kinds.card_fields import ImageBand
@@ -186,13 +187,25 @@ def recordings_off(model: Model) -> list[str]:
     """
     if model.recordings is None:
         return []
-    module_name = f"{engines_of(kind_of(model.card))}.recorded_path"
-    return list(importlib.import_module(module_name, __package__).recordings_off(model))
+    return list(_function_of(kind_of(model.card), "recorded_path", "recordings_off")(model))
 
 
 def engines_of(kind: Kind) -> str:
     """Package of a kind's engine, relative to that of the engines unless it is another package's."""
     return kind.engines or f".{kind.name}"
+
+
+def _function_of(kind: Kind, module: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module of a kind's engine, imported on first use.
+
+    Raises:
+        UserError: it is another package's, and cannot be loaded.
+    """
+    with extensions.loading(extensions.KINDS, kind.name):
+        function: Callable[..., Any] = getattr(
+            importlib.import_module(f"{engines_of(kind)}.{module}", __package__), name
+        )
+        return function
 
 
 def check_mode(card: Card, play: PlaySettings) -> None:
@@ -208,11 +221,11 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
     """Imports the engine's module on first use.
 
     Raises:
-        UserError: play.mode 'chord' without keys for notes, or the engine refuses the request.
+        UserError: play.mode 'chord' without keys for notes, or the engine refuses the request, or cannot be loaded.
     """
     check_mode(model.card, request.play)
-    engine_module = importlib.import_module(f"{engines_of(kind_of(model.card))}.engine", __package__)
-    return engine_module.make_engine(model, request)
+    engine: Engine[Any] = _function_of(kind_of(model.card), "engine", "make_engine")(model, request)
+    return engine
 
 
 def image_target(amount: float | None, card: Card, image_bands: Sequence[ImageBand] | None = None) -> dict[str, Ramp]:
@@ -292,18 +305,20 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
     Raises:
         UserError: the kind has none, or the codec refuses frames or phase.
     """
-    module_by_kind = {kind_name: f"{engines_of(kind)}.frame_codec" for kind_name, kind in known_kinds().items()}
-    supported_kinds = [
-        kind_name
-        for kind_name, module_name in module_by_kind.items()
-        if importlib.util.find_spec(module_name, __package__)
-    ]
-    if card.kind not in supported_kinds:
+    if not _has_codec(kind_of(card)):
+        supported_kinds = [name for name, kind in known_kinds().items() if _has_codec(kind)]
         raise UserError(
             f"no sound can be sent through model {card.name!r} of kind {card.kind!r} yet; give one of kind "
             f"{' or '.join(map(repr, supported_kinds))}"
         )
-    return importlib.import_module(module_by_kind[card.kind], __package__).make_codec(card, phase)
+    codec: FrameCodec = _function_of(kind_of(card), "frame_codec", "make_codec")(card, phase)
+    return codec
+
+
+def _has_codec(kind: Kind) -> bool:
+    """Raises as `_function_of`."""
+    with extensions.loading(extensions.KINDS, kind.name):
+        return importlib.util.find_spec(f"{engines_of(kind)}.frame_codec", __package__) is not None
 
 
 def hop_of(card: Card) -> int:

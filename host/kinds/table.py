@@ -31,7 +31,8 @@ class _Kinds(dict[str, Kind]):
         else:
             kind_class = extensions.load(extensions.KINDS, name)
             _check(kind_class, name)
-        kind: Kind = kind_class()
+        with extensions.loading(extensions.KINDS, name):
+            kind: Kind = kind_class()
         return self.setdefault(name, kind)
 
 

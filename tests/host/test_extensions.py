@@ -13,6 +13,7 @@ import pytest
 from timbrel.export.samples.dataset import Batch, dataset_job, render_labelled
 from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.host import extensions
+from timbrel.host.engines.engine import codec_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.table import CLASSES, KINDS, is_known, known_kinds
@@ -66,6 +67,7 @@ def make_engine(model, request):
 """
 ENTRIES = {extensions.KINDS: {"toy": "toy_package.kind:ToyKind"}}
 MODULES = {"toy_package/__init__.py": "", "toy_package/kind.py": KIND, "toy_package/engine.py": ENGINE}
+TUNE = bytes.fromhex("4d546864000000060000000100604d54726b0000000c00903c4060803c4000ff2f00")
 DOMAIN = {"name": "toy_levels", "width": 513, "meaning": "levels of nothing, from low to high"}
 UNNAMED = "kind 'toy' is code of package toy-package 1.0, which has not run here before"
 
@@ -270,6 +272,8 @@ def test_a_pack_is_asked_about_before_its_model_is_proved(site, preset, timbrel,
         ("raise RuntimeError('two\\nlines')", "cannot be loaded: RuntimeError: two lines; install another version"),
         ("import absent_module", "cannot be loaded: ModuleNotFoundError: No module named 'absent_module'"),
         ("", "cannot be loaded: AttributeError"),
+        ("import sys; sys.exit('bye')", "cannot be loaded: SystemExit: bye; install another version"),
+        (KIND + "    def __init__(self): raise RuntimeError('no')", "cannot be loaded: RuntimeError: no"),
         ("ToyKind = 5", "is no class of Kind of this name"),
         (KIND.replace('name, engines, settings = "toy"', 'name, engines, settings = "other"'), "is no class of Kind"),
         (KIND.replace('"toy", "toy_package", Sections', '"toy", "", Sections'), "names no package of its engine"),
@@ -282,6 +286,34 @@ def test_a_package_that_does_not_fit_is_refused_in_a_line(site, model, timbrel, 
     assert ended.status == 2
     [line] = ended.err.splitlines()
     assert re.search(words, line), line
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("import absent_module", "cannot be loaded: ModuleNotFoundError: No module named 'absent_module'; install"),
+        ("import sys; sys.exit(0)", "cannot be loaded: SystemExit: 0"),
+        ("def (", "cannot be loaded: SyntaxError"),
+        ("", "cannot be loaded: AttributeError: module 'toy_package.engine' has no attribute 'make_engine'"),
+    ],
+)
+def test_an_engine_that_cannot_be_loaded_is_one_line(site, preset, timbrel, tmp_path, engine, words):
+    install(site, "toy-package", ENTRIES, MODULES | {"toy_package/engine.py": engine})
+    (tmp_path / "tune.mid").write_bytes(TUNE)
+    ended = timbrel("render", preset, tmp_path / "tune.mid", "-o", tmp_path / "tune.wav", "--trust")
+    assert ended.status == 2
+    [line] = ended.err.splitlines()
+    assert words in line
+    assert not (tmp_path / "tune.wav").exists()
+
+
+def test_a_kind_whose_engine_s_package_is_absent_sends_no_sound_through_in_one_line(site, model):
+    """No advice to install a package of timbrel's."""
+    kind = KIND.replace('"toy", "toy_package", Sections', '"toy", "absent_package", Sections')
+    install(site, "toy-package", ENTRIES, MODULES | {"toy_package/kind.py": kind})
+    extensions.allow(["toy-package"])
+    with pytest.raises(UserError, match="cannot be loaded: ModuleNotFoundError: No module named 'absent_package'"):
+        codec_of(open_patch(str(model)).model.card, "own")
 
 
 # ---- frames and playing

@@ -22,12 +22,18 @@ class ToyRecipe(Recipe):
     family: Literal["toy"]
 """
 TRAINING = """
-class ToyFamily:
+from timbrel.train.families.family import Family
+
+class ToyFamily(Family):
     previewed = False
+    check = data = None
 """
 EXPORT = """
-class ToyExport:
+from timbrel.export.families.family import ExportFamily
+
+class ToyExport(ExportFamily):
     recipe, exported = "toy-small", False
+    report = None
 """
 TOML = recipe_text("toy", 64)
 ENTRIES = {
@@ -129,6 +135,33 @@ def test_a_family_without_a_part_is_refused_by_the_part(site):
     assert load_recipe("toy-small").family == "toy"
     with pytest.raises(UserError, match=r"family 'toy' has no entry 'toy\.train' in 'timbrel\.families'; correct"):
         FAMILIES["toy"]
+
+
+@pytest.mark.parametrize(
+    ("part", "module", "words"),
+    [
+        ("recipe", "import sys; sys.exit(0)", r"of package toy-family 1\.1 cannot be loaded: SystemExit: 0; install"),
+        ("recipe", "ToyRecipe = 5", r"entry 'toy\.recipe' of an installed package is no class of Recipe; correct"),
+        ("recipe", "class ToyRecipe: pass", r"entry 'toy\.recipe' of an installed package is no class of Recipe"),
+        ("training", "def ToyFamily(): pass", r"entry 'toy\.train' of an installed package is no class of Family"),
+        (
+            "training",
+            TRAINING + "    def __init__(self): raise RuntimeError('no')",
+            "cannot be loaded: RuntimeError: no",
+        ),
+        ("export", "ToyExport = 5", r"entry 'toy\.export' of an installed package is no class of ExportFamily"),
+        ("export", EXPORT + "    def __init__(self): exit()", "cannot be loaded: SystemExit: None"),
+    ],
+)
+def test_a_part_that_exits_or_is_another_object_is_one_line(site, timbrel, part, module, words):
+    install(site, "toy-family", ENTRIES, MODULES | {f"toy_family/{part}.py": module}, version="1.1")
+    with pytest.raises(UserError, match=words) as caught:
+        {"recipe": RECIPES, "training": FAMILIES, "export": EXPORTED}[part]["toy"]
+    assert "\n" not in str(caught.value)
+    ended = timbrel("recipes")
+    assert "chroma-8 " in ended.out
+    assert ended.status == (2 if part == "recipe" else 0)
+    assert len(ended.err.splitlines()) == (part == "recipe")
 
 
 def test_a_family_lets_its_package_run_in_this_process():

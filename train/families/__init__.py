@@ -31,14 +31,14 @@ FOLDERS = {  # of each of timbrel's families, and the name from which the names 
 }
 
 
-def class_of(family: str, part: str, module: str, suffix: str) -> Any:
-    """Return a family's class.
+def class_of(family: str, part: str, module: str, suffix: str, base: type) -> Any:
+    """Return a family's class, a class of ``base``.
 
     An installed package's entry ``FAMILY.PART`` names it; timbrel's own is in ``module``, where ``{}`` stands for the
     family's folder, and its name ends in ``suffix``.
 
     Raises:
-        UserError: as `extensions.load`, or the package names no such part.
+        UserError: as `extensions.load`, or the package names no such part, or another object.
     """
     if family in FOLDERS:
         folder, class_stem = FOLDERS[family]
@@ -48,6 +48,10 @@ def class_of(family: str, part: str, module: str, suffix: str) -> Any:
         raise UserError(
             f"the package of family {family!r} has no entry '{family}.{part}' in '{extensions.FAMILIES}'; correct the "
             "package"
+        )
+    if not (isinstance(part_class, type) and issubclass(part_class, base)):
+        raise UserError(
+            f"entry '{family}.{part}' of an installed package is no class of {base.__name__}; correct the package"
         )
     return part_class
 
@@ -75,7 +79,9 @@ class _Recipes(dict[str, "type[Recipe]"]):
     """Classes of recipes by family; they need no torch."""
 
     def __missing__(self, family: str) -> "type[Recipe]":
-        recipe_class: type[Recipe] = class_of(family, "recipe", __name__ + ".{}.recipe", "Recipe")
+        from ..recipe import Recipe  # pydantic, which names of families need not
+
+        recipe_class: type[Recipe] = class_of(family, "recipe", __name__ + ".{}.recipe", "Recipe", Recipe)
         return self.setdefault(family, recipe_class)
 
 
@@ -83,7 +89,11 @@ class _Families(dict[str, "Family[Recipe, Network]"]):
     """Families' objects by name; they need torch."""
 
     def __missing__(self, family: str) -> "Family[Recipe, Network]":
-        family_object: Family[Recipe, Network] = class_of(family, "train", __name__ + ".{}.data", "Family")()
+        from .family import Family  # torch
+
+        family_class = class_of(family, "train", __name__ + ".{}.data", "Family", Family)
+        with extensions.loading(extensions.FAMILIES, family):
+            family_object: Family[Recipe, Network] = family_class()
         return self.setdefault(family, family_object)
 
 
