@@ -22,6 +22,8 @@ Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length
 class TrainingSettings(RecipeSection):
     """The training loop's settings, with one budget: epochs, steps or minutes."""
 
+    model_config = ConfigDict(strict=True)  # `patience = true` would end a training after one validation
+
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None

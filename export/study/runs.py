@@ -79,7 +79,7 @@ class Training:
         if trained_recipe != recipe:
             raise UserError(
                 f"run {self.folder} was trained with other settings than are asked for; "
-                "give the same --set, --steps and --epochs, or another -o"
+                "give the same options again, or another -o"
             )
 
     @property
@@ -112,7 +112,12 @@ class Training:
         options = replace(options, until=self.until)
         if self.folder.exists():
             return not resume(self.folder, self.recipe, options).interrupted
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make folder {self.folder.parent}: {error.strerror or error}; choose another place"
+            ) from None
         try:
             return not start(self.recipe, self.corpus, self.folder, options, self.source_runs).interrupted
         except UserError:

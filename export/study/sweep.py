@@ -66,6 +66,12 @@ class SweptRun(Training):
         """Note that the run ended at a share of its budget."""
         self._end(share, f"pruned at {share:.0%} of its budget")
 
+    def go_on(self) -> None:
+        """Forget that the run was pruned, so that it trains to its end."""
+        path = self.folder / FINISHED
+        if self.has_ended and json.loads(path.read_text(encoding="utf-8")).get("share", 1.0) < 1.0:
+            path.unlink()
+
     def _end(self, share: float, remark: str) -> None:
         write_json(self.folder / FINISHED, {"remark": remark, "share": share})
 
@@ -91,7 +97,8 @@ class SweptRun(Training):
 def sweep(options: SweepOptions, display: Display) -> bool:
     """Train all runs, and write ``sweep.csv`` and ``index.html``, best first; return False after Ctrl-C.
 
-    A run that diverges stays in the table, without a score; those that were pruned come last.
+    A run that diverges stays in the table, without a score; those that were pruned come last. Without pruning, those of
+    an earlier sweep of this folder go on.
 
     Raises:
         UserError: a setting, the corpus or the folder does not fit.
@@ -107,6 +114,9 @@ def sweep(options: SweepOptions, display: Display) -> bool:
         run.check()
         if options.prunes:
             _check_measures(run.recipe, corpus)
+    if not options.prunes:
+        for run in runs:
+            run.go_on()
     for share in RUNGS if options.prunes else ():
         going = [run for run in runs if not run.has_ended or run.paused_score(share) is not None]
         if not _train(options, going, display, share):

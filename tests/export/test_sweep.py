@@ -208,6 +208,34 @@ def test_a_survivor_has_the_weights_of_a_training_without_pruning(corpus: Path, 
     assert all(torch.equal(whole[name], pruned[name]) for name in whole)
 
 
+def test_a_sweep_without_pruning_trains_pruned_runs_on_to_their_ends(corpus: Path, tmp_path: Path) -> None:
+    given = asked(corpus, tmp_path / "whole", "training.seed=0,1,2,3")
+    again = replace(given, folder=tmp_path / "pruned")
+    with Display() as display:
+        assert sweep(given, display)
+        assert sweep(replace(again, prunes=True), display)
+        assert {row["steps"] for row in table(again.folder)} == {"1", "2", "6"}
+        assert sweep(again, display)
+    for row in table(given.folder):
+        whole, pruned = (
+            checkpoint.load(folder / "runs" / row["run"] / "last.ckpt")["model"]
+            for folder in (given.folder, again.folder)
+        )
+        assert all(torch.equal(whole[name], pruned[name]) for name in whole)
+    assert {(row["steps"], row["remark"]) for row in table(again.folder)} == {("6", "")}
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with Display() as display, pytest.raises(UserError, match=r"cannot make folder \S+runs: Permission denied; choose"):
+        sweep(asked(corpus, tmp_path / "sweep"), display)
+
+
 def test_a_training_that_lost_its_patience_is_finished(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

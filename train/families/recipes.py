@@ -120,9 +120,11 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     if not equals_sign:
         raise UserError(f"--set {change!r} must be key=value, such as training.epochs=5")
     try:
-        nested_value = tomllib.loads(f"value = {value_text}")["value"]
+        document = tomllib.loads(f"value = {value_text}")
     except tomllib.TOMLDecodeError:
-        nested_value = value_text  # a bare word is a string
+        document = {}
+    # a bare word is a string; behind a new line other keys may stand
+    nested_value = document["value"] if [*document] == ["value"] else value_text
     for key_part in reversed(key.strip().split(".")):
         nested_value = {key_part: nested_value}
     merged = _merge(fields, nested_value)
