@@ -1,10 +1,12 @@
 """The page for implementers: its examples run, and its formulas give timbrel's own numbers."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from timbrel.host.model.model import Model
 from timbrel.host.preset.preset import Preset
@@ -30,6 +32,17 @@ def test_the_example_in_python_reads_the_levels_of_a_new_export(tmp_path, monkey
     exec(block("python"), names)
     notes = [note for instrument in model.gestures.instruments for note in instrument.notes]
     assert names["levels"] == pytest.approx(np.array([note.levels for note in notes]), abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["gm-chroma-2", "gm-chroma-8", "gm-partials-8", "gm-partials-9", "salamander-piano"])
+def test_shipped_models_have_gestures_of_format_1_whose_lists_the_page_names(name):
+    [place] = re.findall(r"`gesture(\[.*?\])`", PAGE)
+    gestures = Model(MODELS / f"{name}.onnx").gestures
+    assert gestures is not None
+    stored = onnx.load(MODELS / f"{name}.onnx").metadata_props
+    gesture = json.loads(next(entry.value for entry in stored if entry.key == "timbrel.gesture"))
+    assert gesture["format"] == 1
+    assert eval(f"gesture{place}") == pytest.approx(gestures.instruments[0].notes[0].levels)
 
 
 @pytest.mark.parametrize(
