@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from .errors import printable
+
 if TYPE_CHECKING:
     import rich.progress
 
@@ -88,7 +90,9 @@ class Display:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+            # notes are names of files, whose brackets are no markup
+            texts = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}")]
+            columns = (texts[0], BarColumn(), texts[1])
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
         else:
@@ -122,7 +126,7 @@ class Display:
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         """Show ``share``, 0 to 1, and the remaining time, estimated by default."""
-        now_seconds = time.monotonic()
+        now_seconds, note = time.monotonic(), printable(note)
         if seconds_left is None and share > 0.02:
             seconds_left = (now_seconds - self._began) * (1 - share) / share
         note_text = note if seconds_left is None else f"{note + ', ' if note else ''}{clock(seconds_left)} left"

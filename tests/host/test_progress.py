@@ -121,7 +121,7 @@ def test_a_terminal_shows_a_bar_that_goes_and_lines_that_stay():
     code = (
         "from timbrel.host.progress import Display\n"
         "with Display() as d:\n"
-        " d.stage('cooking'); d.say('[kept]'); d.stage('eating'); d.update(0.5, 'half', 65.0)\n"
+        " d.stage('cooking'); d.say('[kept]'); d.stage('[/eating]'); d.update(0.5, 'hi[/hat] [red].wav\\x1b[2J', 65.0)\n"
         "print('done')"
     )
     leader, follower = pty.openpty()
@@ -139,8 +139,9 @@ def test_a_terminal_shows_a_bar_that_goes_and_lines_that_stay():
         shown += part
     os.close(leader)
     assert (done.returncode, done.stdout) == (0, b"done\n")
-    for words in (b"cooking", b"half, 1:05 left", b"[kept]", b"eating"):
+    for words in (b"cooking", b"hi[/hat] [red].wav [2J, 1:05 left", b"[kept]", b"[/eating]"):
         assert words in shown
+    assert b"\x1b[2J" not in shown
 
 
 def test_an_error_inside_ends_the_display_and_passes(capsys):

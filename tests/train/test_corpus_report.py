@@ -28,6 +28,13 @@ def test_a_pitch_counts_for_the_nearest_class():
     assert (report.pitched_seconds, report.unpitched_seconds) == pytest.approx((4, 1))
 
 
+def test_names_of_files_in_the_printed_report_have_no_controls_of_the_terminal():
+    report = CorpusReport(silent=["a\x1b[2J.wav"], unreadable={"b\n.wav": "is\x07odd"}, labels={"c\x9b": 1})
+    lines = report.text().splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert {"  a [2J.wav", "  b .wav: is odd", "  c : 1"} <= {*lines}
+
+
 def test_the_printed_report_names_at_most_twenty_files_of_a_kind():
     report = CorpusReport(
         clips=3,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from ...host.errors import UserError
+from ...host.errors import UserError, printable
 from ...host.units import PITCH_CLASSES
 
 Progress = Callable[[float, str], None]  # receives the completed share, 0 to 1, and a description
@@ -186,7 +186,7 @@ def _section_lines(*sections: tuple[str, Sequence[str] | Mapping[str, object], s
         entries = [f"{name}: {remark}" for name, remark in names.items()] if isinstance(names, Mapping) else names
         if entries:
             lines += ["", f"{heading:12}{len(entries):6}  {note}".rstrip()]
-            lines += [f"  {entry}" for entry in entries[:_MOST_NAMES]]
+            lines += [f"  {printable(entry)}" for entry in entries[:_MOST_NAMES]]
         if len(entries) > _MOST_NAMES:
             lines.append(f"  and {len(entries) - _MOST_NAMES} more")
     return lines
