@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
+from ...host.arguments import value_text
 from ...host.arrays import Doubles
 from ...host.config import toml_text
 from ...host.errors import UserError, nearest
@@ -188,7 +189,11 @@ def _error_text(detail: Any) -> str:
     cause = detail.get("ctx", {}).get("error")
     if detail["type"] == "extra_forbidden":
         return f"unknown setting {key_path!r}{nearest(key_path, DatasetSettings.model_fields)}"
-    message = str(cause) if cause is not None else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    message = (
+        f"{detail['msg'][0].lower()}{detail['msg'][1:]} (got {value_text(detail['input'])})"
+        if cause is None
+        else str(cause)
+    )
     return f"{key_path}: {message}" if key_path else message
 
 

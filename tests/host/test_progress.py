@@ -121,7 +121,8 @@ def test_a_terminal_shows_a_bar_that_goes_and_lines_that_stay():
     code = (
         "from timbrel.host.progress import Display\n"
         "with Display() as d:\n"
-        " d.stage('cooking'); d.say('[kept]'); d.stage('[/eating]'); d.update(0.5, 'hi[/hat] [red].wav\\x1b[2J', 65.0)\n"
+        " d.stage('cooking'); d.say('[kept]'); d.stage('[/eating]')\n"
+        " d.update(0.5, 'hi[/hat] [red].wav\\x1b[2J', 65.0)\n"
         "print('done')"
     )
     leader, follower = pty.openpty()

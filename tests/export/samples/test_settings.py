@@ -27,6 +27,13 @@ def test_options_win_over_the_file_and_knobs_add_up(tmp_path: Path) -> None:
     assert found.knobs == {"gain": "0.2-0.3", "pan": "0-1"}
 
 
+def test_numbers_of_a_file_may_be_small_or_have_a_point(tmp_path: Path) -> None:
+    file = tmp_path / "notes.toml"
+    file.write_text("keys = [60.0, 61]\nheld_seconds = 1e-3\n[knobs]\ngain = 1e-7\n")
+    found = read_settings(file, {})
+    assert (found.keys, found.held_seconds, found.knobs) == ("60,61", "0.001", {"gain": "0.0000001"})
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -37,7 +44,8 @@ def test_options_win_over_the_file_and_knobs_add_up(tmp_path: Path) -> None:
         ({"velocities": "0-127"}, "velocities: '0-127' is out of range; give 1 to 127"),
         ({"held_seconds": "nan"}, "held_seconds: 'nan' gives no numbers; write LOW-HIGH, or one or several: A,B,C"),
         ({"latents": "grid:1"}, "latents: 'grid:1' is unknown; give preset, uniform, landmarks, or grid:STEPS"),
-        ({"seconds": 31}, "seconds: input should be less than or equal to 30"),
+        ({"seconds": 31}, "seconds: input should be less than or equal to 30 (got 31)"),
+        ({"keys": True}, "keys: input should be a valid string (got True)"),
         ({"shard_notes": 100}, "shard_notes: input should be a multiple of 64"),
         ({"sample_rate": 8000}, "sample_rate 8000 is unknown; give one of 16000, 22050"),
         ({"onset_seconds": "0-4"}, "onset_seconds 0-4 leaves no room in 4 seconds"),
