@@ -24,7 +24,7 @@ class Which(StrEnum):
 
 
 Split = Annotated[str, typer.Option(help="Parts for training, validation and test, or a JSON file that lists them.")]
-Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
+Seed = Annotated[int, typer.Option(help="Of all that is drawn at random.")]
 CorpusName = Annotated[str | None, typer.Option(help="The corpus's name; the folder's by default.")]
 Licence = Annotated[str | None, typer.Option(help="Under which the sounds may be used; models carry it on.")]
 Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
@@ -52,7 +52,7 @@ def corpus_build(
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(help="What clips are labelled with: 'folder', or a regular expression on files' names."),
+        typer.Option(help="Labels of clips: 'folder' for the folders' names, or a regular expression on files' names."),
     ] = None,
     shortest: Annotated[
         float | None, typer.Option(help="Seconds that a clip must last; without it 4096 samples.")

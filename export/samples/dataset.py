@@ -186,7 +186,7 @@ def _shift_to_onset(sound: Array, onset_samples: int, settings: DatasetSettings)
 
 
 def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, settings: DatasetSettings) -> dict[str, Any]:
-    """Return what a note's .json says."""
+    """Return the fields of a note's .json file."""
     if not np.isfinite(samples).all():
         raise Failure(f"note {note.number} of {patch.name} is not finite; leave out the knobs that lead there")
     measured_lufs = loudness_lufs(samples, settings.sample_rate)

@@ -154,6 +154,27 @@ def test_other_addresses_are_refused(net: Net, url: str, said: str) -> None:
     assert not net.left()
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://ada:horse@localhost:1/x@1.timbrel?token=battery", "cannot get https://localhost:1/x@1.timbrel: "),
+        ("http://ada:horse@localhost/x.timbrel?token=battery", "http://localhost/x.timbrel is no address of https://"),
+        ("https:/ada:horse@localhost/x.timbrel?token=battery", "https:/localhost/x.timbrel is no address of https://"),
+        ("https:ada:horse@localhost/x?token=battery", "https:localhost/x is no address of https://"),
+    ],
+)
+def test_no_message_has_the_login_or_the_query_of_an_address(net: Net, url: str, said: str) -> None:
+    with pytest.raises(TimbrelError, match=re.escape(said)) as caught:
+        get(url)
+    assert not re.search("ada|horse|token|battery", str(caught.value))
+
+
+def test_a_redirection_s_query_is_in_no_message(net: Net) -> None:
+    with pytest.raises(TimbrelError, match="leads to http://") as caught:
+        get(f"{net.address}/down/{REED}?token=battery")
+    assert "battery" not in str(caught.value)
+
+
 def test_a_server_that_is_not_trusted_is_refused(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(Failure, match="certificate"):
