@@ -15,6 +15,7 @@ from timbrel.train.corpus import build as corpus_build_module
 from timbrel.train.corpus import chunks, stored_sounds
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.columns import Columns
+from timbrel.train.corpus.content import survey_sounds
 from timbrel.train.corpus.sound_files import Unreadable
 from timbrel.train.corpus.sources import find_stored
 from timbrel.train.corpus.store import Corpus
@@ -291,6 +292,12 @@ def test_compressed_shards_of_a_folder_without_others_are_said(tmp_path):
     (tmp_path / "set" / "a" / "0.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(UserError, match=r"set/a/0\.tar\.gz is compressed; unpack it to a plain tar file"):
         build([tmp_path / "set"], tmp_path / "c")
+
+
+def test_make_names_the_command_that_reads_shards(tmp_path):
+    tone_shard(tmp_path / "set" / "tones.tar")
+    with pytest.raises(UserError, match=r"no sounds in \S+set; .*read shards and tables by 'timbrel corpus build'"):
+        survey_sounds([tmp_path / "set"])
 
 
 def test_a_shard_of_zstandard_says_so_whatever_its_name(tmp_path):

@@ -266,7 +266,10 @@ def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     sounds = find_sounds(sources)
     if not sounds:
         source_names = ", ".join(map(str, sources))
-        raise UserError(f"no sounds in {source_names}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
+        raise UserError(
+            f"no sounds in {source_names}; give files or folders of wav, flac, ogg, mp3, aiff or the like, or read "
+            "shards and tables by 'timbrel corpus build'"
+        )
     return sounds
 
 
