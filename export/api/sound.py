@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...host.arguments import check_flag, location
+from ...host.arguments import check_flag, location, number, value_text, whole_number
 from ...host.audio.sound_files import flac_bytes, sound_writer
 from ...host.errors import UserError
 from ...host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
@@ -36,8 +36,13 @@ class Sound(Samples):
     sample_rate: int
 
     def __new__(cls, samples: npt.ArrayLike, sample_rate: int) -> Self:
-        sound = np.asarray(samples, np.float32).view(cls)
-        sound.sample_rate = sample_rate
+        """Raise UserError for samples that are no numbers, and a rate that is no whole number from 0."""
+        try:
+            sound = np.asarray(samples, np.float32).view(cls)
+        except (TypeError, ValueError):
+            raise UserError(f"samples {value_text(samples)} are no numbers; give an array of them") from None
+        rate_hz = number("sample_rate", sample_rate)
+        sound.sample_rate = whole_number("sample_rate", int(rate_hz) if rate_hz == int(rate_hz) else sample_rate, 0)
         return sound
 
     def __array_finalize__(self, like: Any) -> None:

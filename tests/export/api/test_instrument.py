@@ -275,6 +275,11 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
             "sounds of 44100 Hz and 48000",
         ),
         ("timbrel.open('drum-loops').encode(np.ones(90000), 44100)", "have no codes of sounds"),
+        ("timbrel.Sound('x', 44100)", "samples 'x' are no numbers; give an array of them"),
+        ("timbrel.Sound([[1], [1, 2]], 44100)", "samples [[1], [1, 2]] are no numbers"),
+        ("timbrel.Sound(np.zeros(9), 'x')", "sample_rate 'x' is no number; give one"),
+        ("timbrel.Sound(np.zeros(9), -1)", "sample_rate -1 is out of range; give at least 0"),
+        ("timbrel.Sound(np.zeros(9), 44100.5)", "sample_rate 44100.5 is not a whole number"),
         ("timbrel.open('gm-oboe', trust='no')", "trust 'no' is neither True nor False; give one of them"),
         ("timbrel.play(oboe, null='no')", "null 'no' is neither True nor False"),
         ("oboe.decode(np.zeros(8), clamp='no')", "clamp 'no' is neither True nor False"),
@@ -289,6 +294,12 @@ def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, call: str, s
         eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np})
     assert "\n" not in str(caught.value)
     assert not Path("nothing").exists()
+
+
+def test_a_rate_may_be_a_float_or_a_number_of_numpy() -> None:
+    rates = [timbrel.Sound(np.zeros(9), rate).sample_rate for rate in (44100.0, np.int64(44100), np.float32(44100))]
+    assert rates == [44100] * 3
+    assert {type(rate) for rate in rates} == {int}
 
 
 def test_sounds_are_arrays_that_keep_their_rate(sound: timbrel.Sound, tmp_path: Path) -> None:
