@@ -85,8 +85,8 @@ def _address(text: str) -> Address:
         assert parts.port is None or parts.port  # a wrong one is a ValueError
     except ValueError:
         raise refusal from None
-    allowed = ("://" in text and scheme in ("https", "s3")) or (scheme == "http" and parts.hostname == LOOPBACK)
-    if not allowed or not parts.hostname or "::" in text or not text.isprintable():
+    is_read = scheme in ("https", "s3") or (scheme == "http" and parts.hostname == LOOPBACK)
+    if not is_read or "://" not in text or not parts.hostname or "::" in text or not text.isprintable():
         raise refusal
     path = parts.path if scheme == "s3" else unquote(parts.path)
     public_text = printable(f"{scheme}://{host}{path}")
