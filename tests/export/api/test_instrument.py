@@ -297,7 +297,8 @@ def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, call: str, s
 
 
 def test_a_rate_may_be_a_float_or_a_number_of_numpy() -> None:
-    rates = [timbrel.Sound(np.zeros(9), rate).sample_rate for rate in (44100.0, np.int64(44100), np.float32(44100))]
+    given_rates: list[Any] = [44100.0, np.int64(44100), np.float32(44100)]
+    rates = [timbrel.Sound(np.zeros(9), rate).sample_rate for rate in given_rates]
     assert rates == [44100] * 3
     assert {type(rate) for rate in rates} == {int}
 

@@ -170,17 +170,19 @@ def test_labelled_notes_are_those_of_the_commands_shards(tmp_path: Path, timbrel
 
 
 def test_scalars_of_numpy_are_numbers(tmp_path: Path, tones: Path) -> None:
+    scalars: list[tuple[Any, Any]] = [(int, True), (np.int64, np.True_)]
     plain, of_numpy = (
         timbrel.render_dataset(
             "gm-oboe", count(1), seconds=0.5, sample_rate=count(16000), seed=count(3), keys=count(60), stereo=flag
         )
-        for count, flag in ((int, True), (np.int64, np.True_))
+        for count, flag in scalars
     )
     np.testing.assert_array_equal(next(of_numpy).sound, next(plain).sound)
-    reports = [
-        timbrel.build_corpus(tones, tmp_path / name, seed=seed, workers=1, append=np.False_)
-        for name, seed in (("python", 3), ("numpy", np.int64(3)))
-    ]
+    options: dict[str, dict[str, Any]] = {
+        "python": {"seed": 3, "append": False},
+        "numpy": {"seed": np.int64(3), "append": np.False_},
+    }
+    reports = [timbrel.build_corpus(tones, tmp_path / name, workers=1, **given) for name, given in options.items()]
     assert reports[0].split_clips == reports[1].split_clips
 
 
