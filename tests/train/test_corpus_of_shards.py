@@ -278,6 +278,17 @@ def test_a_damaged_shard_is_one_line_and_leaves_nothing(tmp_path, harm):
     assert [one.name for one in tmp_path.iterdir()] == ["tones.tar"]
 
 
+def test_joined_tar_files_are_refused_and_not_read_in_part(tmp_path):
+    path = tone_shard(tmp_path / "tones.tar")
+    data = path.read_bytes()
+    path.write_bytes(data + bytes(1 << 21))  # padding
+    assert build([path], tmp_path / "c", **ONE_SPLIT).clips == len(NOTES)
+    path.write_bytes(data + bytes(1 << 21) + data.replace(b"tone", b"tune"))
+    with pytest.raises(UserError, match=r"tones\.tar holds more behind its end, as joined tar files do; give each by"):
+        build([path], tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
 @pytest.mark.parametrize("name", ["tones.tar", "tones.tar.gz", "tones.tgz"])
 def test_a_compressed_shard_says_so(tmp_path, name):
     path = tone_shard(tmp_path / "plain.tar")

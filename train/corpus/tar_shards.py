@@ -115,6 +115,9 @@ def _members(path: Path, file: _HeadersOnly) -> Iterator[_Member]:
         file.seek(archive.offset)  # `next` ends at damage as at the end
         if any(end := file.read(BLOCK)) or len(end) < BLOCK:
             raise _damaged(path, f"no header at byte {archive.offset}")
+        while piece := file.read(LARGEST_HEADER):
+            if piece.strip(b"\0"):  # readers end at the first of joined tar files
+                raise UserError(f"{path} holds more behind its end, as joined tar files do; give each by itself")
 
 
 def _plain_name(path: Path, member: tarfile.TarInfo) -> str:
