@@ -78,6 +78,12 @@ def test_texts_hidden_members_folders_and_other_files_are_no_sounds(tmp_path):
     assert corpus.licence == "MIT"
 
 
+def test_names_may_have_characters_that_only_some_systems_forbid(tmp_path):
+    name = 'a "b"/what? <1|2> *'
+    path = shard(tmp_path / "s.tar", {f"{name}.wav": tone(60), f"{name}.json": {"key": 60}})
+    assert labels_of(corpus_of(tmp_path / "c", path)) == {f"s/{name}.wav": ("", 60, None)}
+
+
 def test_members_of_one_name_in_two_folders_are_two_samples(tmp_path):
     members = {"a/one.wav": tone(60), "b/one.json": {"key": 61}, "b/one.wav": tone(61)}
     corpus = corpus_of(tmp_path / "c", shard(tmp_path / "s.tar", members))
@@ -231,6 +237,8 @@ BAD_MEMBERS = {
     "parent": ({"../tone.wav": b""}, "holds '../tone.wav', no plain name of a file below it"),
     "inner parent": ({"a/../../tone.wav": b""}, "holds 'a/../../tone.wav', no plain name"),
     "absolute": ({"/tone.wav": b""}, "holds '/tone.wav', no plain name"),
+    "drive": ({"c:tone.wav": b""}, "holds 'c:tone.wav', no plain name"),
+    "backslash": ({"..\\tone.wav": b""}, "no plain name"),
     "control": ({"to\x1bne.wav": b""}, "holds 'to ne.wav', no plain name"),
     "link": (link(tarfile.SYMTYPE), "holds 'tone.wav', which is no file but a link or the like"),
     "hard link": (link(tarfile.LNKTYPE), "which is no file but a link or the like"),

@@ -17,6 +17,7 @@ from .stored_sounds import StoredSound, TarMember
 LARGEST_FIELDS = 1 << 20  # bytes of a sample's .json or text
 LARGEST_HEADER = 1 << 20  # bytes of a long name or of a member's records
 BLOCK = 512  # bytes
+WILDCARDS = str.maketrans(dict.fromkeys('*?"<>|', "_"))  # which only some systems forbid, and which lead nowhere
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # beginnings of gzip, bzip2, xz and zstd
 
 
@@ -124,7 +125,7 @@ def _plain_name(path: Path, member: tarfile.TarInfo) -> str:
     """Return a member's name in the tar file; raise UserError if it leads elsewhere, as packs' names may not."""
     name = member.name.removeprefix("./")
     visible_name = "/".join(part.lstrip(".") or part for part in name.split("/"))  # hidden files are skipped
-    if name != "." and not stays_inside(visible_name):
+    if name != "." and not stays_inside(visible_name.translate(WILDCARDS)):
         raise UserError(
             f"{path} holds {printable(member.name)!r}, no plain name of a file below it; pack it under another name"
         )
