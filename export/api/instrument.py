@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arguments import (
-    check_choice,
     check_flag,
     check_text,
     elements,
@@ -481,7 +480,7 @@ def make(
         minutes: how long to train; 5 by default.
         more_minutes: train the finished instrument ``output`` so much longer, or a pack with its run, given as
             ``sounds``, into a new ``output``.
-        family: auto chooses by the sounds; or one that `timbrel make --help` lists.
+        family: auto chooses by the sounds; or one that `timbrel make --help` lists, or an installed package's.
         label: of hits or words: ``"folder"``, or a regular expression on files' names.
         recordings: of hits or words, whether the model's file contains them.
         license, credits: of the sounds; they stand in its card, its preset and packs of it.
@@ -497,12 +496,11 @@ def make(
     for argument_name, text in {"label": label, "license": license, "credits": credits}.items():
         if text is not None:
             check_text(argument_name, text)
+    check_text("family", family)
     check_flag("recordings", recordings)
     with naming_extras():
-        from ..families import MADE
         from .making import make_instrument
 
-        check_choice("family", family, ["auto", *(row.called for row in MADE.values())])
         make_instrument(
             sound_paths,
             folder,

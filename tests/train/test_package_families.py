@@ -177,10 +177,14 @@ def test_a_family_s_package_and_version_are_known_without_its_code():
 
 
 def test_make_takes_a_package_s_family_by_its_name(timbrel, tmp_path):
+    import timbrel as package
+
     assert family_named("toy") == "toy"
     assert name_for_users("toy") == "toy"
     ended = timbrel("make", tmp_path / "no-sounds", "-o", tmp_path / "out", "--family", "toy")
     assert "no-sounds" in ended.err
+    with pytest.raises(UserError, match="no-sounds does not exist"):
+        package.make(tmp_path / "no-sounds", tmp_path / "out", family="toy")
     refused = timbrel("make", tmp_path / "no-sounds", "-o", tmp_path / "out", "--family", "gone")
     assert refused.status == 2
     assert "--family 'gone' is unknown; give auto, chroma, " in refused.err

@@ -268,7 +268,8 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("timbrel.make(None, 'nothing')", "sounds None is no list"),
         ("timbrel.make('no.wav', None)", "output None is no path"),
         ("timbrel.make('no.wav', 'nothing', minutes='x')", "minutes 'x' is no number"),
-        ("timbrel.make('no.wav', 'nothing', family='nope')", "family 'nope' is unknown; give auto or"),
+        ("timbrel.make('no.wav', 'nothing', family='nope')", "--family 'nope' is unknown; give auto, "),
+        ("timbrel.make('no.wav', 'nothing', family=5)", "family 5 is no text; give one in quotes"),
         ("timbrel.make('no.wav', 'nothing', license=5)", "license 5 is no text"),
         (
             "timbrel.Sound(np.ones((2, 9)), 44100) + timbrel.Sound(np.ones((2, 9)), 48000)",
