@@ -124,7 +124,7 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     except tomllib.TOMLDecodeError:
         document = {}
     # a bare word is a string; behind a new line other keys may stand
-    nested_value = document["value"] if [*document] == ["value"] else value_text
+    nested_value: Any = document["value"] if [*document] == ["value"] else value_text
     for key_part in reversed(key.strip().split(".")):
         nested_value = {key_part: nested_value}
     merged = _merge(fields, nested_value)
