@@ -33,6 +33,7 @@ class UnattendedRun:
         self._parts = np.zeros(0, np.float32)
         self._sound = np.zeros((OUTPUTS, MOST_BLOCKS * block), np.float32)
         self._seconds = np.zeros(MOST_BLOCKS)
+        self._beside: UnattendedRun | None = None
         for name, array in (
             ("pending", self.pending),
             ("converted", self.converted),
@@ -42,6 +43,17 @@ class UnattendedRun:
         ):
             setattr(self.fields, name, address_of(array))
         self.fields.rate, self.fields.block = rate, block
+
+    def beside(self) -> "UnattendedRun":
+        """Memory for another rack that sounds with this one, of which the card is this run's."""
+        if self._beside is None:
+            self._beside = UnattendedRun(self._library, self.fields.rate, self.fields.block)
+        self.fields.beside = ctypes.addressof(self._beside.fields)
+        return self._beside
+
+    def alone(self) -> None:
+        """Have no other rack sound with this one."""
+        self.fields.beside = None
 
     @property
     def samples(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 7
+VERSION = 8
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
 CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
@@ -119,7 +119,7 @@ class CoreRun(ctypes.Structure):
         *_fields(i64="now needed_at known_end"),
         ("table", _AT),
         *_fields(i64="taps up down phase pending_count converted_count"),
-        *_fields(at="pending converted parts scratch ring arrival"),
+        *_fields(at="pending converted parts scratch beside ring arrival"),
         ("written", _I64),
         *_fields(f64="offset observed forget read_seconds poll_seconds settled patience"),
         *_fields(i32="rate block depth most blocks last_padding"),

@@ -223,12 +223,19 @@ class Player:
 
     def lend(self, run: UnattendedRun) -> list[Event] | None:
         """Let the core render a block, and more until the next event; return the block's events, None if it cannot."""
-        if len(self._seats) > 1 or self._next or self._unready is not None or not self.rack.lends:
+        *ringing, last = self._seats
+        if self._next or self._unready is not None or any(seat.fade is not None for seat in ringing):
+            return None
+        if not all(seat.rack.lends for seat in self._seats):
             return None
         due_events, events = self._take_events(run.fields.block)
         free_blocks = (self._queue[0].time - self.now) // run.fields.block if self._queue else MOST_BLOCKS
         run.fields.most = min(max(1, free_blocks), MOST_BLOCKS)
-        self.rack.lend(run, events)
+        last.rack.lend(run, events)
+        for seat in ringing:
+            run = run.beside()
+            seat.rack.lend(run, _counted_from(_without_new_notes(due_events), seat.since))
+        run.alone()
         return due_events
 
     def take_back(self, run: UnattendedRun, due_events: Sequence[Event]) -> None:
@@ -236,6 +243,12 @@ class Player:
         self.parts = {}
         self.now += run.samples
         self.rack.take_back(run)
+        other, blocks = run, run.fields.blocks
+        for seat in self._seats[:-1]:
+            other = other.beside()
+            other.fields.blocks = blocks
+            seat.rack.take_back(other)
+            self._note_silence(seat, run.samples, self.now)
         self._watch_silence(run.sound, due_events)
 
     def prepare(self) -> None:
@@ -316,22 +329,29 @@ class Player:
         return self._controllers.everything(knob_events, self.now - self.rack.latency_samples)
 
     def _ring_on(self, seat: _Seat, due_events: Sequence[Event], count: int) -> dict[int, Array]:
-        events = [event for event in due_events if not isinstance(event, NoteOn)]
-        parts = seat.rack.process(_counted_from(events, seat.since), count)[1]
-        passed = count
-        if self._patient:
-            passed = LOOK_SAMPLES if (self.now + count) % LOOK_SAMPLES == 0 else 0
-        if passed:
-            seat.silent = 0 if seat.rack.sounding else seat.silent + passed
-        if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
-            seat.fade = self.now + count
+        parts = seat.rack.process(_counted_from(_without_new_notes(due_events), seat.since), count)[1]
+        if not self._patient:
+            self._note_silence(seat, count, self.now + count)
+        elif (self.now + count) % LOOK_SAMPLES == 0:
+            self._note_silence(seat, LOOK_SAMPLES, self.now + count)
         if seat.fade is None or seat.fade >= self.now + count:
             return parts
         left = np.clip((seat.fade + self._fade - np.arange(self.now, self.now + count)) / self._fade, 0.0, 1.0)
         return {channel: part * left.astype(np.float32) for channel, part in parts.items()}
 
+    def _note_silence(self, seat: _Seat, passed: int, now: int) -> None:
+        """Let a rack without voices fade from sample ``now`` on, once its effects had time to ring."""
+        seat.silent = 0 if seat.rack.sounding else seat.silent + passed
+        if seat.silent >= RING_SECONDS * self._rate and seat.fade is None:
+            seat.fade = now
+
     def _has_faded(self, seat: _Seat) -> bool:
         return seat.fade is not None and self.now >= seat.fade + self._fade
+
+
+def _without_new_notes(events: Sequence[Event]) -> list[Event]:
+    """A rack that rings on begins no notes."""
+    return [event for event in events if not isinstance(event, NoteOn)]
 
 
 def _sum(parts: Mapping[int, Array]) -> Array:

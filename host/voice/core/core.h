@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 7,
+	CORE_VERSION = 8,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,

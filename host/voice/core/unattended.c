@@ -144,23 +144,52 @@ static void make_block(UnattendedRun *run, float *sound)
 	}
 }
 
+/* The place in its scratch of a run's block. */
+static float *block_of(const UnattendedRun *run)
+{
+	return run->scratch + 3 * OUTPUTS * MOST_SAMPLES;
+}
+
+/* The sum of a run and of those beside it, in the first one's place. */
+static void make_sum(UnattendedRun *run)
+{
+	float *sum = block_of(run);
+	make_block(run, sum);
+	for (UnattendedRun *other = run->beside; other; other = other->beside) {
+		const float *block = block_of(other);
+		make_block(other, block_of(other));
+		for (int64_t index = 0; index < OUTPUTS * (int64_t)run->block; index++)
+			sum[index] += block[index];
+	}
+}
+
+/* Decode rows that a run's voices will read. */
+static void decode_ahead(UnattendedRun *run)
+{
+	if (run->decodes_ahead)
+		run->decodes_ahead = core_ahead(run->core, run->voices, run->voice_count, run->now, run->ahead_rows) > 0;
+}
+
 /* Whether another block needs neither the caller nor an event, once the card lacks it. */
 static int goes_on(UnattendedRun *run)
 {
-	if (run->blocks >= run->most || run->now >= run->needed_at || run->now + source_count(run) > run->known_end)
+	if (run->blocks >= run->most)
 		return 0;
+	for (UnattendedRun *each = run; each; each = each->beside)
+		if (each->now >= each->needed_at || each->now + source_count(each) > each->known_end)
+			return 0;
 	return !has_arrived(run) && wait_for_card(run) && !has_arrived(run);
 }
 
 void core_run_unattended(UnattendedRun *run)
 {
 	int64_t stride = (int64_t)MOST_BLOCKS * run->block;
-	float *block = run->scratch + 3 * OUTPUTS * MOST_SAMPLES;
+	float *block = block_of(run);
 	int ran_low;
 	run->blocks = 0;
 	do {
 		double began = seconds_now();
-		make_block(run, block);
+		make_sum(run);
 		core_limit(block, OUTPUTS * (int64_t)run->block);
 		ran_low = queued(run->ring) < run->block; /* the card may have found it empty: the caller looks */
 		write_ring(run->ring, block, run->block, run->block);
@@ -168,8 +197,9 @@ void core_run_unattended(UnattendedRun *run)
 		for (int channel = 0; channel < OUTPUTS; channel++)
 			memcpy(run->sound + channel * stride + (int64_t)run->blocks * run->block, block + channel * run->block,
 			       sizeof(float) * run->block);
-		if (run->decodes_ahead && queued(run->ring) > (int64_t)(run->depth - 1) * run->block) /* after a stall, sound first */
-			run->decodes_ahead = core_ahead(run->core, run->voices, run->voice_count, run->now, run->ahead_rows) > 0;
+		for (UnattendedRun *each = run; each; each = each->beside)
+			if (queued(run->ring) > (int64_t)(run->depth - 1) * run->block) /* after a stall, sound first */
+				decode_ahead(each);
 		run->seconds[run->blocks++] = seconds_now() - began;
 	} while (!ran_low && goes_on(run));
 }

@@ -25,7 +25,7 @@ typedef struct {
 	char *elements;
 } CardRing;
 
-typedef struct {
+typedef struct UnattendedRun {
 	/* The voices of one model, at its rate. */
 	void *core;
 	Voice *const *voices;
@@ -43,6 +43,7 @@ typedef struct {
 	float *pending, *converted; /* [OUTPUTS, MOST_SAMPLES] each */
 	float *parts;               /* scratch: [bus_count, PARTS, channels, MOST_SAMPLES] */
 	float *scratch;             /* [4, OUTPUTS, MOST_SAMPLES] */
+	struct UnattendedRun *beside; /* one that sounds with it, of which all above is used; NULL without */
 	/* The card: samples at its rate, seconds of the monotonic clock. */
 	CardRing *ring;
 	int32_t *arrival;           /* not 0 once an event has arrived */
@@ -59,7 +60,8 @@ typedef struct {
 } UnattendedRun;
 
 /* Render a block, and more as the card needs them, until an event arrives or the caller is needed; `blocks` says how
-   many. Their samples are those of `core_render`, `core_mix`, `core_convert` and `core_limit`. */
+   many. Their samples are those of `core_render`, `core_mix`, `core_convert` and `core_limit`; of several runs, the sum
+   is limited. */
 CORE_API void core_run_unattended(UnattendedRun *run);
 
 #endif

@@ -11,6 +11,7 @@ from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.arrival import Arrival
 from timbrel.host.midi.ports import Timed
+from timbrel.host.play import player as player_module
 from timbrel.host.play.player import Player, prime
 from timbrel.host.play.rack import Rack
 from timbrel.host.session.realtime import BLOCK_SWITCH_SECONDS, SWITCH_SECONDS
@@ -85,10 +86,17 @@ def asked_for(player, count, block):
 
 def lent(player, ring, arrival, count):
     """The same by runs of the core."""
-    run = unattended_run(ring.rate, ring.block)
+    return lent_by(unattended_run(ring.rate, ring.block), player, ring, arrival, count)
+
+
+def lent_by(run, player, ring, arrival, count):
+    fields = run.fields
     while player.now < count:
-        fields = run.fields
         due = player.lend(run)
+        if due is None:
+            ring.blocks.append(player.block(ring.block)[0])
+            player.prepare()
+            continue
         fields.ring, fields.arrival, fields.written = ring.ring_address, ctypes.addressof(arrival.flag), ring.written
         fields.depth, fields.settled, fields.patience = 400, 0.0, 0.0
         run.run()
@@ -114,6 +122,42 @@ def test_runs_have_the_samples_of_single_blocks(make_patch, recorded, rate, bloc
     assert max(ring.runs) > 2
     assert max(ring.runs) <= MOST_BLOCKS
     assert players[0].sounding == players[1].sounding
+
+
+@pytest.mark.parametrize(("rate", "block", "swaps"), [(48_000, 128, 1), (44_100, 256, 2)])
+def test_racks_that_ring_on_are_left_to_the_core_together(make_patch, recorded, rate, block, swaps, monkeypatch):
+    monkeypatch.setattr(player_module, "RING_SECONDS", 0.3)
+    moving = make_patch(recorded, motion=[{"target": "latent.0", "shape": "sine", "depth": 0.3, "rate_hz": 3.0}])
+    players = [player_of(moving, rate, block) for _ in range(2)]
+    for player in players:
+        for key in CHORD[:4]:
+            player.schedule(NoteOn(0, 0, key, 100))
+        asked_for(player, 40 * block, block)
+        for number in range(swaps):
+            patch = make_patch(recorded, play={"gain_db": 6.0 - 20.0 * number, "pan": 0.5})
+            player.swap(Rack({0: patch}, rate, live=True))
+            begin = player.now
+            for time in range(40):
+                player.schedule(ControlChange(begin + 480 * time, 0, 70 + time % 8, 20 * time % 128))
+            for key in CHORD[4:]:
+                player.schedule(NoteOn(begin + 700, 0, key - number, 120))
+            asked_for(player, begin + 12 * block, block)
+        player.schedule(NoteOn(begin + 15_000, 0, 62, 100))
+        for key in (*CHORD, 62):
+            player.schedule(NoteOff(begin + 20_000, 0, key))
+    assert len(players[0]._seats) == 1 + swaps
+    begin, ring, arrival = players[0].now, Ring(rate, block), Arrival()
+    lent(players[1], ring, arrival, begin + 6000)
+    expected = asked_for(players[0], players[1].now, block)
+    first, second = ([seat.rack.played for seat in player._seats] for player in players)
+    assert first == second
+    count = 90_000
+    expected = np.concatenate([expected, asked_for(players[0], count, block)], axis=1)
+    assert np.array_equal(lent(players[1], ring, arrival, count)[:, : expected.shape[1]], expected)
+    assert np.abs(expected).max() > 0.1
+    assert max(ring.runs) > 2
+    assert sum(ring.runs) * block > 0.8 * (count - begin)
+    assert [player.ringing for player in players] == [False, False]
 
 
 def test_a_run_ends_when_an_event_arrives(make_patch, recorded):
@@ -287,7 +331,29 @@ def test_effects_and_several_instruments_are_not_left_alone(make_patch, recorded
     player.swap(Rack({0: plain}, 48_000))
     assert player.lend(run) is None  # a change of presets
     player.block(128)
-    assert player.lend(run) is None  # the former one rings
+    assert player.lend(run) == []  # both
+    player = Player(Rack({0: reverb}, 48_000), 48_000)
+    player.swap(Rack({0: plain}, 48_000))
+    player.block(128)
+    assert player.lend(run) is None  # the former one has effects
+
+
+def test_a_rack_that_fades_is_not_left_alone_and_afterwards_the_last_one_is(make_patch, recorded, monkeypatch):
+    monkeypatch.setattr(player_module, "RING_SECONDS", 0.05)
+    player, run = player_of(make_patch(recorded), 48_000, 128), unattended_run(48_000, 128)
+    ring, arrival = Ring(48_000, 128), Arrival()
+    player.swap(Rack({0: make_patch(recorded)}, 48_000, live=True))
+    player.block(128)
+    lent_by(run, player, ring, arrival, player.now + 128)
+    assert run.fields.beside
+    while player._seats[0].fade is None:
+        player.block(128)
+    assert player.ringing
+    assert player.lend(run) is None
+    while player.ringing:
+        player.block(128)
+    lent_by(run, player, ring, arrival, player.now + 128)
+    assert not run.fields.beside
 
 
 def test_blocks_too_long_and_a_missing_core_are_left_to_python(monkeypatch):
