@@ -1,6 +1,7 @@
 """Memory of the blocks that the core renders by itself, while no event comes."""
 
 import ctypes
+import itertools
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class UnattendedRun:
         self._parts = np.zeros(0, np.float32)
         self._sound = np.zeros((OUTPUTS, MOST_BLOCKS * block), np.float32)
         self._seconds = np.zeros(MOST_BLOCKS)
-        self._beside: UnattendedRun | None = None
+        self._others: list[UnattendedRun] = []
         for name, array in (
             ("pending", self.pending),
             ("converted", self.converted),
@@ -44,16 +45,15 @@ class UnattendedRun:
             setattr(self.fields, name, address_of(array))
         self.fields.rate, self.fields.block = rate, block
 
-    def beside(self) -> "UnattendedRun":
-        """Memory for another rack that sounds with this one, of which the card is this run's."""
-        if self._beside is None:
-            self._beside = UnattendedRun(self._library, self.fields.rate, self.fields.block)
-        self.fields.beside = ctypes.addressof(self._beside.fields)
-        return self._beside
-
-    def alone(self) -> None:
-        """Have no other rack sound with this one."""
-        self.fields.beside = None
+    def chained(self, count: int) -> list["UnattendedRun"]:
+        """Return ``count`` runs, of racks that sound together: this one, whose card they share, and those after it."""
+        for _ in range(count - 1 - len(self._others)):
+            self._others.append(UnattendedRun(self._library, self.fields.rate, self.fields.block))
+        runs = [self, *self._others[: count - 1]]
+        for run, next_run in itertools.pairwise(runs):
+            run.fields.next = ctypes.addressof(next_run.fields)
+        runs[-1].fields.next = None
+        return runs
 
     @property
     def samples(self) -> int:

@@ -119,7 +119,7 @@ class CoreRun(ctypes.Structure):
         *_fields(i64="now needed_at known_end"),
         ("table", _AT),
         *_fields(i64="taps up down phase pending_count converted_count"),
-        *_fields(at="pending converted parts scratch beside ring arrival"),
+        *_fields(at="pending converted parts scratch next ring arrival"),
         ("written", _I64),
         *_fields(f64="offset observed forget read_seconds poll_seconds settled patience"),
         *_fields(i32="rate block depth most blocks last_padding"),

@@ -212,7 +212,7 @@ class InstrumentNotes(MetadataPart):
 
     @property
     def is_mono(self) -> bool:
-        """Both sides of every note are alike, so that an amount of its image changes nothing."""
+        """Return whether both sides of every note are alike: no amount of its image changes it."""
         alike = image_steps(np.array([0.0, 1.0]))
         return all(len(note.image) and (note.image.reshape(-1, 2) == alike).all() for note in self.notes)
 

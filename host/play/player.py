@@ -231,23 +231,21 @@ class Player:
         due_events, events = self._take_events(run.fields.block)
         free_blocks = (self._queue[0].time - self.now) // run.fields.block if self._queue else MOST_BLOCKS
         run.fields.most = min(max(1, free_blocks), MOST_BLOCKS)
+        run, *ringing_runs = run.chained(len(self._seats))
         last.rack.lend(run, events)
-        for seat in ringing:
-            run = run.beside()
-            seat.rack.lend(run, _counted_from(_without_new_notes(due_events), seat.since))
-        run.alone()
+        for seat, ringing_run in zip(ringing, ringing_runs, strict=True):
+            seat.rack.lend(ringing_run, _counted_from(_without_new_notes(due_events), seat.since))
         return due_events
 
     def take_back(self, run: UnattendedRun, due_events: Sequence[Event]) -> None:
         """Go on where the core stopped; ``due``: of `lend`. `parts` is empty."""
         self.parts = {}
         self.now += run.samples
-        self.rack.take_back(run)
-        other, blocks = run, run.fields.blocks
-        for seat in self._seats[:-1]:
-            other = other.beside()
-            other.fields.blocks = blocks
-            seat.rack.take_back(other)
+        *ringing, last = self._seats
+        run, *ringing_runs = run.chained(len(self._seats))
+        last.rack.take_back(run)
+        for seat, ringing_run in zip(ringing, ringing_runs, strict=True):
+            seat.rack.take_back(ringing_run)
             self._note_silence(seat, run.samples, self.now)
         self._watch_silence(run.sound, due_events)
 
@@ -350,7 +348,7 @@ class Player:
 
 
 def _without_new_notes(events: Sequence[Event]) -> list[Event]:
-    """A rack that rings on begins no notes."""
+    """Return the events of a rack that rings on, which begins no notes."""
     return [event for event in events if not isinstance(event, NoteOn)]
 
 

@@ -57,25 +57,25 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
         partial_file.unlink(missing_ok=True)
         raise
     except urllib.error.HTTPError as error:
-        answer_text = f"{_shown(address)} answers {error.code} {printable(str(error.reason))}"
+        answer_text = f"{_public(address)} answers {error.code} {printable(str(error.reason))}"
         if error.code in BUSY or error.code >= SERVER_ERROR:
             raise Failure(f"{answer_text}; run it again later") from None
         partial_file.unlink(missing_ok=True)
         raise UserError(f"{answer_text}; check the address") from None
     except ValueError as error:  # of a redirection or a header
         partial_file.unlink(missing_ok=True)
-        raise UserError(f"{_shown(address)} gives an answer that makes no sense: {printable(str(error))}") from None
+        raise UserError(f"{_public(address)} gives an answer that makes no sense: {printable(str(error))}") from None
     except (urllib.error.URLError, HTTPException, TimeoutError, ssl.SSLError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         advice = "; run it again to resume" if partial_file.exists() else "; check the address and the connection"
-        raise Failure(f"cannot get {_shown(address)}: {printable(str(reason))}{advice}") from None
+        raise Failure(f"cannot get {_public(address)}: {printable(str(reason))}{advice}") from None
     except OSError as error:
         raise Failure(f"cannot write {partial_file}: {error.strerror or error}") from None
     pack_file = partial_file.with_suffix(SUFFIX)
     actual_digest = _digest(partial_file)
     if digest_match is not None and actual_digest != digest_match[1]:
         partial_file.unlink()
-        raise UserError(f"{_shown(address)} has the SHA-256 {actual_digest}, not the one asked for; it was not kept")
+        raise UserError(f"{_public(address)} has the SHA-256 {actual_digest}, not the one asked for; it was not kept")
     partial_file.replace(pack_file)
     return pack_file
 
@@ -93,10 +93,10 @@ def _quoted(address: str) -> str:
             return urllib.parse.urlunsplit(quoted_url_parts)
     except ValueError:  # also of UnicodeError
         pass
-    raise UserError(f"{_shown(address)} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
+    raise UserError(f"{_public(address)} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
 
 
-def _shown(address: str) -> str:
+def _public(address: str) -> str:
     """Return an address for messages, without user, password and query, which may hold keys."""
     return LOGIN.sub(r"\1", printable(address).partition("?")[0])
 
@@ -109,7 +109,7 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme != "https":
             raise UserError(
-                f"{_shown(req.full_url)} leads to {_shown(newurl)}, which is not https://; give another address"
+                f"{_public(req.full_url)} leads to {_public(newurl)}, which is not https://; give another address"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
@@ -136,20 +136,20 @@ def _download(address: str, partial: Path, progress: Callable[[float], None]) ->
         total_bytes = int(response.headers.get("Content-Length") or 0) + (resume_bytes if is_resumed else 0)
         if total_bytes > LARGEST:
             raise UserError(
-                f"{_shown(address)} has {total_bytes >> 20} MiB, a pack at most {LARGEST >> 20}; it was not fetched"
+                f"{_public(address)} has {total_bytes >> 20} MiB, a pack at most {LARGEST >> 20}; it was not fetched"
             )
         received_bytes = resume_bytes if is_resumed else 0
         with partial.open("ab" if is_resumed else "wb") as file:
             while piece := response.read(PIECE_BYTES):
                 received_bytes += len(piece)
                 if received_bytes > LARGEST:
-                    raise UserError(f"{_shown(address)} has more than {LARGEST >> 20} MiB, a pack at most so many")
+                    raise UserError(f"{_public(address)} has more than {LARGEST >> 20} MiB, a pack at most so many")
                 file.write(piece)
                 if total_bytes:
                     progress(min(1.0, received_bytes / total_bytes))
         if total_bytes and received_bytes < total_bytes:
             raise Failure(
-                f"cannot get {_shown(address)}: the connection ended after {received_bytes} of {total_bytes} bytes; "
+                f"cannot get {_public(address)}: the connection ended after {received_bytes} of {total_bytes} bytes; "
                 "run it again to resume"
             )
 

@@ -102,6 +102,6 @@ def _gesture_sources(patch: Patch) -> Iterator[_TargetSource]:
 
 
 def played_instrument(preset: Preset, model: Model, gestures: Gestures) -> InstrumentNotes:
-    """The instrument of a model's gestures that a preset plays."""
+    """Return the instrument of a model's gestures that a preset plays."""
     rest_code, label = np.array(preset.latent_values(model.card)), (preset.gesture or GestureSettings()).instrument
     return instrument_of(gestures, rest_code, in_deviations(model.card), label)

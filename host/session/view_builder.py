@@ -114,7 +114,7 @@ def controls(
 
 
 def _idle_targets(preset: Preset, model: Model) -> set[str]:
-    """Targets of the model's kind that change no note of this model, or of its instrument."""
+    """Return targets of the model's kind that change no note of this model, or of the instrument played."""
     if model.gestures is None:
         return set(kind_of(model.card).of_notes)
     plays_image = preset.play.image_bands or not played_instrument(preset, model, model.gestures).is_mono

@@ -68,7 +68,7 @@ def source_of(source: str | os.PathLike[str]) -> Path | Address:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address, perhaps mistyped, and no file's name: a message must not show all of it."""
+    """Return whether a text is an address, perhaps mistyped, and no file's name: a message must not show all of it."""
     return "://" in text or (MISTYPED.match(text) is not None and not os.path.lexists(text))
 
 

@@ -150,14 +150,14 @@ static float *block_of(const UnattendedRun *run)
 	return run->scratch + 3 * OUTPUTS * MOST_SAMPLES;
 }
 
-/* The sum of a run and of those beside it, in the first one's place. */
+/* The sum of all runs' blocks, in the place of the first one's. */
 static void make_sum(UnattendedRun *run)
 {
 	float *sum = block_of(run);
 	make_block(run, sum);
-	for (UnattendedRun *other = run->beside; other; other = other->beside) {
-		const float *block = block_of(other);
-		make_block(other, block_of(other));
+	for (UnattendedRun *other = run->next; other; other = other->next) {
+		float *block = block_of(other);
+		make_block(other, block);
 		for (int64_t index = 0; index < OUTPUTS * (int64_t)run->block; index++)
 			sum[index] += block[index];
 	}
@@ -175,7 +175,7 @@ static int goes_on(UnattendedRun *run)
 {
 	if (run->blocks >= run->most)
 		return 0;
-	for (UnattendedRun *each = run; each; each = each->beside)
+	for (UnattendedRun *each = run; each; each = each->next)
 		if (each->now >= each->needed_at || each->now + source_count(each) > each->known_end)
 			return 0;
 	return !has_arrived(run) && wait_for_card(run) && !has_arrived(run);
@@ -197,11 +197,13 @@ void core_run_unattended(UnattendedRun *run)
 		for (int channel = 0; channel < OUTPUTS; channel++)
 			memcpy(run->sound + channel * stride + (int64_t)run->blocks * run->block, block + channel * run->block,
 			       sizeof(float) * run->block);
-		for (UnattendedRun *each = run; each; each = each->beside)
+		for (UnattendedRun *each = run; each; each = each->next)
 			if (queued(run->ring) > (int64_t)(run->depth - 1) * run->block) /* after a stall, sound first */
 				decode_ahead(each);
 		run->seconds[run->blocks++] = seconds_now() - began;
 	} while (!ran_low && goes_on(run));
+	for (UnattendedRun *other = run->next; other; other = other->next)
+		other->blocks = run->blocks;
 }
 
 #endif

@@ -43,7 +43,7 @@ typedef struct UnattendedRun {
 	float *pending, *converted; /* [OUTPUTS, MOST_SAMPLES] each */
 	float *parts;               /* scratch: [bus_count, PARTS, channels, MOST_SAMPLES] */
 	float *scratch;             /* [4, OUTPUTS, MOST_SAMPLES] */
-	struct UnattendedRun *beside; /* one that sounds with it, of which all above is used; NULL without */
+	struct UnattendedRun *next; /* of a former instrument that rings: all above is used; NULL for the last */
 	/* The card: samples at its rate, seconds of the monotonic clock. */
 	CardRing *ring;
 	int32_t *arrival;           /* not 0 once an event has arrived */

@@ -345,7 +345,7 @@ def test_a_rack_that_fades_is_not_left_alone_and_afterwards_the_last_one_is(make
     player.swap(Rack({0: make_patch(recorded)}, 48_000, live=True))
     player.block(128)
     lent_by(run, player, ring, arrival, player.now + 128)
-    assert run.fields.beside
+    assert run.fields.next
     while player._seats[0].fade is None:
         player.block(128)
     assert player.ringing
@@ -353,7 +353,7 @@ def test_a_rack_that_fades_is_not_left_alone_and_afterwards_the_last_one_is(make
     while player.ringing:
         player.block(128)
     lent_by(run, player, ring, arrival, player.now + 128)
-    assert not run.fields.beside
+    assert not run.fields.next
 
 
 def test_blocks_too_long_and_a_missing_core_are_left_to_python(monkeypatch):
