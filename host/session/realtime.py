@@ -13,7 +13,7 @@ BESIDES, SOUND = 1, 2  # realtime priorities, below those of the cards' own thre
 # at 5 us it starved the lock's holder, because it has priority, and a busy machine stalled.
 SWITCH_SECONDS = 5e-5
 # The same of other threads that want the lock while a block is rendered: at 50 us, one that computes, as a preset is
-# loaded, takes it twenty times a block and doubles its time. Longer, a lock that the block gave up comes back too late.
+# loaded, takes it again and again. Longer, a lock that the block gave up comes back too late.
 BLOCK_SWITCH_SECONDS = 1e-3
 # Each block allocates and frees its arrays. Memory that the C library returned to the system comes back page by page;
 # each page costs as much as a thousand of its numbers. Arrays larger than a block's are still returned.
