@@ -130,19 +130,28 @@ def test_a_server_that_stands_still_is_a_lost_card_and_keys_sound_when_it_runs_a
 
 
 STARTED = """
-import sys
-from tests.host.jack_server import JackServer
-print(JackServer(sys.argv[1]).pid, flush=True)
+import subprocess, sys
+from tests.host.jack_server import end_with_parent
+print(subprocess.Popen(["sleep", "3600"], preexec_fn=end_with_parent).pid, flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems leave the server to whoever looks for it")
-def test_a_server_ends_with_the_run_of_tests_that_started_it(jack_server):
-    command = [sys.executable, "-c", STARTED, f"{jack_server.name}b"]
+def test_a_process_ends_with_the_run_of_tests_that_started_it():
+    """As a `JackServer` does; this one needs no place in JACK's list of servers, which has eight."""
     checkout = Path(__file__).parents[3]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=checkout) as run:
-        server = Path("/proc", run.stdout.readline().strip(), "cmdline")
-        assert b"jackd" in server.read_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=checkout
+    ) as run:
+        command = Path("/proc", run.stdout.readline().strip(), "cmdline")
+
+        def lives():
+            try:
+                return b"sleep" in command.read_bytes()  # empty once it has ended and nobody has asked for its status
+            except OSError:
+                return False
+
+        assert lives()
         run.kill()
-        until(lambda: not server.exists(), "the server's end")
+        until(lambda: not lives(), "the process's end")
