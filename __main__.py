@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from . import __version__
 from .host import interrupts
-from .host.errors import TimbrelError, printable
+from .host.errors import TimbrelError, printable, without_secrets
 
 if TYPE_CHECKING:
     import typer
@@ -152,7 +152,7 @@ def _complain(message: str, status: int, debug: bool) -> int:
 
         traceback.print_exc()
     with contextlib.suppress(OSError):  # standard error may be closed
-        print(f"timbrel: {printable(' '.join(message.split()))}", file=sys.stderr)
+        print(f"timbrel: {without_secrets(printable(' '.join(message.split())))}", file=sys.stderr)
     return status
 
 

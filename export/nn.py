@@ -362,6 +362,11 @@ def written(
                 f"{source} is a model, whose card has its own texts; leave --name, --description, --license and "
                 "--credits out"
             )
+        if (which, weights, recordings) != ("best", "float16", True):
+            raise UserError(
+                f"{source} is a model, with weights and recordings of its own; leave --checkpoint, --weights and "
+                "--no-recordings out"
+            )
         yield from _beside(opened_model(str(model_file) if model_file.is_file() else source), nn, meaning, overwrite)
         return
     with tempfile.TemporaryDirectory() as temporary_folder:

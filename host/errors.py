@@ -1,7 +1,11 @@
 """Errors with one-line messages for users, and names of extras for missing packages. Use assert for internal errors."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
+
+LOGIN = re.compile(r"\b((?:https?|s3):/*|\w+://)[^/\s]*@")  # of an address, also of one with slashes too few
+QUERY = re.compile(r"""\b((?:https?|s3):/*[^\s?]*|\w+://[^\s?]*)\?\S*?(?=[;:,.'")]*(?:\s|$))""")
 
 
 class TimbrelError(Exception):
@@ -26,6 +30,11 @@ class Failure(TimbrelError):
 def printable(text: str) -> str:
     """Replace unprintable characters, such as terminal controls."""
     return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def without_secrets(text: str) -> str:
+    """Leave out users, passwords and queries of addresses in a text: they may hold keys."""
+    return QUERY.sub(r"\1", LOGIN.sub(r"\1", text))
 
 
 def nearest(word: str, known_words: Iterable[str]) -> str:

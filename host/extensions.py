@@ -122,6 +122,12 @@ def versions(group: str, of_names: Iterable[str]) -> dict[str, str]:
     return {package.name: package.version for package in sorted(packages, key=lambda package: package.name)}
 
 
+def all_versions(group: str) -> dict[str, str]:
+    """Versions by package, of all installed packages that have families or kinds."""
+    packages = {entry.dist.name: entry.dist for entry in _entries(group) if entry.dist}
+    return {name: package.version for name, package in sorted(packages.items())}
+
+
 def check_versions(group: str, of_names: Iterable[str], expected: Mapping[str, str]) -> None:
     """Compare `versions` with those of the process that gave this one its work.
 

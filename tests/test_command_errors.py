@@ -143,3 +143,10 @@ def test_a_choice_that_there_is_not_is_refused_with_those_there_are(timbrel, tmp
     assert refused.status == 2
     assert refused.err.startswith("timbrel: --family 'nosuch' is unknown; give auto, chroma, partials, grain, clip, ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["render gm-keys {} -o o.wav", "info {}", "play {}", "train {} --corpus c -o r"])
+def test_an_address_in_place_of_a_file_is_shown_without_its_keys(timbrel, command):
+    line = one_line(timbrel(*command.format("https://me:hunter2@host/a?token=hunter2").split()), 2)
+    assert "host/a" in line
+    assert "hunter2" not in line

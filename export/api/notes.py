@@ -4,10 +4,12 @@ import io
 import itertools
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter, index
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
 
 from ...host.arguments import elements, number, value_text, whole_number
 from ...host.errors import UserError
@@ -47,6 +49,10 @@ class Note:
     channel: int = 1
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) and not value.ndim:  # its number, which has a hash
+                object.__setattr__(self, field.name, value.item())
         if not 0 <= number("Note: key", self.key) <= 127:
             raise UserError(f"Note: key {self.key!r} is out of range; give 0 to 127")
         whole_number("Note: velocity", self.velocity, 1, 127)

@@ -70,7 +70,7 @@ def version(
         except PackageNotFoundError:
             versions_by_package[name] = None
     for group in (extensions.FAMILIES, extensions.KINDS):
-        versions_by_package |= extensions.versions(group, extensions.names(group))
+        versions_by_package |= extensions.all_versions(group)
     system_fields = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
     print(
         json.dumps(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from ..config import own_folder
-from ..errors import Failure, UserError, how_to_install, printable
+from ..errors import Failure, UserError, how_to_install, printable, without_secrets
 from ..files import replacing
 from ..model.pack import LARGEST, SUFFIX, read_manifest
 from .library import open_patch
@@ -30,7 +30,6 @@ BUSY, SERVER_ERROR = (408, 429), 500  # statuses after which a download may be r
 MOST_REDIRECTIONS = 5
 DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
 PARTIAL = ".part"
-LOGIN = re.compile(r"^(\w+:/*)[^/]*@")  # of an address, also of one with a slash too few
 
 
 def fetch(url: str, progress: Callable[[float], None]) -> Path:
@@ -98,7 +97,7 @@ def _quoted(address: str) -> str:
 
 def _public(address: str) -> str:
     """Return an address for messages, without user, password and query, which may hold keys."""
-    return LOGIN.sub(r"\1", printable(address).partition("?")[0])
+    return without_secrets(printable(address).partition("?")[0])
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):

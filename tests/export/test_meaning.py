@@ -129,6 +129,10 @@ def test_a_graph_describes_itself_and_each_input_and_output(small_model):
             "export model.onnx --json new.json --license CC0",
             "model.onnx is a model, whose card has its own texts; leave --name",
         ),
+        *(
+            (f"export model.onnx --json new.json {option}", "model.onnx is a model, with weights and recordings of its")
+            for option in ("--weights float32", "--checkpoint last", "--no-recordings")
+        ),
         ("export model.onnx --json .", "--json . must end in .json, such as model.json"),
         ("export gone.onnx --json new.json", "gone.onnx"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.errors import Failure, TimbrelError, UserError, nearest
+from timbrel.host.errors import Failure, TimbrelError, UserError, nearest, without_secrets
 from timbrel.host.files import (
     as_on_disk,
     building_folder,
@@ -21,6 +21,24 @@ from timbrel.host.files import (
     stamp,
 )
 from timbrel.host.units import PITCH_CLASSES, db_to_gain, gain_to_db, note_name, octave_of, semitones_to_ratio
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:key@host/a.wav does not exist", "https://host/a.wav does not exist"),
+        ("no file https:/me:key@host/a.wav, https:key@host", "no file https:/host/a.wav, https:host"),
+        ("'ftp://a:b@c/d' and s3://k:s@bucket", "'ftp://c/d' and s3://bucket"),
+        ("https://host/a.wav?key=x&y=%20: gone", "https://host/a.wav: gone"),
+        ("(https://host/a?key=x).", "(https://host/a)."),
+        (
+            "a@b.wav, C:\\x@y.wav, what?, http://host/a@b and x:y@z",
+            "a@b.wav, C:\\x@y.wav, what?, http://host/a@b and x:y@z",
+        ),
+    ],
+)
+def test_messages_show_no_user_password_or_query_of_an_address(text, shown):
+    assert without_secrets(text) == shown
 
 
 def refusal(call, *arguments):

@@ -423,6 +423,12 @@ def test_the_versions_of_packages_are_printed(site, timbrel):
     assert printed["packages"]["toy-package"] == "1.0"
 
 
+def test_both_packages_of_one_kind_are_printed(site, timbrel):
+    install(site, "other-toys", ENTRIES, {})
+    packages = json.loads(timbrel("version", "--json").out)["packages"]
+    assert (packages["toy-package"], packages["other-toys"]) == ("1.0", "1.0")
+
+
 def test_opening_timbrel_s_kinds_looks_for_no_package(tmp_path):
     program = "import importlib.metadata\nimportlib.metadata.entry_points = None\n"
     program += "from timbrel.host.preset.library import open_patch\nopen_patch('gm-oboe')\n"

@@ -313,6 +313,12 @@ def test_compressed_shards_of_a_folder_without_others_are_said(tmp_path):
         build([tmp_path / "set"], tmp_path / "c")
 
 
+def test_a_table_of_texts_has_no_sounds(tmp_path):
+    (tmp_path / "notes.csv").write_text("file,key\na.wav,60\n")
+    with pytest.raises(UserError, match=r"notes\.csv is a table without sounds; give the files or folders that it"):
+        build([tmp_path / "notes.csv"], tmp_path / "c")
+
+
 def test_make_names_the_command_that_reads_shards(tmp_path):
     tone_shard(tmp_path / "set" / "tones.tar")
     with pytest.raises(UserError, match=r"no sounds in \S+set; .*read shards and tables by 'timbrel corpus build'"):

@@ -71,6 +71,7 @@ def test_the_ends_of_a_wheel_leave_room_for_semitones_that_are_exact() -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     note = Note(np.int64(60), np.int16(1), np.float16(0.5), np.int8(90))
     assert performance_of([note], 48_000).events == [NoteOn(48_000, 0, 60, 90), NoteOff(72_000, 0, 60)]
+    assert Note(np.array(60), velocity=np.array(90)) in {Note(60, velocity=90)}
     for position in (np.float32(0.5), np.array(0.5), 0.5):
         [change] = knob_changes({"level": position}, KNOWN, [0], 1000)
         assert change.value == -24.0
