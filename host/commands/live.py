@@ -168,6 +168,7 @@ def play(
             lowest_latency=lowest_latency_on,
             programs=program_presets,
             controller=controller_knobs,
+            report_seconds=screen.report_seconds,
         )
         play(setup, screen, Recording(record, record_midi), overwrite, panel_process)
 

@@ -36,6 +36,7 @@ from ..progress import HOUSE, Notices
 from ..resynthesis.processor import EffectRack
 from ..session.channel_presets import ChannelPresets, Slot, by_channel
 from ..session.messages import (
+    REPORT_SECONDS,
     Command,
     DriverCall,
     Events,
@@ -70,7 +71,6 @@ from ..signal import white_noise
 from .render_loop import EventSource, RenderLoop
 
 JACK = "JACK"  # in PortAudio's name of this API
-REPORT_SECONDS = 0.1  # between reports, until `Pace` changes it
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 REST_REPORT_SECONDS = 0.5  # between reports while nothing sounds or moves
 COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
@@ -229,6 +229,7 @@ def _sound(state: ProcessState) -> None:
         with _in_driver(state):
             state.inputs = _open_inputs(state)
         meters = Meters(channel_presets.first_channel)
+        meters.look_seconds = setup.report_seconds
         state.rate = sink.rate
         state.view = view_of(preset_names, patches, rack.knobs)
         render_loop = RenderLoop(
@@ -326,7 +327,7 @@ def _serve(state: ProcessState, sound_thread: threading.Thread) -> None:
     load_thread: threading.Thread | None = None
     preset_requests: dict[Slot, str | Draft] = dict(state.setup.loading)
     state_events: Sequence[Event] = ()
-    pace_seconds = REPORT_SECONDS
+    pace_seconds = state.setup.report_seconds
     begin_time = next_port_scan = next_file_scan = time.monotonic()
     last_report_time = -math.inf
     while True:

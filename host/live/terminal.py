@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..progress import TOO_LOUD
-from ..session.messages import LiveStatus
+from ..session.messages import REPORT_SECONDS, LiveStatus
 from ..units import note_name
 
 OCTAVE_KEYS = "awsedftgyhujkolp"  # two rows as piano keys: a is C
@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     import rich.text
 
 LINE_SECONDS = 1.0
+LOOK_SECONDS = LINE_SECONDS / 4  # between the reports of which each line is the newest
 MESSAGE_LINES = 4  # always drawn, so that the lines below do not move
 WIDTH = 79  # columns at most, including `LABEL` and two spaces for the names
 LABEL = 8
@@ -140,6 +141,8 @@ DUMB = ("", "dumb", "unknown")  # terminals that cannot move the cursor up
 
 
 class _TypingScreen:
+    report_seconds = REPORT_SECONDS  # for `Setup`
+
     def __init__(self, typist: Typist | None) -> None:
         self._typist = typist
         self._closing = contextlib.ExitStack()
@@ -161,6 +164,8 @@ class _TypingScreen:
 
 class PlainScreen(_TypingScreen):
     """A status line a second, for logs, pipes and screen readers."""
+
+    report_seconds = LOOK_SECONDS
 
     def __init__(self, typist: Typist | None = None) -> None:
         super().__init__(typist)

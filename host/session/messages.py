@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ..preset.recording_notes import Swap
     from .view import PresetView
 
+REPORT_SECONDS = 0.1  # between reports
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -36,6 +38,7 @@ class Setup:
     programs: tuple[str, ...] = ()
     controller: "Controller | None" = None
     recording: bool = False
+    report_seconds: float = REPORT_SECONDS  # until `Pace` changes it
     panel: bool = False  # a panel shows MIDI input
     state_events: Sequence[Event] = ()  # events that restore the player state of an ended process
     loading: Mapping[int | None, str | Draft] = field(default_factory=dict)  # presets that it had yet to load

@@ -85,9 +85,8 @@ def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(st
 
 def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, monkeypatch):
     """Each command is followed by another: the pipe is never empty."""
-    monkeypatch.setattr(audio_process, "REPORT_SECONDS", 0.0)
     taken = threading.Event()
-    with served(presets[0]) as playing:
+    with served(presets[0], report_seconds=0.0) as playing:
         pipe = playing._ours
 
         def take(events):
@@ -106,9 +105,8 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
             kinds.add(type(pipe.recv()))
 
 
-def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
-    monkeypatch.setattr(audio_process, "REPORT_SECONDS", 1000.0)
-    with served(presets[0]) as playing:
+def test_reports_come_at_the_pace_that_is_asked(served, presets):
+    with served(presets[0], report_seconds=1000.0) as playing:
         playing._ours.send([Pace(0.01)])
         reports = 0
         while reports < 5:

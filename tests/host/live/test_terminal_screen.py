@@ -20,7 +20,7 @@ from timbrel.host.live import session
 from timbrel.host.live import terminal as screen
 from timbrel.host.live.terminal import WIDTH, FullScreen, PlainScreen, Typist, rows, summary
 from timbrel.host.preset.shipped import shipped_presets
-from timbrel.host.session.messages import LiveStatus
+from timbrel.host.session.messages import LiveStatus, Setup
 
 from ...patience import PATIENCE_SECONDS
 
@@ -215,6 +215,16 @@ def test_plain_prints_a_line_a_second_and_words_on_stderr(capsys, monkeypatch):
     assert [line.split("  ")[0] for line in printed.out.splitlines()] == [f"underruns {n}" for n in (0, 10, 20, 30)]
     assert printed.err == "the card has gone\npreset 'a' is loaded\nit is soft\n"
     assert plain.typed_keys() == []
+
+
+def test_plain_lines_need_few_reports(timbrel, monkeypatch):
+    """Each costs the sound's process a millisecond."""
+    setups = []
+    monkeypatch.setattr("timbrel.host.live.session.play", lambda setup, *_: setups.append(setup))
+    assert timbrel("play", "gm-keys", "--null", "--plain").status == 0
+    assert (
+        setups[0].report_seconds == PlainScreen.report_seconds > FullScreen.report_seconds == Setup("p").report_seconds
+    )
 
 
 def test_a_summary_is_one_line_that_begins_with_underruns_and_ends_with_the_last_knob():
