@@ -18,7 +18,7 @@ from ..engines.spectrum.coherent_voicing import (
     CoherentVoicing,
 )
 from ..engines.spectrum.frames import VoicingSettings
-from ..engines.spectrum.noise_voicing import STRIDE
+from ..engines.spectrum.noise_voicing import STRIDE, planar_low_frames, planar_white_frames
 from ..engines.spectrum.partial_analysis import QUIETEST
 from ..kinds.card_fields import KEYS, PITCH_CLASSES
 from ..kinds.table import kind_of
@@ -143,12 +143,13 @@ class CoreTables:
         )
 
     def _set_noise(self, voicing: CoherentVoicing, character: VoicingSettings) -> None:
-        low_noise = voicing.low_noise if voicing.low_noise is not None else np.zeros((1, 0, 0), np.complex64)
+        shape, edges = voicing.shape, voicing.parts_of_frames.low_edges
+        low_noise = np.zeros((1, 0, 2, 0), np.float32) if voicing.low_noise is None else planar_low_frames(shape, edges)
         alike = 1 - character.width
         self._set(
             hiss=voicing.hiss,
             lows=low_noise.shape[1],
-            low_width=low_noise.shape[2],
+            low_width=low_noise.shape[3],
             muted_bins=voicing.low_bins,
             lowest_bin=voicing.lowest_bin,
             noise_frames=len(voicing.noise_frames),
@@ -156,7 +157,7 @@ class CoreTables:
             noise_stride=STRIDE,
             alike=alike,
             unlike=math.sqrt(1 - alike * alike),
-            noise=voicing.noise_frames,
+            noise=planar_white_frames(shape),
             low_noise=low_noise,
         )
 

@@ -93,6 +93,24 @@ def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
     return spectra
 
 
+@functools.lru_cache(maxsize=4)
+def planar_white_frames(shape: FrameShape) -> Array:
+    """`white_frames`, real parts and imaginary ones apart, [frames, 2, bins]."""
+    return _planar(white_frames(shape))
+
+
+@functools.lru_cache(maxsize=4)
+def planar_low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Array:
+    """`low_frames`, real parts and imaginary ones apart, [frames, bands, 2, nonzero bins]."""
+    return _planar(low_frames(shape, edges))
+
+
+def _planar(spectra: Spectrum) -> Array:
+    planes = np.stack([spectra.real, spectra.imag], axis=-2)
+    planes.setflags(write=False)
+    return planes
+
+
 def _left(first: int) -> Array:
     left: Array = tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
     until = int(np.argmax(left > 1 - 1e-6)) + 1

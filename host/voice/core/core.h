@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 8,
+	CORE_VERSION = 9,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,
@@ -65,7 +65,7 @@ typedef struct {
 	const double *free_phases;                             /* [model_bins] */
 	const float *gains;                                    /* [channels, unison] */
 	const float *lobes;                                    /* [lobe_steps + 1, 2 taps + 1] */
-	const float *noise, *low_noise;                        /* complex */
+	const float *noise, *low_noise;                        /* of each frame real parts, then imaginary ones */
 	const int32_t *tap_counts, *tap_bands;                 /* [spread_taps], [spread_taps, bins] */
 	const float *tap_shares, *low_spread;                  /* [spread_taps, bins], [bands, lows] */
 	const int32_t *filter_low;

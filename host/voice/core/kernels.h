@@ -1109,35 +1109,51 @@ static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
 	core->smoothed = other;
 }
 
+/* A frame's noise of `bins`, its real or imaginary parts. */
+static inline const float *NAME(noise_parts)(const float *noise, int64_t frame, int32_t bins, int32_t part)
+{
+	return noise + (2 * frame + part) * bins;
+}
+
+/* Add two noises' parts to those of a side, with their shares by bin. */
+static inline void NAME(add_shares)(int32_t bins, float *restrict to, const float *restrict scales,
+                                    const float *restrict own_shares, const float *restrict own, float sign,
+                                    const float *restrict other_shares, const float *restrict other)
+{
+	for (int32_t bin = 0; bin < bins; ++bin)
+		to[bin] += scales[bin] * (own_shares[bin] * own[bin] + sign * other_shares[bin] * other[bin]);
+}
+
 /* Noise of both sides with an image: two noises, added on the left and subtracted on the right. */
 static void NAME(add_image_noise)(Core *core, int32_t noise_frame, const float *low, const float *image)
 {
 	const Instrument *model = core->instrument;
 	int32_t bins = model->bins, other_frame = (noise_frame + model->noise_apart) % model->noise_frames;
-	const float *own_share = image + NAME(OWN) * bins, *other_share = image + NAME(OTHER) * bins;
+	const float *own_shares = image + NAME(OWN) * bins, *other_shares = image + NAME(OTHER) * bins;
+	float *restrict scales = core->factors;
 	for (int32_t channel = 0; channel < 2; ++channel) {
-		float *re = core->spectrum_re + (int64_t)channel * (bins + PADDING) + model->taps;
-		float *im = core->spectrum_im + (int64_t)channel * (bins + PADDING) + model->taps;
-		const float *gain = image + channel * bins;
+		float *parts[] = {core->spectrum_re, core->spectrum_im};
+		const float *gains = image + channel * bins, *levels = core->level;
 		float sign = channel ? -1.0f : 1.0f;
+		for (int32_t part = 0; part < 2; ++part)
+			parts[part] += (int64_t)channel * (bins + PADDING) + model->taps;
 		for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
 			float level = low[low_partial] * model->hiss;
-			int64_t size = 2 * (int64_t)model->low_width;
-			const float *own = model->low_noise + ((int64_t)noise_frame * model->lows + low_partial) * size;
-			const float *other = model->low_noise + ((int64_t)other_frame * model->lows + low_partial) * size;
-			for (int32_t bin = 0; bin < model->low_width; ++bin) {
-				float side = sign * other_share[bin], scale = level * gain[bin];
-				re[bin] += scale * (own_share[bin] * own[2 * bin] + side * other[2 * bin]);
-				im[bin] += scale * (own_share[bin] * own[2 * bin + 1] + side * other[2 * bin + 1]);
-			}
+			int64_t own = (int64_t)noise_frame * model->lows + low_partial;
+			int64_t other = (int64_t)other_frame * model->lows + low_partial;
+			for (int32_t bin = 0; bin < model->low_width; ++bin)
+				scales[bin] = level * gains[bin];
+			for (int32_t part = 0; part < 2; ++part)
+				NAME(add_shares)(model->low_width, parts[part], scales, own_shares,
+				                 NAME(noise_parts)(model->low_noise, own, model->low_width, part), sign, other_shares,
+				                 NAME(noise_parts)(model->low_noise, other, model->low_width, part));
 		}
-		const float *own = model->noise + (int64_t)noise_frame * bins * 2;
-		const float *other = model->noise + (int64_t)other_frame * bins * 2;
-		for (int32_t bin = 0; bin < bins; ++bin) {
-			float side = sign * other_share[bin], scale = core->level[bin] * gain[bin];
-			re[bin] += scale * (own_share[bin] * own[2 * bin] + side * other[2 * bin]);
-			im[bin] += scale * (own_share[bin] * own[2 * bin + 1] + side * other[2 * bin + 1]);
-		}
+		for (int32_t bin = 0; bin < bins; ++bin)
+			scales[bin] = levels[bin] * gains[bin];
+		for (int32_t part = 0; part < 2; ++part)
+			NAME(add_shares)(bins, parts[part], scales, own_shares,
+			                 NAME(noise_parts)(model->noise, noise_frame, bins, part), sign, other_shares,
+			                 NAME(noise_parts)(model->noise, other_frame, bins, part));
 	}
 }
 
@@ -1145,32 +1161,30 @@ static void NAME(add_noise)(Core *core, int32_t noise_frame, const float *low)
 {
 	const Instrument *model = core->instrument;
 	int32_t bins = model->bins, side_frame = (noise_frame + model->noise_apart) % model->noise_frames;
+	const float *restrict levels = core->level;
 	for (int32_t channel = 0; channel < core->sides; ++channel) {
-		float *re = core->spectrum_re + (int64_t)channel * (bins + PADDING) + model->taps;
-		float *im = core->spectrum_im + (int64_t)channel * (bins + PADDING) + model->taps;
 		float own_share = channel ? model->alike : 1.0f, side_share = channel ? model->unlike : 0.0f;
-		for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
-			float gain = low[low_partial] * model->hiss;
-			int64_t size = 2 * (int64_t)model->low_width;
-			const float *own_noise = model->low_noise + ((int64_t)noise_frame * model->lows + low_partial) * size;
-			const float *side_noise = model->low_noise + ((int64_t)side_frame * model->lows + low_partial) * size;
-			for (int32_t bin = 0; bin < model->low_width; ++bin) {
-				re[bin] += gain * (own_share * own_noise[2 * bin] + side_share * side_noise[2 * bin]);
-				im[bin] += gain * (own_share * own_noise[2 * bin + 1] + side_share * side_noise[2 * bin + 1]);
+		for (int32_t part = 0; part < 2; ++part) {
+			float *restrict to = (part ? core->spectrum_im : core->spectrum_re) + (int64_t)channel * (bins + PADDING);
+			to += model->taps;
+			for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
+				int64_t own_place = (int64_t)noise_frame * model->lows + low_partial;
+				int64_t side_place = (int64_t)side_frame * model->lows + low_partial;
+				const float *restrict own = NAME(noise_parts)(model->low_noise, own_place, model->low_width, part);
+				const float *restrict side = NAME(noise_parts)(model->low_noise, side_place, model->low_width, part);
+				float gain = low[low_partial] * model->hiss;
+				for (int32_t bin = 0; bin < model->low_width; ++bin)
+					to[bin] += gain * (own_share * own[bin] + side_share * side[bin]);
 			}
+			const float *restrict own = NAME(noise_parts)(model->noise, noise_frame, bins, part);
+			const float *restrict side = NAME(noise_parts)(model->noise, side_frame, bins, part);
+			if (channel)
+				for (int32_t bin = 0; bin < bins; ++bin)
+					to[bin] += levels[bin] * (own_share * own[bin] + side_share * side[bin]);
+			else
+				for (int32_t bin = 0; bin < bins; ++bin)
+					to[bin] += levels[bin] * own[bin];
 		}
-		const float *own_noise = model->noise + (int64_t)noise_frame * bins * 2;
-		const float *side_noise = model->noise + (int64_t)side_frame * bins * 2;
-		if (!channel)
-			for (int32_t bin = 0; bin < bins; ++bin) {
-				re[bin] += core->level[bin] * own_noise[2 * bin];
-				im[bin] += core->level[bin] * own_noise[2 * bin + 1];
-			}
-		else
-			for (int32_t bin = 0; bin < bins; ++bin) {
-				re[bin] += core->level[bin] * (own_share * own_noise[2 * bin] + side_share * side_noise[2 * bin]);
-				im[bin] += core->level[bin] * (own_share * own_noise[2 * bin + 1] + side_share * side_noise[2 * bin + 1]);
-			}
 	}
 }
 
@@ -1241,9 +1255,10 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 	for (int32_t channel = 0; channel < core->sides; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
-		for (int32_t bin = 1; bin < bins; bin += 2) { /* time begins at the frame's begin, not its middle */
-			re[bin] = -re[bin];
-			im[bin] = -im[bin];
+		for (int32_t bin = 0; bin < bins; ++bin) { /* time begins at the frame's begin, not its middle */
+			float sign = bin & 1 ? -1.0f : 1.0f;
+			re[bin] *= sign;
+			im[bin] *= sign;
 		}
 		NAME(samples_of)(core, re, im, core->frame + (int64_t)channel * model->frame);
 	}
