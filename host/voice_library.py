@@ -115,14 +115,14 @@ class CoreRun(ctypes.Structure):
     """`UnattendedRun` of voice/core/unattended.h."""
 
     _fields_ = [
-        *_fields(at="core voices buses", i32="voice_count bus_count channels decodes_ahead ahead_rows padding"),
+        *_fields(at="core voices buses", i32="voice_count bus_count channels decodes_ahead ahead_rows"),
         *_fields(i64="now needed_at known_end"),
         ("table", _AT),
         *_fields(i64="taps up down phase pending_count converted_count"),
         *_fields(at="pending converted parts scratch next ring arrival"),
         ("written", _I64),
         *_fields(f64="offset observed forget read_seconds poll_seconds settled patience"),
-        *_fields(i32="rate block depth most blocks last_padding"),
+        *_fields(i32="rate block depth most blocks"),
         ("sound", _AT),
         ("seconds", _AT),
     ]

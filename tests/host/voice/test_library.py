@@ -2,10 +2,12 @@
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import onnx
@@ -174,3 +176,30 @@ def test_a_graph_that_is_no_graph_is_refused():
     assert read_graph(b"").nodes == []
     with pytest.raises(NotONNX):
         read_graph(b"\x3a\xff\xff\xff\xff\x0f")
+
+
+def declared(header, name):
+    """The names of a structure's fields, as a header declares them."""
+    text = re.sub(
+        r"/\*.*?\*/", "", (Path(voice_library.__file__).parent / "voice/core" / header).read_text(), flags=re.S
+    )
+    [body] = re.findall(rf"typedef struct(?: \w+)? {{([^}}]*)}} {name};", text)
+    return [re.findall(r"\w+", re.sub(r"\[.*?\]", "", each))[-1] for each in re.split("[;,]", body) if each.strip()]
+
+
+@pytest.mark.parametrize(
+    ("structure", "header", "name"),
+    [
+        (voice_library.Instrument, "core.h", "Instrument"),
+        (voice_library.CoreGesture, "core.h", "Gesture"),
+        (voice_library.CoreVoice, "core.h", "Voice"),
+        (voice_library.CoreRamp, "core.h", "Ramp"),
+        (voice_library.CoreBus, "core.h", "Bus"),
+        (voice_library.CoreRun, "unattended.h", "UnattendedRun"),
+        (voice_library.CoreGrainCut, "grains.h", "GrainCut"),
+        (voice_library.CoreGrain, "grains.h", "Grain"),
+    ],
+)
+def test_structures_are_those_of_the_headers_field_for_field(structure, header, name):
+    """Two fields of one type in another order would go unnoticed, and fillers of 64 bits are wrong in WebAssembly."""
+    assert [field for field, *_ in structure._fields_] == declared(header, name)
