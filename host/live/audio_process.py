@@ -229,7 +229,6 @@ def _sound(state: ProcessState) -> None:
         with _in_driver(state):
             state.inputs = _open_inputs(state)
         meters = Meters(channel_presets.first_channel)
-        meters.look_seconds = setup.report_seconds
         state.rate = sink.rate
         state.view = view_of(preset_names, patches, rack.knobs)
         render_loop = RenderLoop(
@@ -327,7 +326,7 @@ def _serve(state: ProcessState, sound_thread: threading.Thread) -> None:
     load_thread: threading.Thread | None = None
     preset_requests: dict[Slot, str | Draft] = dict(state.setup.loading)
     state_events: Sequence[Event] = ()
-    pace_seconds = state.setup.report_seconds
+    pace_seconds = state.loop.meters.look_seconds = state.setup.report_seconds
     begin_time = next_port_scan = next_file_scan = time.monotonic()
     last_report_time = -math.inf
     while True:

@@ -105,6 +105,17 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
             kinds.add(type(pipe.recv()))
 
 
+def test_reports_come_at_the_pace_of_the_setup(served, presets):
+    with served(presets[0], report_seconds=1000.0) as playing:
+        assert playing._ours.poll(PATIENCE_SECONDS)
+        assert isinstance(playing._ours.recv(), Report)
+        looks = playing.looks
+        until(lambda: playing.looks >= looks + 10, "ten looks at files, which take longer than three usual reports")
+        assert playing.loop.meters.look_seconds == 1000.0
+        while playing._ours.poll(0):
+            assert not isinstance(playing._ours.recv(), Report)
+
+
 def test_reports_come_at_the_pace_that_is_asked(served, presets):
     with served(presets[0], report_seconds=1000.0) as playing:
         playing._ours.send([Pace(0.01)])
