@@ -1,7 +1,7 @@
 """Measures how many clips of a model are heard as their labels, by a judge that shares no code with the project.
 
     python tests/bench/digits.py CORPUS MODEL.onnx [--clips N] [--seeds N] [--classifier RUN]
-    python tests/bench/digits.py CORPUS --study STUDY
+    python tests/bench/digits.py CORPUS --study STUDY [--classifier RUN]
 
 The judge is a logistic regression (scikit-learn) of 20 mel-frequency cepstral coefficients (librosa), whose means over
 sixteen equal parts of the sounding part of a clip are its features. It learns the recordings of the corpus's training
@@ -9,8 +9,9 @@ part, and says first how many of its test part it tells. Codes are drawn from th
 latents, as many for each label. Inception scores are of all clips as one part, beside those of as many
 recordings of both parts; with --classifier also by a run of `digits-classifier`, and how often both judges agree.
 
-With --study, it judges the sounds of `timbrel study recovery` in its folder: for each row, the share of recordings that
-are heard as their digit, and of generated sounds that are heard as the sound asked for, and the inception score.
+With --study, it judges the sounds of `timbrel study recovery` in its folder, or the classifier does: for each row, the
+share of recordings that are heard as their digit, and of generated sounds that are heard as the sound asked for, of all
+and of those that every row has, and the inception score.
 """
 
 import argparse
@@ -115,28 +116,52 @@ def measure_model(corpus, judge, options):
         print(f"by the classifier: {said[0]:.2f} and {said[1]:.2f}; both judges tell {alike:.1%} of the clips alike")
 
 
-def measure_study(corpus, judge, folder):
+def judged_by(judge, classifier, rate):
+    """A function that judges sounds: by the judge, or by the run of a ``classifier``."""
+    if classifier is not None:
+        network = trained(Run.open(classifier), "best")[0]
+        words = np.array(network.words)
+
+        def posteriors_of(sounds):
+            return network.judge(sounds, rate).posteriors
+    else:
+        words = judge.classes_
+
+        def posteriors_of(sounds):
+            return judge.predict_proba(features_of(sounds, rate))
+
+    def judged(sounds):
+        posteriors = posteriors_of(sounds)
+        return words[posteriors.argmax(1)], posteriors
+
+    return judged
+
+
+def measure_study(corpus, judged, folder):
+    """``judged``: of sounds, the classes and their probabilities."""
     study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     for table in study["tables"]:
-        asked_classes = []
+        heard, words, probabilities = {}, {}, {}
         for row in study["rows"]:
-            heard, right, kept, probabilities = [], [], [], []
             for seed in range(study["seeds"]):
                 newest = max(
                     (folder / "found").glob(f"*-{table}-{seed}-{row}.npz"), key=lambda file: file.stat().st_mtime
                 )
                 with np.load(newest) as file:
-                    probabilities.append(judge.predict_proba(features_of(file["sounds"], corpus.rate)))
-                    words = file["words"]
-                heard.append(judge.classes_[probabilities[-1].argmax(1)])
-                if row == "asked":
-                    asked_classes.append(heard[-1])
-                right.append(np.mean(heard[-1] == words) if words[0] else np.nan)
-                kept.append(np.mean(heard[-1] == asked_classes[seed][: len(words)]))
-            as_labelled = "" if np.isnan(right).any() else f"{np.mean(right):.1%} as their labels, "
-            score = inception_score(np.concatenate(probabilities))
-            heard_text = f"{as_labelled}{np.mean(kept):.1%} as the sound asked for"
-            print(f"{table}, {row}: of {sum(map(len, heard))}, {heard_text}; inception score {score:.2f}", flush=True)
+                    heard[row, seed], probabilities[row, seed] = judged(file["sounds"])
+                    words[row, seed] = file["words"]
+        searched = min(map(len, heard.values()))  # the first of each row, where others have more
+        for row in study["rows"]:
+            seeds = [(row, seed) for seed in range(study["seeds"])]
+            said = []
+            for count in dict.fromkeys([len(heard[row, 0]), searched]):
+                asked = [heard["asked", seed][:count] for _, seed in seeds]
+                kept = np.mean([np.mean(heard[place][:count] == one) for place, one in zip(seeds, asked, strict=True)])
+                right = np.mean([np.mean(heard[place][:count] == words[place][:count]) for place in seeds])
+                labelled = f"{right:.1%} as their labels, " if words[row, 0][0] else ""
+                said.append(f"of {count * len(seeds)}, {labelled}{kept:.1%} as the sound asked for")
+            score = inception_score(np.concatenate([probabilities[place] for place in seeds]))
+            print(f"{table}, {row}: {'; '.join(said)}; inception score {score:.2f}", flush=True)
 
 
 def main():
@@ -154,7 +179,7 @@ def main():
         corpus = Corpus.open(options.corpus)
         judge = taught(corpus)
         if options.study is not None:
-            measure_study(corpus, judge, options.study)
+            measure_study(corpus, judged_by(judge, options.classifier, corpus.rate), options.study)
         else:
             measure_model(corpus, judge, options)
     except UserError as error:
