@@ -22,6 +22,7 @@ from timbrel.host.model.map_layout import map_of, timbre, timbre_of
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.plugin_consent import ask_for
+from timbrel.host.preset.preset import Preset, preset_class
 
 from ..packages import install, only_for_now
 from ..patience import PATIENCE_SECONDS
@@ -427,6 +428,16 @@ def test_both_packages_of_one_kind_are_printed(site, timbrel):
     install(site, "other-toys", ENTRIES, {})
     packages = json.loads(timbrel("version", "--json").out)["packages"]
     assert (packages["toy-package"], packages["other-toys"]) == ("1.0", "1.0")
+
+
+def test_a_preset_searches_the_packages_once_for_all_its_tables(monkeypatch):
+    """A search takes milliseconds, and a file of another kind may have thousands of tables."""
+    searches, entries = [], extensions._entries
+    monkeypatch.setattr(extensions, "_entries", lambda group: searches.append(group) or entries(group))
+    assert preset_class([f"table{number}" for number in range(50)]) is Preset
+    assert searches == [extensions.KINDS]
+    assert preset_class(["play", "effects"]) is Preset
+    assert len(searches) == 1
 
 
 def test_opening_timbrel_s_kinds_looks_for_no_package(tmp_path):
