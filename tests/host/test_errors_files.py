@@ -32,8 +32,8 @@ from timbrel.host.units import PITCH_CLASSES, db_to_gain, gain_to_db, note_name,
         ("https://host/a.wav?key=x&y=%20: gone", "https://host/a.wav: gone"),
         ("(https://host/a?key=x).", "(https://host/a)."),
         (
-            "a@b.wav, C:\\x@y.wav, what?, http://host/a@b and x:y@z",
-            "a@b.wav, C:\\x@y.wav, what?, http://host/a@b and x:y@z",
+            "a@b.wav, C:\\x@y.wav, why?, http://host/a@b and x:y@z",
+            "a@b.wav, C:\\x@y.wav, why?, http://host/a@b and x:y@z",
         ),
     ],
 )

@@ -317,6 +317,8 @@ def test_a_table_of_texts_has_no_sounds(tmp_path):
     (tmp_path / "notes.csv").write_text("file,key\na.wav,60\n")
     with pytest.raises(UserError, match=r"notes\.csv is a table without sounds; give the files or folders that it"):
         build([tmp_path / "notes.csv"], tmp_path / "c")
+    with pytest.raises(UserError, match="is a table without sounds"):
+        survey_sounds([tmp_path / "notes.csv"])
 
 
 def test_make_names_the_command_that_reads_shards(tmp_path):

@@ -30,6 +30,7 @@ _FLOAT = np.dtype("<f4")
 
 # Format suffixes of other programs that libsndfile does not list.
 _ALIASES = {"aif", "aifc", "iff", "oga", "opus", "snd", "sph", "vox", "mp2"}
+_TEXT_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx")
 _SIDES_REMARK = (
     "its sides are in antiphase, and their mean cancels: both sides are kept, and mono has the power of both"
 )
@@ -230,7 +231,7 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     The source's name or a number makes names unique. Hidden files and repeated paths are skipped.
 
     Raises:
-        UserError: a source does not exist.
+        UserError: a source does not exist, or is a table of texts.
     """
     return dict(sorted(unique_names(named_sounds(sources)).items()))
 
@@ -241,6 +242,8 @@ def named_sounds(sources: Sequence[Path]) -> list[Named[Path]]:
     for source in sources:
         if not source.exists():
             raise UserError(f"{source} does not exist; give sound files or folders of them")
+        if source.is_file() and source.suffix.lower() in _TEXT_TABLES:
+            raise UserError(f"{source} is a table without sounds; give the files or folders that it names")
         name_root = source.parent if source.is_file() else source
         for path in [source] if source.is_file() else _sounds_in(source):
             names_by_path.setdefault(path.resolve(), (name_root, as_text(path.relative_to(name_root).as_posix())))

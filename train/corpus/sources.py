@@ -13,7 +13,6 @@ from .tables import table_sounds
 from .tar_shards import shard_sounds
 
 CONTAINERS = {".tar": shard_sounds, ".parquet": table_sounds, ".arrow": table_sounds}  # by suffix
-TEXT_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx")
 PACKED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -95,8 +94,6 @@ def _containers_of(source: Path) -> list[Path]:
         )
     if source.name.lower().endswith(PACKED_TARS):
         raise _packed(source)
-    if source.suffix.lower() in TEXT_TABLES:
-        raise UserError(f"{source} is a table without sounds; give the files or folders that it names")
     return [source] if source.suffix.lower() in CONTAINERS else []
 
 
