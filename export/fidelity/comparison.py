@@ -17,7 +17,16 @@ from ...train.metrics.clips import frechet
 from ..reports.page import rendered
 from ..reports.report import Figures, Picture, ReportSound, Theme, panels
 from .dynamics import CodedNotes, dynamics, has_encoder, in_mono, played_sides
-from .floors import NotePair, as_mp3, can_be_stored, classifier_accuracy, from_partials, pair_of, take_variety
+from .floors import (
+    NotePair,
+    as_mp3,
+    can_be_stored,
+    classifier_accuracy,
+    from_partials,
+    pair_of,
+    sides_pair_of,
+    take_variety,
+)
 from .images import sides_distance
 from .measures import BANDS, HOP, NoteDistance, SpectralCourse, counted, course, held_shapes, nearness, shape_db
 from .notes import (
@@ -324,10 +333,13 @@ def _tuning(all_notes: Sequence[SingleNote]) -> dict[str, float]:
 def _told_apart(compared: Sequence[_Compared], rate: int) -> dict[str, Figures | None]:
     """Return the accuracy of classifiers that tell our sounds from recordings, second takes, and MP3s of them.
 
-    Of left, right or mono, drawn for each note, where recordings are stereo. Two takes are one pair.
+    Of left, right or mono, drawn for each note, where recordings are stereo; by differences of the sides under names
+    that end in "_sides". Two takes are one pair.
     """
     rng, paired_takes = np.random.default_rng(SEED), set()
-    pairs_by_side: dict[str, list[NotePair]] = {"ours": [], "take": [], "mp3": []}
+    pairs_by_name: dict[str, list[NotePair]] = {
+        f"told_{side}{ending}": [] for side in ("apart", "take", "mp3") for ending in ("", "_sides")
+    }
     for comparison in compared:
         sounds, channel_number = dict(comparison.sounds), int(rng.integers(CHANNELS))
         if (mp3_sound := as_mp3(sounds["recording"], rate)) is not None:
@@ -337,15 +349,15 @@ def _told_apart(compared: Sequence[_Compared], rate: int) -> dict[str, Figures |
             if names in paired_takes:
                 del sounds["take"]
             paired_takes.add(names)
-        recording = sounds["recording"].channel(channel_number)
-        for side, side_pairs in pairs_by_side.items():
-            if side in sounds:
-                side_pairs.append(pair_of(comparison.row["key"], recording, sounds[side].channel(channel_number), rate))
-    return {
-        "told_apart": classifier_accuracy(pairs_by_side["ours"]),
-        "told_take": classifier_accuracy(pairs_by_side["take"]),
-        "told_mp3": classifier_accuracy(pairs_by_side["mp3"]),
-    }
+        recording, key = sounds["recording"], comparison.row["key"]
+        for name, side in (("told_apart", "ours"), ("told_take", "take"), ("told_mp3", "mp3")):
+            if (other := sounds.get(side)) is None:
+                continue
+            recorded, played = recording.channel(channel_number), other.channel(channel_number)
+            pairs_by_name[name].append(pair_of(key, recorded, played, rate))
+            if recording.sides is not None and other.sides is not None:
+                pairs_by_name[f"{name}_sides"].append(sides_pair_of(key, recording.sides, other.sides, rate))
+    return {name: classifier_accuracy(pairs) for name, pairs in pairs_by_name.items()}
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:

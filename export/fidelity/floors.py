@@ -18,13 +18,14 @@ from ...host.events import Event, NoteOff, NoteOn
 from ...host.model.card import Card
 from ...host.preset.library import Patch
 from ...host.signal import window
-from ...host.spectra import envelope_db, mel_edges_hz
+from ...host.spectra import envelope_db
 from ...train.corpus.store import Corpus
 from ...train.families.partials.data import first_audible_bin, measure_levels
 from ...train.families.partials.recipe import PartialsFrames
 from ..reports.report import Figures
 from .dynamics import in_mono, performed_sides
-from .measures import BANDS, held_shapes, sustain_db
+from .images import differences_of_sides
+from .measures import BANDS, HIGHEST_HZ, bands_below, held_shapes, sustain_db
 from .notes import NoteSound, RecordedNote, SingleNote, second_take
 
 PAIRS = 8  # of recordings
@@ -182,11 +183,13 @@ STRENGTH = 0.1  # inverse penalty of the logistic regression: few notes, many st
 WINDOW = 32  # frames, a third of a second: input of the network
 STEPS, TRAINING_BATCH, WIDTH, RATE = 150, 32, 32, 3e-3
 SEED = 0
-HIGHEST_HZ = 6000.0  # of the bands: above it the noise of rooms and a codec's lowpass tell recordings
 
 
 class NotePair(NamedTuple):
-    """Mel-band levels of the held parts of a recording and its rendition below 6 kHz, [frames, bands] each."""
+    """Levels of the held parts of a recording and its rendition in dB, [frames, bands] each.
+
+    By `pair_of` shares of mel bands, by `sides_pair_of` differences of the sides.
+    """
 
     key: int
     recorded: Array
@@ -198,13 +201,18 @@ def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
 
     Levels are shares of the power in these bands.
     """
-    band_count = int(np.searchsorted(mel_edges_hz(rate, BANDS)[2:], HIGHEST_HZ, side="right"))
+    band_count = bands_below(HIGHEST_HZ, rate, BANDS)
     pair_levels = []
     for sound in (recorded, played):
         levels = held_shapes(sound, rate)[:, :band_count]
         levels -= 10 * np.log10((10 ** (levels / 10)).sum(1, keepdims=True))
         pair_levels.append(levels.astype(np.float32))
     return NotePair(key, *pair_levels)
+
+
+def sides_pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
+    """As `pair_of`, of differences of the sides, [2, samples] each."""
+    return NotePair(key, differences_of_sides(recorded, rate), differences_of_sides(played, rate))
 
 
 def as_mp3(sound: NoteSound, rate: int) -> NoteSound | None:

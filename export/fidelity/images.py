@@ -21,7 +21,7 @@ from ...host.spectra import mel_triangles
 from ...train.corpus.clip_table import Clip
 from ...train.corpus.store import Corpus
 from ...train.sampling import thinned
-from .measures import SUSTAIN_RANGE_DB, SUSTAINED, windowed
+from .measures import HIGHEST_HZ, SUSTAIN_RANGE_DB, SUSTAINED, bands_below, windowed
 
 MOST_CLIPS = 256  # of a corpus
 FLOOR_DB = -60.0  # of a band below the power of both sides
@@ -75,6 +75,18 @@ def sides_distance(recording: Array, rendition: Array, rate: int) -> SidesDistan
     distances = np.sqrt(np.square(recorded_levels - played_levels).mean(2))[:, is_held].mean(1).tolist()
     left_db, right_db, mid_db, side_db = distances
     return SidesDistance(left_db, right_db, mid_db, side_db, float(np.mean(distances)))
+
+
+def differences_of_sides(sides: Array, rate: int) -> Array:
+    """Return levels of left over right and of mid over side in dB, [frames, 2 x bands].
+
+    Of the mel bands below `HIGHEST_HZ`, in a note's frames within 20 dB of its loudest; ``sides``: [2, samples].
+    """
+    (left, right, mid, side), powers = _side_levels(sides, rate)
+    is_loud = powers > powers.max() * 10 ** (-SUSTAIN_RANGE_DB / 10)
+    band_count = bands_below(HIGHEST_HZ, rate, IMAGE_BANDS)
+    differences = [each[is_loud, :band_count] for each in (left - right, mid - side)]
+    return np.concatenate(differences, axis=1).astype(np.float32)
 
 
 def _spectra(sides: Array) -> npt.NDArray[np.complex64]:

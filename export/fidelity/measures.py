@@ -10,7 +10,7 @@ import scipy
 
 from ...host.arrays import Array, Doubles
 from ...host.signal import window
-from ...host.spectra import MOMENT_SECONDS, centred_frames, centroids, mel_triangles
+from ...host.spectra import MOMENT_SECONDS, centred_frames, centroids, mel_edges_hz, mel_triangles
 from ...host.spectra import envelope_db as levels_db
 from ...train.corpus.pitch import pitch_track
 from ...train.metrics.clips import attack_seconds, rise
@@ -101,6 +101,7 @@ HOP = FRAME // OVERLAP
 RANGE_DB = 50.0  # below a recording's loudest frame; softer frames are tail and noise
 FLOOR_DB = -80.0  # floor of a band below its frame's level: inaudible beside the rest
 SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and below its loudest frame: the part without a release
+HIGHEST_HZ = 6000.0  # of bands that tell sounds apart: above it the noise of rooms and codecs' lowpass tell recordings
 LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; above, a quarter tone is wider than two of their bins
 CHANGING = slice(2, 48)  # bands for `change_db`: below are rumble and hum, above mostly noise
 BEATING, SLOW = slice(16, 32), 9  # bands and frames of `slow_change_db`: 0.1 s at 44.1 kHz
@@ -202,6 +203,11 @@ def alike(recording: SpectralCourse, rendition: SpectralCourse) -> npt.NDArray[n
     is_counted = counted(recording)
     is_audible = is_counted & (rendition.levels > rendition.levels.max() + FLOOR_DB)
     return is_audible if 2 * is_audible.sum() >= is_counted.sum() else is_counted
+
+
+def bands_below(highest_hz: float, rate: int, bands: int) -> int:
+    """Return how many of the mel bands up to half the rate end below a frequency."""
+    return int(np.searchsorted(mel_edges_hz(rate, bands)[2:], highest_hz, side="right"))
 
 
 def held_shapes(sound: Array, rate: int) -> Doubles:

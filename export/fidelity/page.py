@@ -224,6 +224,16 @@ def _columns(note_figures: Figures) -> dict[tuple[str, str], Figures]:
     return figures_by_column
 
 
+def _told_texts(note_figures: Figures, ending: str) -> list[str]:
+    """Return how often the zero points are told from recordings, by figures whose names have this ending."""
+    zero_points = {"second takes": "told_take", "the recordings themselves as MP3 of 112 kbit/s": "told_mp3"}
+    return [
+        f"{name} in {_shares(note_figures[side + ending])}"
+        for name, side in zero_points.items()
+        if note_figures[side + ending] is not None
+    ]
+
+
 def telling_lines(note_figures: Figures) -> list[str]:
     """Return sentences on the second judge, on classifiers of renditions, and on differences of takes."""
     lines = []
@@ -234,14 +244,11 @@ def telling_lines(note_figures: Figures) -> list[str]:
             f"Two classifiers tell ours from recordings below 6 kHz in {_shares(accuracies)} (50 % is luck): by "
             "statistics of bands, and a small network"
         )
-        zero_points = {"second takes": "told_take", "the recordings themselves as MP3 of 112 kbit/s": "told_mp3"}
-        told_texts = [
-            f"{name} in {_shares(note_figures[side])}"
-            for name, side in zero_points.items()
-            if note_figures[side] is not None
-        ]
-        if told_texts:
+        if told_texts := _told_texts(note_figures, ""):
             lines.append(f"They tell {', and '.join(told_texts)}")
+        if (accuracies := note_figures["told_apart_sides"]) is not None:
+            told_texts = [f"ours in {_shares(accuracies)}", *_told_texts(note_figures, "_sides")]
+            lines.append(f"By the differences of left and right they tell {', '.join(told_texts)}")
         if note_figures["told_mp3"] is None:
             lines.append("No MP3 was compared: libsndfile writes none here, or none of this rate")
     if (take_figures := note_figures["takes_apart"]) is not None:

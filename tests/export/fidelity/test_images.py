@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity.images import corpus_image, mean_image, sides_distance
+from timbrel.export.fidelity.images import corpus_image, differences_of_sides, mean_image, sides_distance
 from timbrel.host.model import image as image_module
 from timbrel.host.model.image import measured_image
+from timbrel.host.spectra import mel_edges_hz
 from timbrel.train.corpus.store import Corpus, writing
 
 from .tones import RATE, note_corpus
@@ -55,6 +56,17 @@ def test_swapped_sides_are_far_on_both():
     found = sides_distance(sides, sides[::-1], RATE)
     assert found.left_db == pytest.approx(12, abs=1)
     assert found.right_db == pytest.approx(12, abs=1)
+
+
+@pytest.mark.parametrize(("correlation", "level"), [(0.0, 9.0), (0.5, 0.0), (-0.5, 0.0)])
+def test_differences_of_sides_are_their_levels_and_the_mid_s_over_the_side_s(correlation, level):
+    sounding = np.concatenate([noise(correlation, level), np.zeros((2, RATE), np.float32)], axis=1)
+    differences = differences_of_sides(sounding, RATE)
+    assert len(differences) < 1.1 * 2 * RATE / 1024  # of the frames that sound
+    left_over_right, mid_over_side = np.split(differences.mean(0), 2)
+    assert mel_edges_hz(RATE, 32)[len(left_over_right) + 1] <= 6000 < mel_edges_hz(RATE, 32)[len(left_over_right) + 2]
+    assert left_over_right[4:].mean() == pytest.approx(level, abs=0.5)
+    assert mid_over_side[4:].mean() == pytest.approx(10 * np.log10((1 + correlation) / (1 - correlation)), abs=0.7)
 
 
 def test_a_mono_corpus_has_no_image(tmp_path):
