@@ -3,9 +3,10 @@
 `presets.py --gm CORPUS --piano CORPUS --gaps SECONDS [PRESET...]`, with the corpora of presets/models/README.md. Each
 recorded key and velocity is played and compared: dB of the held part (median, worst), of the first 46 ms, the change
 from frame to frame as a share of the recording's, and the distance of left, right, mid and side; the share of notes
-that begin and end in time; and, in thirds of the keys, the distance of the preset that it succeeds. With `--gaps` each
-plays for so long over JACK, after FluidSynth has played the same as an electric piano (see `peer.py`): gaps and their
-silence outside periods that JACK lost, both together, voices shed, processor time. A kit plays the keys that it has.
+that begin and end in time; and, in thirds of the keys, the distance of the preset that it succeeds. Peaks are those of
+single keys, and of chords of eight, at full velocity before the limiter. With `--gaps` each plays for so long over
+JACK, after FluidSynth has played the same as an electric piano (see `peer.py`): gaps and their silence outside periods
+that JACK lost, both together, voices shed, processor time. A kit plays the keys that it has.
 """
 
 import argparse
@@ -21,7 +22,9 @@ from timbrel.export.fidelity.dynamics import in_mono, played_sides
 from timbrel.export.fidelity.images import sides_distance
 from timbrel.export.fidelity.measures import change_db, course, late_ms, onset_db, sustain_db
 from timbrel.export.fidelity.notes import note_of, singles
-from timbrel.export.first_preset import demo_loudness_lufs, keys_of, peaks_dbfs
+from timbrel.export.first_preset import FULL_VELOCITY, demo_loudness_lufs, keys_of, peaks_dbfs, played
+from timbrel.export.kinds.kind import RATE
+from timbrel.host.events import NoteOn
 from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.plugin.wire import slots_of
 from timbrel.host.preset.library import open_patch
@@ -32,7 +35,9 @@ from timbrel.train.corpus.store import Corpus
 from timbrel.train.metrics.clips import attack_seconds
 
 FIRST = 6  # knobs
-RATE = 48_000
+CHORD = (0, 4, 7, 12, 16, 19, 24, 28)  # semitones over the root
+ROOTS = (36, 48, 60)
+CHORD_SECONDS = 2
 PERIOD = 128  # samples, live
 FEW_HELD = 8  # notes of textures and loops, which nobody plays in larger chords
 SPLITS = ("train", "val", "test")  # `make` learns all in the end
@@ -134,17 +139,26 @@ def fidelity(name, corpus, label):
         print(f"{'':<18}{earlier}, by thirds of the keys: {told}", flush=True)
 
 
+def chord_peak_dbfs(patch):
+    """The highest peak before the limiter of chords of eight at full velocity; None without pitched keys."""
+    if patch.preset.keys or not keys_of(patch):
+        return None
+    chords = [[NoteOn(0, 0, root + each, FULL_VELOCITY) for each in CHORD] for root in ROOTS]
+    return max(20 * np.log10(np.abs(played(patch, chord, CHORD_SECONDS * RATE)).max()) for chord in chords)
+
+
 def sound(name):
     patch = open_patch(name)
     keys = keys_of(patch)
     loud, soft = demo_loudness_lufs(patch), demo_loudness_lufs(patch, 32)
-    peak = max(peaks_dbfs(patch, keys[:: max(1, len(keys) // 8)]).values())
+    peak, chord_peak = max(peaks_dbfs(patch, keys[:: max(1, len(keys) // 8)]).values()), chord_peak_dbfs(patch)
+    chord = "" if chord_peak is None else f"  of chords {chord_peak:5.1f}"
     command = [sys.executable, "-c", OPENING.format(name=name, key=keys[0] if keys else 60)]
     opened, memory = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     view = controls(patch.preset, patch.model, ChannelInstrument(patch, RATE).knobs)
     shown = [slot.name for slot in slots_of(patch.preset, view)][:FIRST]
     print(
-        f"{name:<18}{loud:7.1f} LUFS, soft {soft:6.1f}  peak {peak:5.1f} dBFS  opens {opened:4.2f} s, "
+        f"{name:<18}{loud:7.1f} LUFS, soft {soft:6.1f}  peak {peak:5.1f} dBFS{chord}  opens {opened:4.2f} s, "
         f"{memory:4.0f} MB  {', '.join(shown)}",
         flush=True,
     )
