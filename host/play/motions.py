@@ -136,6 +136,11 @@ class Latents:
                 self._latest_row = max(self._latest_row, time)
         return np.array([rows[time] for time in samples], np.float32)
 
+    @property
+    def follow_knobs(self) -> bool:
+        """Return whether codes are the values of `knobs`: nothing else moves them, now and for any bus."""
+        return not (self._movers or self._grips or self._pressed or self._morphs)
+
     def differ(self, buses: Collection[int]) -> bool:
         """Return whether notes of these buses may have codes other than `codes_at`'s."""
         return len(self._pressed) > 1 or (len(self._pressed) == 1 and not self._pressed.keys() >= set(buses))
@@ -286,6 +291,11 @@ class MotionLayers(NamedTuple):
     note_path: NotePath | None = None
     note_values: NoteValues | None = None
     gestures: GesturePlayer | None = None
+
+    @property
+    def are_common(self) -> bool:
+        """Return whether all notes have the codes of `codes` before gestures and fingers move them."""
+        return self.note_path is None and (self.note_values is None or not self.note_values.moves_codes)
 
 
 class VoiceMotion:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from timbrel.host.audio.output import limit
 from timbrel.host.audio.sound_card import PortAudioRing
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterTouch, PitchBend
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.arrival import Arrival
 from timbrel.host.midi.ports import Timed
@@ -17,7 +17,7 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.session.realtime import BLOCK_SWITCH_SECONDS, SWITCH_SECONDS
 from timbrel.host.unattended import LONGEST_BLOCK, MOST_BLOCKS, UnattendedRun, unattended_run
 
-from .rigs import needs_core
+from .rigs import COUNT, KNOBS, PRESETS, needs_core, performance
 
 pytestmark = needs_core
 
@@ -122,6 +122,35 @@ def test_runs_have_the_samples_of_single_blocks(make_patch, recorded, rate, bloc
     assert max(ring.runs) > 2
     assert max(ring.runs) <= MOST_BLOCKS
     assert players[0].sounding == players[1].sounding
+
+
+MOVED = PRESETS | {
+    "path from the note": {"motion": [{"path": [[0.0] * 8, [1.0] * 8], "times": [0.0, 0.3], "start": "note"}]},
+    "morph": {"morph": {"values": [0.5] * 8}, "cc": [{"number": 70, "target": "morph", "low": 0.0, "high": 1.0}]},
+    "touch": {"cc": KNOBS, "motion": [{"target": "latent.0", "depth": 0.3, "rate_hz": 3.0}]},
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_whatever_moves_codes_is_in_the_samples_of_runs(make_patch, recorded, name):
+    patch, touches = make_patch(recorded, **MOVED[name]), [(8000, True), (14_000, False)]
+    events = performance(1, name == "mpe") + [ParameterTouch(time, 0, "latent.0", down) for time, down in touches]
+    players = [player_of(patch, 44_100, 128) for _ in range(2)]
+    for player in players:
+        for event in sorted(events, key=lambda event: event.time):
+            player.schedule(event)
+    expected, ring = asked_for(players[0], COUNT, 128), Ring(44_100, 128)
+    assert np.array_equal(lent(players[1], ring, Arrival(), COUNT), expected)
+    assert max(ring.runs) > 1
+    assert np.abs(expected).max() > 0.003
+
+
+def test_held_notes_whose_knobs_rest_need_python_for_nothing(make_patch, recorded):
+    player, ring = player_of(make_patch(recorded, cc=KNOBS), 48_000, 128), Ring(48_000, 128)
+    for event in (NoteOn(0, 0, 60, 100), ControlChange(0, 0, 70, 90)):
+        player.schedule(event)
+    lent(player, ring, Arrival(), 40_000)
+    assert set(ring.runs[1:-1]) == {MOST_BLOCKS}
 
 
 @pytest.mark.parametrize(("rate", "block", "swaps"), [(48_000, 128, 1), (44_100, 256, 2)])
