@@ -138,8 +138,11 @@ class Latents:
 
     @property
     def follow_knobs(self) -> bool:
-        """Return whether codes are the values of `knobs`: nothing else moves them, now and for any bus."""
-        return not (self._movers or self._grips or self._pressed or self._morphs)
+        """Return whether codes are the values of `knobs`: nothing else moves them for any bus.
+
+        Without motions a touched latent has its knob's value too.
+        """
+        return not (self._movers or self._pressed or self._morphs)
 
     def differ(self, buses: Collection[int]) -> bool:
         """Return whether notes of these buses may have codes other than `codes_at`'s."""
