@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
-from ..events import ControlChange, NoteOff, NoteOn, nearest_key
+from ..events import ControlChange, Event, NoteOff, NoteOn, nearest_key
 from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
@@ -95,6 +95,18 @@ class EventProcessor(EventDispatcher):
             self.voices.glide_samples = self._rest_glide.samples(rate)
         self._next_forgetting = 0  # sample
         self._expected_sheds = 0  # scheduled `StealVoice` events
+
+    def apply(self, event: Event) -> None:
+        """As its base; where nothing sounds, values are set at once, as the first note of a file needs them."""
+        super().apply(event)
+        if (since := self.voices.silent_since(event.time)) is not None:
+            self._parameters.settle(event.time, since)
+            self._mpe.settle(event.time)
+        elif (channel := getattr(event, "channel", None)) is not None:
+            bus = self._mpe.bus(channel)
+            if self.voices.silent_since(event.time, bus) is not None:
+                self._parameters.settle_level(event.time, bus)
+                self.bend(bus).settle(event.time)
 
     def level(self, bus: int) -> Level:
         return self._parameters.level(bus)

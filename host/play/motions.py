@@ -119,7 +119,8 @@ class Latents:
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in mover_targets]
         self._rows: dict[int, tuple[float, ...]] = {}
         self._latest_row = -1  # latest time of any computed row
-        self._ramp, self._settled = ramp, 0  # first sample at which no knob moves any more
+        self._ramp, self._hop = ramp, card.hop_length
+        self._settled = 0  # first sample at which no knob moves any more
         self._rest: Array | None = None  # [1, n_latents], of knobs that do not move
 
     def codes_at(self, times: Times) -> Array:
@@ -197,6 +198,24 @@ class Latents:
             self._grips[target].turn(time)
         if time <= self._latest_row:
             self._drop(lambda sample: sample >= time)
+
+    def settle(self, time: int, since: int) -> None:
+        """End all glides but those of pressure: from sample ``time`` on, notes have the codes of the knobs' targets.
+
+        Nothing sounds ``since`` a sample. If that was before the hop's begin, where a note reads its codes, from there.
+        """
+        if time >= self._settled:
+            return
+        begin = time - time % self._hop
+        if since > begin:
+            begin = time
+        for target, ramp in self.targets.items():
+            if target not in self._unpressed:
+                ramp.settle(begin)
+        self._rest = None
+        if not self._unpressed:
+            self._settled = begin
+        self._drop(lambda sample: sample >= begin)
 
     def hold(self, time: int, target: str, down: bool) -> None:
         if target not in self.targets:
