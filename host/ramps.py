@@ -63,6 +63,15 @@ class Ramp:
         """Set ``value`` from sample ``time`` on, where a step is inaudible."""
         self._segments.append(_Segment(time, 1, value, value))
 
+    def settle(self, time: int) -> None:
+        """Have the target from sample ``time`` on, also where moves since then are on their way: nobody hears it."""
+        start_sample, length, first_value, target = self._segments[-1]
+        if start_sample <= time and (first_value == target or start_sample + length <= time):
+            return
+        while len(self._segments) > 1 and self._segments[-1].start >= time:
+            del self._segments[-1]
+        self.jump(time, target)
+
     def value(self, time: int) -> float:
         """Value at a sample, bit-identical to `values`."""
         if len(self._segments) == 1:

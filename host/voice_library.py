@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 9
+VERSION = 10
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
 CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
@@ -116,8 +116,8 @@ class CoreRun(ctypes.Structure):
 
     _fields_ = [
         *_fields(at="core voices buses", i32="voice_count bus_count channels decodes_ahead ahead_rows"),
-        *_fields(i64="now needed_at known_end"),
-        ("table", _AT),
+        *_fields(i64="now needed_at known_end codes_end"),
+        *_fields(at="knobs table"),
         *_fields(i64="taps up down phase pending_count converted_count"),
         *_fields(at="pending converted parts scratch next ring arrival"),
         ("written", _I64),
@@ -152,6 +152,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_open": (None, [_AT, _AT, _I32]),
     "core_voice_open": (None, [_AT, _AT]),
     "core_codes": (None, [_AT, _AT, _AT, _AT, _I32]),
+    "core_knob_codes": (_I64, [_AT, _AT, _I32, _AT, _I64]),
     "core_decode": (None, [_AT, _AT, _AT, _I32, _AT]),
     "core_unknown": (_I32, [_AT, _AT, _I32, _I64, _I32, _AT, _AT]),
     "core_ahead": (_I32, [_AT, _AT, _I32, _I64, _I32]),

@@ -57,6 +57,8 @@ class CoreSynthesis:
         self._next_hop = 0  # of the first codes that a voice lacks
         self._next_end: float = 0.0  # the first sample at which a voice may have ended
         self._ahead_hop, self._ahead = -1, False
+        self._knobs = [SentRamp(ramp) for ramp in processor.codes.knobs]
+        self._knob_places = np.array([knob.at for knob in self._knobs], np.uintp)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""
@@ -88,16 +90,32 @@ class CoreSynthesis:
         fields.buses = ctypes.addressof(self._core_buses)
         run.take_parts(len(self._buses), engine.channels)
         fields.decodes_ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
-        next_codes = (self._ahead_hop + 1) * engine.knob_hop + 1  # known then, and decoded before they sound
-        fields.needed_at = NEVER
-        if self._known or not engine.decodes_alone:
-            fields.needed_at = int(min(self._next_end, next_codes))
-        fields.known_end = min(fields.known_end, engine.frame_of(self._next_hop))
+        fields.knobs, fields.needed_at = self._sent_knobs() if engine.decodes_alone else None, NEVER
+        if not fields.knobs and (self._known or not engine.decodes_alone):
+            fields.needed_at = (
+                self._ahead_hop + 1
+            ) * engine.knob_hop + 1  # codes are known, and decoded before they sound
+        if self._known:
+            fields.needed_at = int(min(self._next_end, fields.needed_at))
+        fields.codes_end = engine.frame_of(self._next_hop)
 
     def take_back(self, run: UnattendedRun) -> None:
         """Go on where the core stopped."""
         self.now, self._ahead = run.fields.now, bool(run.fields.decodes_ahead)
+        if run.fields.knobs:
+            self._ahead_hop = (self.now - 1) // self._engine.knob_hop
+            self._next_hop = self._ahead_hop + 1
+            for stream in self._streams:
+                stream.next_hop = max(stream.next_hop, self._next_hop)
         self._end_block()
+
+    def _sent_knobs(self) -> int | None:
+        """Send the ramps that alone make the codes; return the address of theirs, None where more moves codes."""
+        if not self._processor.knobs_make_codes:
+            return None
+        for knob in self._knobs:
+            knob.send()
+        return address_of(self._knob_places)
 
     def _end_block(self) -> None:
         if self.now >= self._next_end:

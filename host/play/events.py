@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
-from ..events import ControlChange, NoteOff, NoteOn, nearest_key
+from ..events import ControlChange, Event, NoteOff, NoteOn, nearest_key
 from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
@@ -96,6 +96,18 @@ class EventProcessor(EventDispatcher):
         self._next_forgetting = 0  # sample
         self._expected_sheds = 0  # scheduled `StealVoice` events
 
+    def apply(self, event: Event) -> None:
+        """As its base; where nothing sounds, values are set at once, as the first note of a file needs them."""
+        super().apply(event)
+        if (since := self.voices.silent_since(event.time)) is not None:
+            self._parameters.settle(event.time, since)
+            self._mpe.settle(event.time)
+        elif (channel := getattr(event, "channel", None)) is not None:
+            bus = self._mpe.bus(channel)
+            if self.voices.silent_since(event.time, bus) is not None:
+                self._parameters.settle_level(event.time, bus)
+                self.bend(bus).settle(event.time)
+
     def level(self, bus: int) -> Level:
         return self._parameters.level(bus)
 
@@ -138,6 +150,11 @@ class EventProcessor(EventDispatcher):
     def fingers_move_codes(self) -> bool:
         """Return whether pressure or slide of MPE may move latents of single notes."""
         return self._mpe.moves_codes
+
+    @property
+    def knobs_make_codes(self) -> bool:
+        """Return whether notes have the codes of the latents' ramps, but for those of gestures."""
+        return not self.fingers_move_codes and self._layers.are_common and self.codes.follow_knobs
 
     def motion_of(self, voices: list[Voice], gestures: bool = True) -> VoiceMotion:
         """As `VoiceMotion`."""

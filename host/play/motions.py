@@ -119,7 +119,8 @@ class Latents:
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in mover_targets]
         self._rows: dict[int, tuple[float, ...]] = {}
         self._latest_row = -1  # latest time of any computed row
-        self._ramp, self._settled = ramp, 0  # first sample at which no knob moves any more
+        self._ramp, self._hop = ramp, card.hop_length
+        self._settled = 0  # first sample at which no knob moves any more
         self._rest: Array | None = None  # [1, n_latents], of knobs that do not move
 
     def codes_at(self, times: Times) -> Array:
@@ -135,6 +136,14 @@ class Latents:
                 rows[time] = self.row(time)
                 self._latest_row = max(self._latest_row, time)
         return np.array([rows[time] for time in samples], np.float32)
+
+    @property
+    def follow_knobs(self) -> bool:
+        """Return whether codes are the values of `knobs`: nothing else moves them for any bus.
+
+        Without motions a touched latent has its knob's value too.
+        """
+        return not (self._movers or self._pressed or self._morphs)
 
     def differ(self, buses: Collection[int]) -> bool:
         """Return whether notes of these buses may have codes other than `codes_at`'s."""
@@ -189,6 +198,24 @@ class Latents:
             self._grips[target].turn(time)
         if time <= self._latest_row:
             self._drop(lambda sample: sample >= time)
+
+    def settle(self, time: int, since: int) -> None:
+        """End all glides but those of pressure: from sample ``time`` on, notes have the codes of the knobs' targets.
+
+        Nothing sounds ``since`` a sample. If that was before the hop's begin, where a note reads its codes, from there.
+        """
+        if time >= self._settled:
+            return
+        begin = time - time % self._hop
+        if since > begin:
+            begin = time
+        for target, ramp in self.targets.items():
+            if target not in self._unpressed:
+                ramp.settle(begin)
+        self._rest = None
+        if not self._unpressed:
+            self._settled = begin
+        self._drop(lambda sample: sample >= begin)
 
     def hold(self, time: int, target: str, down: bool) -> None:
         if target not in self.targets:
@@ -286,6 +313,11 @@ class MotionLayers(NamedTuple):
     note_path: NotePath | None = None
     note_values: NoteValues | None = None
     gestures: GesturePlayer | None = None
+
+    @property
+    def are_common(self) -> bool:
+        """Return whether all notes have the codes of `codes` before gestures and fingers move them."""
+        return self.note_path is None and (self.note_values is None or not self.note_values.moves_codes)
 
 
 class VoiceMotion:

@@ -107,6 +107,10 @@ class ChannelWheels:
     def reset_channel(self, time: int, channel: int) -> None:
         self.of(channel).reset(time, self._range)
 
+    def settle(self, time: int) -> None:
+        for wheel in self._all():
+            wheel.bend.settle(time)
+
     def forget(self, time: int) -> None:
         for wheel in self._all():
             wheel.bend.forget(time)
@@ -312,6 +316,12 @@ class MpeChannels:
                 finger.tuning.reset()
                 self.move(ControllersReset(time, channel), notes)
         self.channel_wheels.reset(time)
+
+    def settle(self, time: int) -> None:
+        """End all glides of wheels at sample ``time``."""
+        for zone in self._zones.values():
+            zone.wheel.bend.settle(time)
+        self.channel_wheels.settle(time)
 
     def forget(self, time: int) -> None:
         for zone in self._zones.values():

@@ -64,6 +64,10 @@ class Level:
     expression: int = 127
     balance: float = 0.0
 
+    def settle(self, time: int) -> None:
+        self.left.settle(time)
+        self.right.settle(time)
+
 
 class Parameters(ParameterSet):
     def __init__(
@@ -129,6 +133,18 @@ class Parameters(ParameterSet):
         for level in self._levels.values():
             level.volume, level.expression, level.balance = DEFAULT_VOLUME, 127, 0.0
             self._set_gain(time, level)
+
+    def settle(self, time: int, since: int) -> None:
+        """End all glides: from sample ``time`` on, notes have the values that were set; nothing sounds ``since``."""
+        self._codes.settle(time, since)
+        for ramp in self._ramps.values():
+            ramp.settle(time)
+        for level in (self._rest, *self._levels.values()):
+            level.settle(time)
+
+    def settle_level(self, time: int, bus: int) -> None:
+        """End the glides of a bus's level at sample ``time``."""
+        self.level(bus).settle(time)
 
     def forget(self, time: int) -> None:
         self._codes.forget(time)

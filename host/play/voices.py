@@ -81,6 +81,7 @@ class Voices(ABC):
         self._factory, self._mpe = factory, factory.mpe
         self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
         self._voices: list[Voice] = []
+        self._ends: dict[int, int] = {}  # by bus, of the latest voice that has ended
         self._down: set[Note] = set()
         self._pedals: set[int] = set()  # groups with pedal down
         self._sostenuto: dict[int, set[Note]] = {}  # held notes, by group with pedal down
@@ -138,6 +139,17 @@ class Voices(ABC):
         """The voice to steal: the earliest released or replaced, else the oldest."""
         return min(self._sounding(time), key=_by_spare_time, default=None)
 
+    def silent_since(self, time: int, bus: int | None = None) -> int | None:
+        """Return the end of the notes that began before sample ``time``, of one ``bus`` or all; None if one sounds."""
+        since = max(self._ends.values(), default=0) if bus is None else self._ends.get(bus, 0)
+        for voice in self._voices:
+            if voice.stream.on < time and bus in (None, voice.bus):
+                end = voice.end(self.steal_samples)
+                if end is None or end > time:
+                    return None
+                since = max(since, end)
+        return since
+
     def count(self, time: int) -> int:
         return len(self._sounding(time))
 
@@ -153,8 +165,13 @@ class Voices(ABC):
             voice.forget(time)
 
     def retire(self, time: int) -> None:
-        steal = self.steal_samples
-        self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
+        sounding = []
+        for voice in self._voices:
+            if (end := voice.end(self.steal_samples)) is None or time < end:
+                sounding.append(voice)
+            else:
+                self._ends[voice.bus] = max(self._ends.get(voice.bus, 0), end)
+        self._voices = sounding
 
     def _holds(self, note: Note) -> bool:
         return note in self._down or self._pedal_holds(note)

@@ -259,21 +259,55 @@ void core_voice_open(void *memory, Voice *voice)
 			*free_turns++ = model->free_phases[bin] + voice_phases(core, voice)->turns[partial];
 }
 
+static float *codes_of_hop(const Core *core, const Voice *voice, int64_t hop)
+{
+	return voice_codes(core, voice, (int32_t)(hop - floor_divide(hop, CODE_HOPS) * CODE_HOPS));
+}
+
+/* Take the codes of a hop that lie in the voice's memory. */
+static void take_codes(Core *core, Voice *voice, int64_t hop)
+{
+	if (voice->gesture && voice->gesture->code_points)
+		core->kernels->add_gesture(core, voice, hop, codes_of_hop(core, voice, hop));
+	if (hop > voice->newest_hop)
+		voice->newest_hop = hop;
+}
+
 void core_codes(void *memory, Voice *const *voices, const int64_t *hops, const float *codes, int32_t count)
 {
 	Core *core = memory;
 	int32_t latents = core->instrument->latents;
 	unsigned mode = flush_denormals();
 	for (int32_t index = 0; index < count; ++index) {
-		int64_t slot = hops[index] - floor_divide(hops[index], CODE_HOPS) * CODE_HOPS;
-		float *voice_code = voice_codes(core, voices[index], (int32_t)slot);
+		float *voice_code = codes_of_hop(core, voices[index], hops[index]);
 		memcpy(voice_code, codes + (int64_t)index * latents, sizeof(float) * (size_t)latents);
-		if (voices[index]->gesture && voices[index]->gesture->code_points)
-			core->kernels->add_gesture(core, voices[index], hops[index], voice_code);
-		if (hops[index] > voices[index]->newest_hop)
-			voices[index]->newest_hop = hops[index];
+		take_codes(core, voices[index], hops[index]);
 	}
 	restore_denormals(mode);
+}
+
+int64_t core_knob_codes(void *memory, Voice *const *voices, int32_t count, const Ramp *const *knobs, int64_t now)
+{
+	Core *core = memory;
+	const Instrument *model = core->instrument;
+	int64_t last_hop = floor_divide(now - 1, model->knob_hop);
+	unsigned mode = flush_denormals();
+	for (int32_t index = 0; index < count; ++index) {
+		Voice *voice = voices[index];
+		int64_t onset = floor_divide(voice->on, model->knob_hop) * model->knob_hop;
+		int64_t hop = voice->newest_hop + 1;
+		if (voice->newest_hop == INT64_MIN)
+			hop = floor_divide(voice->next_frame - model->delay, model->knob_hop);
+		for (; hop <= last_hop; ++hop) {
+			int64_t read = hop * model->knob_hop, time = read > onset ? read : onset;
+			float *codes = codes_of_hop(core, voice, hop);
+			for (int32_t latent = 0; latent < model->latents; ++latent)
+				codes[latent] = (float)plain_ramp_value(knobs[latent], time);
+			take_codes(core, voice, hop);
+		}
+	}
+	restore_denormals(mode);
+	return (last_hop + 1) * model->knob_hop + model->delay;
 }
 
 void core_decode(void *memory, const float *codes, const int32_t *keys, int32_t count, float *frames)

@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 9,
+	CORE_VERSION = 10,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,
@@ -146,6 +146,9 @@ CORE_API void core_open(void *core, const Instrument *instrument, int32_t instru
 CORE_API void core_voice_open(void *core, Voice *voice);
 /* Codes that frames read at each hop's begin, [count, latents]. */
 CORE_API void core_codes(void *core, Voice *const *voices, const int64_t *hops, const float *codes, int32_t count);
+/* Send voices the codes that `knobs`, [latents], have at each hop begun before `now`, from the first that a voice lacks;
+   return the first sample whose frame reads a later hop's. */
+CORE_API int64_t core_knob_codes(void *core, Voice *const *voices, int32_t count, const Ramp *const *knobs, int64_t now);
 /* Decoded frames, [count, harmonics + bands], of codes and keys. */
 CORE_API void core_decode(void *core, const float *codes, const int32_t *keys, int32_t count, float *frames);
 /* Up to `most` codes, [most, latents], and conditions of rows that the voices' newest codes need and the core does not

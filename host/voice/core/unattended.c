@@ -163,6 +163,18 @@ static void make_sum(UnattendedRun *run)
 	}
 }
 
+/* Send a run's voices the codes of the hop that has begun. */
+static void send_codes(UnattendedRun *run)
+{
+	if (!run->knobs)
+		return;
+	int64_t end = core_knob_codes(run->core, run->voices, run->voice_count, run->knobs, run->now);
+	if (end > run->codes_end) {
+		run->codes_end = end;
+		run->decodes_ahead = 1;
+	}
+}
+
 /* Decode rows that a run's voices will read. */
 static void decode_ahead(UnattendedRun *run)
 {
@@ -175,9 +187,11 @@ static int goes_on(UnattendedRun *run)
 {
 	if (run->blocks >= run->most)
 		return 0;
-	for (UnattendedRun *each = run; each; each = each->next)
-		if (each->now >= each->needed_at || each->now + source_count(each) > each->known_end)
+	for (UnattendedRun *each = run; each; each = each->next) {
+		int64_t end = each->now + source_count(each);
+		if (each->now >= each->needed_at || end > each->known_end || end > each->codes_end)
 			return 0;
+	}
 	return !has_arrived(run) && wait_for_card(run) && !has_arrived(run);
 }
 
@@ -197,9 +211,11 @@ void core_run_unattended(UnattendedRun *run)
 		for (int channel = 0; channel < OUTPUTS; channel++)
 			memcpy(run->sound + channel * stride + (int64_t)run->blocks * run->block, block + channel * run->block,
 			       sizeof(float) * run->block);
-		for (UnattendedRun *each = run; each; each = each->next)
+		for (UnattendedRun *each = run; each; each = each->next) {
+			send_codes(each);
 			if (queued(run->ring) > (int64_t)(run->depth - 1) * run->block) /* after a stall, sound first */
 				decode_ahead(each);
+		}
 		run->seconds[run->blocks++] = seconds_now() - began;
 	} while (!ran_low && goes_on(run));
 	for (UnattendedRun *other = run->next; other; other = other->next)

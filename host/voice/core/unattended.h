@@ -34,7 +34,9 @@ typedef struct UnattendedRun {
 	int32_t decodes_ahead, ahead_rows; /* whether `core_ahead` may find rows to decode, and how many at a time */
 	int64_t now;                /* the next sample */
 	int64_t needed_at;          /* the caller is needed from this sample on */
-	int64_t known_end;          /* the first sample of which the caller has not sent all codes and events */
+	int64_t known_end;          /* the first sample of which the caller has not sent all events */
+	int64_t codes_end;          /* the first sample whose frame reads codes that the voices lack */
+	const Ramp *const *knobs;   /* those of which the codes are made, [latents]; NULL: the caller sends codes */
 	/* The rate conversion, as in host/audio/rate_conversion.py; none where `table` is NULL. */
 	const float *table;
 	int64_t taps, up, down, phase;

@@ -176,7 +176,8 @@ def test_the_sostenuto_pedal_is_cc_66_and_a_reset_lifts_it(make_instrument, play
 def test_current_latents_are_on_their_way_where_a_knob_was_turned(make_patch):
     knob = {"number": 20, "target": "latent.1", "low": 0.0, "high": 1.0}
     rack = Rack({2: make_patch(cc=[knob])}, 22050)
-    rack.process([ControlChange(0, 2, 20, 127)], 220)  # half of the ramp of 20 ms
+    rack.process([NoteOn(0, 2, 60, 100)], 5)  # else it were there at once
+    rack.process([ControlChange(5, 2, 20, 127)], 220)  # half of the ramp of 20 ms
     assert rack.current_latents(2) == pytest.approx([0.5, 0.75], abs=0.01)
     rack.process([], 1000)
     assert rack.current_latents(2) == rack.latent_values(2) == [0.5, 1.0]

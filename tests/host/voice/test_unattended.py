@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from timbrel.host.arrays import address_of
 from timbrel.host.audio.output import limit
 from timbrel.host.audio.sound_card import PortAudioRing
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterTouch, PitchBend
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.arrival import Arrival
 from timbrel.host.midi.ports import Timed
@@ -16,8 +17,9 @@ from timbrel.host.play.player import Player, prime
 from timbrel.host.play.rack import Rack
 from timbrel.host.session.realtime import BLOCK_SWITCH_SECONDS, SWITCH_SECONDS
 from timbrel.host.unattended import LONGEST_BLOCK, MOST_BLOCKS, UnattendedRun, unattended_run
+from timbrel.host.voice_library import CoreVoice
 
-from .rigs import needs_core
+from .rigs import COUNT, KNOBS, PRESETS, needs_core, performance
 
 pytestmark = needs_core
 
@@ -69,8 +71,8 @@ class Ring:
         pass
 
 
-def player_of(patch, rate, block):
-    rack = Rack({0: patch}, rate, live=True)
+def player_of(patch, rate, block, **options):
+    rack = Rack({0: patch}, rate, live=True, **options)
     prime(rack, block)
     return Player(rack, rate)
 
@@ -122,6 +124,71 @@ def test_runs_have_the_samples_of_single_blocks(make_patch, recorded, rate, bloc
     assert max(ring.runs) > 2
     assert max(ring.runs) <= MOST_BLOCKS
     assert players[0].sounding == players[1].sounding
+
+
+MOVED = PRESETS | {
+    "path from the note": {"motion": [{"path": [[0.0] * 8, [1.0] * 8], "times": [0.0, 0.3], "start": "note"}]},
+    "morph": {"morph": {"values": [0.5] * 8}, "cc": [{"number": 70, "target": "morph", "low": 0.0, "high": 1.0}]},
+    "touch": {"cc": KNOBS, "motion": [{"target": "latent.0", "depth": 0.3, "rate_hz": 3.0}]},
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_whatever_moves_codes_is_in_the_samples_of_runs(make_patch, recorded, name):
+    patch, touches = make_patch(recorded, **MOVED[name]), [(8000, True), (14_000, False)]
+    events = performance(1, name in ("mpe", "pressure")) + [
+        ParameterTouch(time, 0, "latent.0", down) for time, down in touches
+    ]
+    players = [player_of(patch, 44_100, 128, omni=True) for _ in range(2)]
+    for player in players:
+        for event in sorted(events, key=lambda event: event.time):
+            player.schedule(event)
+    expected, ring = asked_for(players[0], COUNT, 128), Ring(44_100, 128)
+    assert np.array_equal(lent(players[1], ring, Arrival(), COUNT), expected)
+    assert max(ring.runs) > 1
+    assert np.abs(expected).max() > 0.003
+    streams = [voice.stream for voice in players[1].rack._instruments[0]._synthesis._known]
+    assert all(stream.next_hop == stream.voice.newest_hop + 1 for stream in streams)
+
+
+def test_a_note_has_the_code_of_its_own_hop_where_a_knob_moves_just_before_it(make_patch, recorded):
+    players = [player_of(make_patch(recorded, cc=KNOBS), 44_100, 128) for _ in range(2)]
+    for number in range(12):
+        time = 3000 * number + 111 * number
+        for player in players:
+            for index in range(8):
+                player.schedule(ControlChange(time, 0, 70 + index, 127 * (number % 2)))
+            player.schedule(NoteOn(time + 90 * number, 0, 50 + number, 100))
+    expected = asked_for(players[0], COUNT, 128)
+    assert np.array_equal(lent(players[1], Ring(44_100, 128), Arrival(), COUNT), expected)
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_codes_that_the_core_reads_from_knobs_are_those_that_python_sends(make_patch, recorded, sent_before):
+    patch = make_patch(recorded, cc=KNOBS)
+    synthesis = Rack({0: patch}, 44_100, live=True)._instruments[0]._synthesis
+    engine, latents, on = synthesis._engine, len(patch.model.card.latents), 5000
+    own, others = (engine.start_stream(60.0, on) for _ in range(2))
+    for index in range(latents):
+        synthesis._processor.codes.turn(4000 + 100 * index, f"latent.{index}", 1.0)
+    first, others_first, last = own.next_hop, others.next_hop, 9000 // engine.knob_hop
+    for stream in (own, others) if sent_before else (others,):
+        engine.send_codes([stream], synthesis._processor.motion_of([], gestures=False), first)
+    engine.send_codes([others], synthesis._processor.motion_of([], gestures=False), last)
+    now = last * engine.knob_hop + 1
+    places = np.array([own.at], np.uintp)
+    end = engine._library.core_knob_codes(engine.core, address_of(places), 1, synthesis._sent_knobs(), now)
+    assert end == engine.frame_of(last + 1)
+    assert own.voice.newest_hop == others.voice.newest_hop == last
+    slots = np.arange(max(first, others_first), last + 1) % 16
+    codes = [
+        np.ctypeslib.as_array(
+            (ctypes.c_float * (16 * latents)).from_address(stream.at + ctypes.sizeof(CoreVoice))
+        ).reshape(16, latents)[slots]
+        for stream in (own, others)
+    ]
+    assert np.array_equal(*codes)
+    assert len(np.unique(codes[0])) > 4
 
 
 @pytest.mark.parametrize(("rate", "block", "swaps"), [(48_000, 128, 1), (44_100, 256, 2)])
