@@ -114,6 +114,7 @@ def _prepare_run(
         corpus_name=corpus.name,
         clips=len(corpus.clips()),
         seconds=corpus.seconds(),
+        clips_digest=corpus.clips_digest(),
         tonal=is_tonal(corpus),
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")}
         | package_versions(recipe.family),

@@ -58,7 +58,7 @@ class Training:
     until: float = field(default=1.0, kw_only=True)
 
     def check(self, *, further: bool = False) -> None:
-        """Raise `UserError` unless the run is missing or trains the recipe on the corpus.
+        """Raise `UserError` unless the run is missing or trains the recipe on the corpus, which is as at its start.
 
         ``further`` accepts a smaller budget.
         """
@@ -71,7 +71,7 @@ class Training:
                 "give that corpus, or another -o"
             )
         trained_recipe = run.recipe
-        recipe = FAMILIES[self.recipe.family].complete(self.recipe, Corpus.open(self.corpus))
+        recipe = FAMILIES[self.recipe.family].complete(self.recipe, run.corpus())
         if further and _has_smaller_budget(trained_recipe, recipe):
             trained_recipe = trained_recipe.model_copy(
                 update={"training": trained_recipe.training.model_copy(update=recipe.training.budget)}

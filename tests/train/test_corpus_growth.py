@@ -426,3 +426,18 @@ def test_a_run_goes_on_with_the_clips_that_it_began_with(sounds, tmp_path, fewer
     build([sounds / "new.wav", sounds / "tone_60.wav"], tmp_path / "c")
     with pytest.raises(UserError, match=r"has other clips than the 10 that run .* was begun with"):
         Run.open(tmp_path / "run").corpus()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"label": "(tone)"}], ids=["splits", "labels"])
+def test_a_run_refuses_the_same_sounds_in_other_splits_or_with_other_labels(sounds, tmp_path, fewer, change):
+    build([sounds], tmp_path / "c", split=HALVES)
+    start(load_recipe("tuned-8", [*fewer, "training.steps=5"]), tmp_path / "c", tmp_path / "run", CPU)
+    shutil.rmtree(tmp_path / "c")
+    build([sounds], tmp_path / "c", split=HALVES)
+    run = Run.open(tmp_path / "run")
+    run.corpus()
+    shutil.rmtree(tmp_path / "c")
+    build([sounds], tmp_path / "c", split=HALVES, **change)
+    with pytest.raises(UserError, match=r"has other clips than the 10 that run .* or other splits or labels"):
+        run.corpus()
+    Run(run.folder, run.recipe, run.info.model_copy(update={"clips_digest": None})).corpus()  # of an earlier timbrel

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import mmap
 import shutil
 import tempfile
@@ -145,8 +146,20 @@ class ClipTable:
 
     def beginning(self, count: int) -> "ClipTable":
         """Return the first ``count`` clips."""
-        texts = {name: Texts(column.ends[:count], column.utf8) for name, column in self.texts.items()}
+        texts = {}
+        for name, column in self.texts.items():
+            text_ends = column.ends[:count]
+            texts[name] = Texts(text_ends, column.utf8[: int(text_ends[-1]) if count else 0])
         return ClipTable({name: column[:count] for name, column in self.numbers.items()}, texts)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the clips' names, splits and labels."""
+        names, labels = self.texts["name"], self.texts["label"]
+        table_digest = hashlib.sha256()
+        for column in (names.ends, names.utf8, self.numbers["split"], labels.ends, labels.utf8):
+            for column_part in parts_of(column):
+                table_digest.update(np.ascontiguousarray(column_part))
+        return table_digest.hexdigest()
 
     def clip(self, row: int) -> Clip:
         clip_fields: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}

@@ -173,6 +173,10 @@ class Corpus:
         """Return the corpus of the first ``count`` clips."""
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.beginning(count)))
 
+    def clips_digest(self) -> str:
+        """Return the SHA-256 of the clips' names, splits and labels."""
+        return self._table.clips.digest()
+
     @functools.cached_property
     def files(self) -> dict[str, str]:
         """SHA-256 of source sound files, by name; empty for other sources."""
