@@ -178,12 +178,15 @@ def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
     ]  # fmt: skip
 
 
-def test_clips_of_one_group_stay_in_its_split(sounds, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"group": "[0-9]+"}], ids=["left out", "given again"])
+def test_clips_of_one_group_stay_in_its_split(sounds, tmp_path, options):
     build([sounds], tmp_path / "c", split=HALVES, group=r"[0-9]+")
     before = {clip.group: clip.split for clip in Corpus.open(tmp_path / "c").clips()}
     for note in range(60, 70):
         write(sounds / f"again_{note}.wav", sine(440 * 2 ** ((note - 69) / 12), phase=1.0))
-    build([sounds], tmp_path / "c", split=HALVES, group=r"[0-9]+", append=True)
+    with pytest.raises(UserError, match=r"--group '\(tone\)' differs from '\[0-9\]\+', that of .*; leave it out"):
+        build([sounds], tmp_path / "c", split=HALVES, group="(tone)", append=True)
+    build([sounds], tmp_path / "c", split=HALVES, append=True, **options)
     clips = Corpus.open(tmp_path / "c").clips()
     assert len(clips) == 20
     assert {(clip.group, clip.split) for clip in clips} == set(before.items())

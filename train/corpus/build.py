@@ -158,7 +158,8 @@ def build(
         loops: fit sounds to one grid (`append_loops`), without sounds that lack a beat instead of short ones; one
             process, which does not resume.
         melodies: cut melodies into notes, one clip each.
-        append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
+        append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches, and it its
+            ``group``.
         columns: names of columns of tables and fields of shards, by role: audio, label, key, velocity, licence.
         workers: processes.
         ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
@@ -180,6 +181,7 @@ def build(
         sounds = {name: sound for name, sound in found.by_name.items() if not sfz.is_release(sound.path)}
         if not sounds:
             raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
+        name_patterns.check_group(sounds)
         split_by_name = {} if fractions else listed_splits(Path(split), sounds)
         chosen_sounds = {name: sound for name, sound in sounds.items() if fractions or name in split_by_name}
         if fractions is None and not append and "train" not in split_by_name.values():
@@ -187,6 +189,7 @@ def build(
             raise UserError(f"nothing under train in {split} can be used ({reason}); list others")
         name = _option_or_base("name", name, writer) or destination.resolve().name
         licence = _licence(licence, found, writer)
+        group = _option_or_base("group", group, writer)
         base_clips = writer.base.clips() if writer.base else ()
         if writer.base is None:
             writer.report.left_out = len(sounds) - len(chosen_sounds)
@@ -217,7 +220,7 @@ def build(
             else {clip.name: split_by_name[recording_of(clip)] for clip in writer.clips}
         )
         _check_trained(writer, splits, split)
-        report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
+        report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid, group=group)
     progress(1.0, "done")
     return report
 

@@ -292,7 +292,7 @@ def _value(stored: Any) -> Any:
     return None if number == -1 else number
 
 
-FORMAT: Literal[4] = 4
+FORMAT: Literal[5] = 5
 
 MANIFEST = "corpus.json"
 CONTINUE_HINT = "run the same command again to go on"
@@ -336,7 +336,7 @@ def sides_name(file: str) -> str:
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2, 3, 4] = FORMAT
+    format: Literal[2, 3, 4, 5] = FORMAT
     name: str
     rate: int = Field(gt=0)
     hop: int = Field(default=HOP, ge=HOP, le=HOP)
@@ -345,6 +345,7 @@ class Manifest(BaseModel):
     table: str
     report: CorpusReport
     loops: LoopGrid | None = None
+    group: str | None = None  # the expression of the clips' groups; None for each its own, and before format 5
 
 
 @dataclass(frozen=True)
