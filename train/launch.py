@@ -125,17 +125,20 @@ def _prepare_run(
     return recipe, run_info
 
 
-def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
+def resume(folder: Path, recipe: Recipe, options: RunOptions, corpus_folder: Path | None = None) -> Outcome:
     """Resume a run, or begin one without a checkpoint. Only the recipe's budget may differ.
 
+    Args:
+        corpus_folder: to be the run's; None for it, wherever it is.
+
     Raises:
-        UserError: as `start`, or the recipe differs.
+        UserError: as `start`, or the recipe or corpus differs.
         Failure: as `start`.
     """
     with one_voice():
         fabric = _fabric(options, recipe)
         with together():
-            run = _resumed_run(folder, recipe)
+            run = _resumed_run(folder, recipe, corpus_folder)
         with together():
             if is_first():
                 run.with_recipe(run.recipe)
@@ -166,10 +169,12 @@ def check_fits(recipe: Recipe, corpus: Corpus) -> None:
     FAMILIES[recipe.family].check(corpus, recipe)
 
 
-def _resumed_run(folder: Path, recipe: Recipe) -> Run:
-    """Open a run with the given recipe's budget; raise UserError if the recipes differ otherwise."""
+def _resumed_run(folder: Path, recipe: Recipe, corpus_folder: Path | None) -> Run:
+    """Open a run with the given recipe's budget; raise UserError if the recipes differ otherwise, or the corpora."""
     run = Run.open(folder)
     corpus = run.corpus()
+    if corpus_folder is not None:
+        run.check_corpus(corpus_folder)
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     trained_sources(run)
     source_recipes = {name: source_run.recipe for name, source_run in run.source_runs().items()}

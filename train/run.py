@@ -106,6 +106,14 @@ class Run:
             recipe_path.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
 
+    def check_corpus(self, folder: Path) -> None:
+        """Raise `UserError` unless the run is trained on the corpus in ``folder``."""
+        if (self.folder / self.info.corpus).resolve() != folder.resolve():
+            raise UserError(
+                f"run {self.folder} was trained on corpus {self.info.corpus_name}, not on {folder}; "
+                "give that corpus, or another -o"
+            )
+
     def corpus(self) -> Corpus:
         """Return the run's corpus as it was at its start; after a trial, with all clips under train.
 

@@ -65,11 +65,7 @@ class Training:
         if not self.folder.exists():
             return
         run = Run.open(self.folder)
-        if (self.folder / run.info.corpus).resolve() != self.corpus.resolve():
-            raise UserError(
-                f"run {self.folder} was trained on corpus {run.info.corpus_name}, not on {self.corpus}; "
-                "give that corpus, or another -o"
-            )
+        run.check_corpus(self.corpus)
         trained_recipe = run.recipe
         recipe = FAMILIES[self.recipe.family].complete(self.recipe, run.corpus())
         if further and _has_smaller_budget(trained_recipe, recipe):

@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if nothing had happened, and what cannot go on is refused in a line."""
 
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -175,6 +176,21 @@ def test_another_recipe_is_refused(tone_corpus, fewer, tmp_path):
             resume(tmp_path / "run", load_recipe("tuned-8", [*fewer, change]), CPU)
         assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_another_corpus_is_refused(tone_corpus, fewer, tmp_path, timbrel):
+    shutil.copytree(tone_corpus, tmp_path / "tones")
+    recipe = load_recipe("tuned-8", [*fewer, "training.steps=3"])
+    start(recipe, tmp_path / "tones", tmp_path / "run", CPU)
+    (tmp_path / "link").symlink_to(tmp_path / "tones")
+    options = ["-o", tmp_path / "run", "--resume", "--set", "training.steps=4", "--accelerator", "cpu"]
+    for other in (tone_corpus, tmp_path / "none"):
+        ended = timbrel("train", tmp_path / "run" / "recipe.toml", "--corpus", other, *options)
+        assert ended.status == 2
+        assert f"was trained on corpus {Run.open(tmp_path / 'run').info.corpus_name}, not on {other}" in ended.err
+    assert Run.open(tmp_path / "run").recipe.training.steps == 3
+    ended = timbrel("train", tmp_path / "run" / "recipe.toml", "--corpus", tmp_path / "link", *options)
+    assert ended.status == 0, ended.err
 
 
 def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, fewer, tmp_path):
