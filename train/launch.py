@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import Failure, TimbrelError, UserError
+from ..host.files import claimed
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
@@ -52,7 +53,7 @@ def start(
             data begin anew.
 
     Raises:
-        UserError: the corpus, folder, accelerator or another run is unusable.
+        UserError: the corpus, folder, accelerator or another run is unusable, or another process trains the run.
         Failure: the loss is not finite.
     """
     with one_voice():
@@ -62,9 +63,10 @@ def start(
         with together():
             if is_first():
                 Run.create(folder, recipe, info)
-        with together():
-            run = Run.open(folder)
-        return _launch(fabric, run, options)
+        with _claimed(folder):
+            with together():
+                run = Run.open(folder)
+            return _launch(fabric, run, options)
 
 
 def begin_pretrained(recipe: Recipe, corpus_folder: Path, folder: Path, weights: Path) -> Run:
@@ -139,10 +141,26 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions, corpus_folder: Pat
         fabric = _fabric(options, recipe)
         with together():
             run = _resumed_run(folder, recipe, corpus_folder)
+        with _claimed(folder):
+            with together():
+                if is_first():
+                    run.with_recipe(run.recipe)
+            return _launch(fabric, run, options)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a run's folder against other trainings, for all processes of this one by the first."""
+    with contextlib.ExitStack() as stack:
         with together():
             if is_first():
-                run.with_recipe(run.recipe)
-        return _launch(fabric, run, options)
+                try:
+                    stack.enter_context(claimed(folder))
+                except OSError as error:
+                    raise UserError(
+                        f"cannot write into {folder}: {error.strerror or error}; make it writable"
+                    ) from None
+        yield
 
 
 def check_fits(recipe: Recipe, corpus: Corpus) -> None:

@@ -312,6 +312,7 @@ class _Loop:
         self.is_best = False  # the weights are the best ones, since the last validation
         self.best_contents: dict[str, Any] | None = None  # of a checkpoint that is to be written
         self.validation = progress.best
+        self.logged_step = next((entry["step"] for entry in reversed(run.logged())), None)
         self.writer = self._tensorboard_writer()
         self.move_weights: Callable[[Sequence[Batch]], Tensor] = self._move_weights
         if training_settings.cuda_graphs and replays(fabric):
@@ -492,8 +493,10 @@ class _Loop:
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
             return
-        entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
-        self.folder.log(entry | ({"training": training_means} if training_means else {}))
+        if self.progress.step != self.logged_step:  # a finished run is resumed, or its last step was due anyway
+            entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
+            self.folder.log(entry | ({"training": training_means} if training_means else {}))
+            self.logged_step = self.progress.step
         if self.writer:
             for folder, means in (("val", mean_terms), ("train", training_means)):
                 for term_name, mean_term in means.items():
