@@ -134,7 +134,7 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions, corpus_folder: Pat
         corpus_folder: to be the run's; None for it, wherever it is.
 
     Raises:
-        UserError: as `start`, or the recipe or corpus differs.
+        UserError: as `start`, or the recipe or corpus differs, or the run has done more than the budget.
         Failure: as `start`.
     """
     with one_voice():
@@ -142,9 +142,6 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions, corpus_folder: Pat
         with together():
             run = _resumed_run(folder, recipe, corpus_folder)
         with _claimed(folder):
-            with together():
-                if is_first():
-                    run.with_recipe(run.recipe)
             return _launch(fabric, run, options)
 
 

@@ -268,6 +268,11 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
                 fabric, run, options, (plain_network, optimizers), network_and_optimizers, progress, data, stop, threads
             )
             with contextlib.closing(loop.loader):
+                with together():
+                    if recipe != Run.open(run.folder).recipe:  # its budget is a new one
+                        loop.check_budget()
+                        if fabric.is_global_zero:
+                            run.with_recipe(recipe)
                 return loop.run()
     finally:
         torch.set_flush_denormal(False)
@@ -319,6 +324,21 @@ class _Loop:
             self.move_weights = RepeatedStep(self._move_weights, self.optimizers.values(), fabric.device)
         elif training_settings.cuda_graphs and options.on_message:
             options.on_message("training.cuda_graphs is for training on one GPU, and has no effect here")
+
+    def check_budget(self) -> None:
+        """Raise `UserError` if the run has done more than its budget."""
+        minutes, done_minutes = self.recipe.training.minutes, self.progress.seconds / 60
+        if self.last_step and self.progress.step > self.last_step:
+            done_text = f"{self.progress.step} steps"
+        elif minutes is not None and done_minutes > minutes:
+            done_text = f"{done_minutes:.3g} minutes"
+        else:
+            return
+        budget_text = next(f"{name}={limit:g}" for name, limit in self.recipe.training.budget.items() if limit)
+        raise UserError(
+            f"training.{budget_text} is less than the {done_text} that run {self.folder.folder} has done; "
+            "give a larger budget, or train into a new folder"
+        )
 
     def run(self) -> Outcome:
         loss = torch.zeros(())

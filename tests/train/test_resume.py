@@ -168,6 +168,19 @@ def test_a_finished_run_stays_as_it_is(tone_corpus, fewer, tmp_path):
     assert Run.open(tmp_path / "run").logged() == log
 
 
+@pytest.mark.parametrize("budget", ["steps=59", "epochs=1", "minutes=1e-6"])
+def test_a_budget_below_what_is_done_is_refused_and_the_recipe_stays(tone_corpus, fewer, tmp_path, budget):
+    start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    smaller = load_recipe("tuned-8", [*fewer, f"training.{budget}"])
+    with pytest.raises(
+        UserError, match=rf"training\.{budget[:5]}.* is less than the .* that run .* has done"
+    ) as caught:
+        resume(tmp_path / "run", smaller, CPU)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_another_recipe_is_refused(tone_corpus, fewer, tmp_path):
     start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
