@@ -310,9 +310,9 @@ def parse_folders(texts: Sequence[str], roles: Sequence[str], repeatable: Sequen
     for text in texts:
         role, equals, folder = text.partition("=")
         if not equals or not folder or role not in roles:
-            raise UserError(
-                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{nearest(role, roles)}"
-            )
+            example = f"; such as {role if role in roles else roles[0]}={folder or role}"
+            hint = nearest(role, roles) if equals and role not in roles else example
+            raise UserError(f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{hint}")
         if role in folders and role not in repeatable:
             raise UserError(f"--corpus {role} is given twice, as {folders[role][0]} and {folder}; give it once")
         folders.setdefault(role, []).append(Path(folder))

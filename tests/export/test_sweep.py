@@ -91,6 +91,17 @@ def test_a_finished_sweep_is_not_listed_for_a_corpus_with_other_splits(corpus: P
             sweep(options, display)
 
 
+def test_a_sweep_of_other_values_does_not_replace_the_table(corpus: Path, tmp_path: Path) -> None:
+    with Display() as display:
+        sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), display)
+        before = table(tmp_path / "sweep")
+        with pytest.raises(UserError, match=r"has runs of another sweep, such as training\.seed=0, .* or another -o"):
+            sweep(asked(corpus, tmp_path / "sweep", "training.seed=1,2"), display)
+        assert table(tmp_path / "sweep") == before
+        assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1,2"), display)
+    assert len(table(tmp_path / "sweep")) == 3
+
+
 def test_a_stopped_sweep_goes_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, begun = runs.start, []
 
