@@ -158,7 +158,7 @@ class ClipTable:
         table_digest = hashlib.sha256()
         for column in (names.ends, names.utf8, self.numbers["split"], labels.ends, labels.utf8):
             for column_part in parts_of(column):
-                table_digest.update(np.ascontiguousarray(column_part))
+                table_digest.update(column_part.tobytes())
         return table_digest.hexdigest()
 
     def clip(self, row: int) -> Clip:
