@@ -161,7 +161,7 @@ def train_recipe(
         generator, classifier: runs that recipe ``invert`` is built on.
         grains: a run of grains, whose codes recipe ``grain-path`` learns.
         pretrained: a published network's weights, for recipes that read them; nothing is trained.
-        resume: go on with a run that was stopped.
+        resume: go on with a run that was stopped, on its corpus.
         devices: GPUs or processes, at least 1. Above 1, a script begins under ``if __name__ == "__main__"``.
         nodes: machines, at least 1, on each of which torchrun or srun starts the script.
         accelerator: auto, cpu, cuda or mps.
@@ -230,7 +230,7 @@ def train_recipe(
             return None
         run_options = RunOptions(accelerator, devices, tensorboard, progress, say, nodes=nodes)
         if resume:
-            return go_on(Path(run_folder), loaded_recipe, run_options)
+            return go_on(Path(run_folder), loaded_recipe, run_options, Path(corpus_folder))
         return start(loaded_recipe, Path(corpus_folder), Path(run_folder), run_options, source_folders)
 
 

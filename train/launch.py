@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import Failure, TimbrelError, UserError
+from ..host.files import claimed
 from . import checkpoint
 from .checkpoint import Progress
 from .corpus.store import Corpus
@@ -52,7 +53,7 @@ def start(
             data begin anew.
 
     Raises:
-        UserError: the corpus, folder, accelerator or another run is unusable.
+        UserError: the corpus, folder, accelerator or another run is unusable, or another process trains the run.
         Failure: the loss is not finite.
     """
     with one_voice():
@@ -62,9 +63,10 @@ def start(
         with together():
             if is_first():
                 Run.create(folder, recipe, info)
-        with together():
-            run = Run.open(folder)
-        return _launch(fabric, run, options)
+        with _claimed(folder):
+            with together():
+                run = Run.open(folder)
+            return _launch(fabric, run, options)
 
 
 def begin_pretrained(recipe: Recipe, corpus_folder: Path, folder: Path, weights: Path) -> Run:
@@ -114,6 +116,7 @@ def _prepare_run(
         corpus_name=corpus.name,
         clips=len(corpus.clips()),
         seconds=corpus.seconds(),
+        clips_digest=corpus.clips_digest(),
         tonal=is_tonal(corpus),
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")}
         | package_versions(recipe.family),
@@ -124,21 +127,37 @@ def _prepare_run(
     return recipe, run_info
 
 
-def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
+def resume(folder: Path, recipe: Recipe, options: RunOptions, corpus_folder: Path | None = None) -> Outcome:
     """Resume a run, or begin one without a checkpoint. Only the recipe's budget may differ.
 
+    Args:
+        corpus_folder: to be the run's; None for it, wherever it is.
+
     Raises:
-        UserError: as `start`, or the recipe differs.
+        UserError: as `start`, or the recipe or corpus differs, or the run has done more than the budget.
         Failure: as `start`.
     """
     with one_voice():
         fabric = _fabric(options, recipe)
         with together():
-            run = _resumed_run(folder, recipe)
+            run = _resumed_run(folder, recipe, corpus_folder)
+        with _claimed(folder):
+            return _launch(fabric, run, options)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a run's folder against other trainings, for all processes of this one by the first."""
+    with contextlib.ExitStack() as stack:
         with together():
             if is_first():
-                run.with_recipe(run.recipe)
-        return _launch(fabric, run, options)
+                try:
+                    stack.enter_context(claimed(folder))
+                except OSError as error:
+                    raise UserError(
+                        f"cannot write into {folder}: {error.strerror or error}; make it writable"
+                    ) from None
+        yield
 
 
 def check_fits(recipe: Recipe, corpus: Corpus) -> None:
@@ -165,10 +184,12 @@ def check_fits(recipe: Recipe, corpus: Corpus) -> None:
     FAMILIES[recipe.family].check(corpus, recipe)
 
 
-def _resumed_run(folder: Path, recipe: Recipe) -> Run:
-    """Open a run with the given recipe's budget; raise UserError if the recipes differ otherwise."""
+def _resumed_run(folder: Path, recipe: Recipe, corpus_folder: Path | None) -> Run:
+    """Open a run with the given recipe's budget; raise UserError if the recipes differ otherwise, or the corpora."""
     run = Run.open(folder)
     corpus = run.corpus()
+    if corpus_folder is not None:
+        run.check_corpus(corpus_folder)
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     trained_sources(run)
     source_recipes = {name: source_run.recipe for name, source_run in run.source_runs().items()}

@@ -268,6 +268,11 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
                 fabric, run, options, (plain_network, optimizers), network_and_optimizers, progress, data, stop, threads
             )
             with contextlib.closing(loop.loader):
+                with together():
+                    if recipe != Run.open(run.folder).recipe:  # its budget is a new one
+                        loop.check_budget()
+                        if fabric.is_global_zero:
+                            run.with_recipe(recipe)
                 return loop.run()
     finally:
         torch.set_flush_denormal(False)
@@ -312,12 +317,28 @@ class _Loop:
         self.is_best = False  # the weights are the best ones, since the last validation
         self.best_contents: dict[str, Any] | None = None  # of a checkpoint that is to be written
         self.validation = progress.best
+        self.logged_step = next((entry["step"] for entry in reversed(run.logged())), None)
         self.writer = self._tensorboard_writer()
         self.move_weights: Callable[[Sequence[Batch]], Tensor] = self._move_weights
         if training_settings.cuda_graphs and replays(fabric):
             self.move_weights = RepeatedStep(self._move_weights, self.optimizers.values(), fabric.device)
         elif training_settings.cuda_graphs and options.on_message:
             options.on_message("training.cuda_graphs is for training on one GPU, and has no effect here")
+
+    def check_budget(self) -> None:
+        """Raise `UserError` if the run has done more than its budget."""
+        minutes, done_minutes = self.recipe.training.minutes, self.progress.seconds / 60
+        if self.last_step and self.progress.step > self.last_step:
+            done_text = f"{self.progress.step} steps"
+        elif minutes is not None and done_minutes > minutes:
+            done_text = f"{done_minutes:.3g} minutes"
+        else:
+            return
+        budget_text = next(f"{name}={limit:g}" for name, limit in self.recipe.training.budget.items() if limit)
+        raise UserError(
+            f"training.{budget_text} is less than the {done_text} that run {self.folder.folder} has done; "
+            "give a larger budget, or train into a new folder"
+        )
 
     def run(self) -> Outcome:
         loss = torch.zeros(())
@@ -492,8 +513,10 @@ class _Loop:
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
             return
-        entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
-        self.folder.log(entry | ({"training": training_means} if training_means else {}))
+        if self.progress.step != self.logged_step:  # a finished run is resumed, or its last step was due anyway
+            entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
+            self.folder.log(entry | ({"training": training_means} if training_means else {}))
+            self.logged_step = self.progress.step
         if self.writer:
             for folder, means in (("val", mean_terms), ("train", training_means)):
                 for term_name, mean_term in means.items():

@@ -46,6 +46,7 @@ class RunInfo(BaseModel):
     hardware: str
     others: dict[str, str] = {}  # runs that this one's network builds on, by name; relative paths, as the corpus's
     trial: str | None = None  # the run without held-out sounds that this one follows with all clips
+    clips_digest: str | None = None  # as `Corpus.clips_digest`; earlier runs have none
 
 
 class Run:
@@ -105,6 +106,14 @@ class Run:
             recipe_path.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
 
+    def check_corpus(self, folder: Path) -> None:
+        """Raise `UserError` unless the run is trained on the corpus in ``folder``."""
+        if (self.folder / self.info.corpus).resolve() != folder.resolve():
+            raise UserError(
+                f"run {self.folder} was trained on corpus {self.info.corpus_name}, not on {folder}; "
+                "give that corpus, or another -o"
+            )
+
     def corpus(self) -> Corpus:
         """Return the run's corpus as it was at its start; after a trial, with all clips under train.
 
@@ -112,12 +121,18 @@ class Run:
             UserError: it has changed.
         """
         corpus = Corpus.open((self.folder / self.info.corpus).resolve()).beginning(self.info.clips)
-        if len(corpus.clips()) != self.info.clips or abs(corpus.seconds() - self.info.seconds) > SAME_SECONDS:
+        if self.info.trial is not None:
+            corpus = corpus.all_for_training()
+        if (
+            len(corpus.clips()) != self.info.clips
+            or abs(corpus.seconds() - self.info.seconds) > SAME_SECONDS
+            or self.info.clips_digest not in (None, corpus.clips_digest())
+        ):
             raise UserError(
                 f"corpus {corpus.folder} has other clips than the {self.info.clips} that run {self.folder} was begun "
-                "with; put the corpus back, or train into a new folder"
+                "with, or other splits or labels; put the corpus back, or train into a new folder"
             )
-        return corpus if self.info.trial is None else corpus.all_for_training()
+        return corpus
 
     def trial(self) -> "Run | None":
         """Return the run without held-out sounds; raises as `open`."""

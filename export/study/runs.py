@@ -58,20 +58,16 @@ class Training:
     until: float = field(default=1.0, kw_only=True)
 
     def check(self, *, further: bool = False) -> None:
-        """Raise `UserError` unless the run is missing or trains the recipe on the corpus.
+        """Raise `UserError` unless the run is missing or trains the recipe on the corpus, which is as at its start.
 
         ``further`` accepts a smaller budget.
         """
         if not self.folder.exists():
             return
         run = Run.open(self.folder)
-        if (self.folder / run.info.corpus).resolve() != self.corpus.resolve():
-            raise UserError(
-                f"run {self.folder} was trained on corpus {run.info.corpus_name}, not on {self.corpus}; "
-                "give that corpus, or another -o"
-            )
+        run.check_corpus(self.corpus)
         trained_recipe = run.recipe
-        recipe = FAMILIES[self.recipe.family].complete(self.recipe, Corpus.open(self.corpus))
+        recipe = FAMILIES[self.recipe.family].complete(self.recipe, run.corpus())
         if further and _has_smaller_budget(trained_recipe, recipe):
             trained_recipe = trained_recipe.model_copy(
                 update={"training": trained_recipe.training.model_copy(update=recipe.training.budget)}
@@ -314,9 +310,9 @@ def parse_folders(texts: Sequence[str], roles: Sequence[str], repeatable: Sequen
     for text in texts:
         role, equals, folder = text.partition("=")
         if not equals or not folder or role not in roles:
-            raise UserError(
-                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{nearest(role, roles)}"
-            )
+            example = f"; such as {role if role in roles else roles[0]}={folder or role}"
+            hint = nearest(role, roles) if equals and role not in roles else example
+            raise UserError(f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(roles)}{hint}")
         if role in folders and role not in repeatable:
             raise UserError(f"--corpus {role} is given twice, as {folders[role][0]} and {folder}; give it once")
         folders.setdefault(role, []).append(Path(folder))

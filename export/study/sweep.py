@@ -101,7 +101,7 @@ def sweep(options: SweepOptions, display: Display) -> bool:
     an earlier sweep of this folder go on.
 
     Raises:
-        UserError: a setting, the corpus or the folder does not fit.
+        UserError: a setting, the corpus or the folder does not fit, or the folder has runs of other settings.
         Failure: the disk is full, or a cluster failed; finished runs stay.
     """
     runs, corpus = swept_runs(options), Corpus.open(options.corpus)
@@ -109,6 +109,7 @@ def sweep(options: SweepOptions, display: Display) -> bool:
         check_new_folder(options.folder)
     elif (options.folder / "index.html").exists() and not (options.folder / "sweep.csv").exists():
         raise UserError(f"{options.folder} is no sweep; give another folder")
+    _check_others(options.folder, runs)
     for run in runs:
         check_fits(run.recipe, corpus)
         run.check()
@@ -170,6 +171,17 @@ def swept_runs(options: SweepOptions) -> list[SweptRun]:
         run_folder = options.folder / "runs" / (_name(settings) or recipe.name)
         runs.append(SweptRun(recipe, options.corpus, run_folder, settings))
     return runs
+
+
+def _check_others(folder: Path, runs: Sequence[SweptRun]) -> None:
+    """Raise UserError if the folder has a run that this sweep has not: its table would lack it."""
+    known_names = {run.folder.name for run in runs}
+    run_names = sorted(path.parent.name for path in (folder / "runs").glob("[!.]*/run.json"))
+    if other_name := next((name for name in run_names if name not in known_names), None):
+        raise UserError(
+            f"{folder} has runs of another sweep, such as {other_name}, which the new table would lack; "
+            "give their values too, or another -o"
+        )
 
 
 def _values(text: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 The content decides, not the suffix. FFmpeg opens only `CONTAINERS`, and no other file or address.
 
-A recorder writes the sizes last, or once in a while. Sound follows beyond them, up to the end of the file. Sources:
+A recorder writes the sizes last, or once in a while. Sound follows beyond them, up to the end of the file. A copy that
+was stopped ends before them. Sources:
 RIFF (Microsoft and IBM, 1991), RF64 (EBU Tech 3306), BW64 (ITU-R BS.2088), CAF (Apple's specification), AU (Sun).
 
 Source: IBM and Microsoft, Multimedia Programming Interface and Data Specifications 1.0 and its supplement 3.0; Apple,
@@ -25,6 +26,7 @@ from ..arrays import Array
 from ..interrupts import defer_signals
 
 UNKNOWN = 0xFFFFFFFF  # a size that is not known, or of more than 32 bits
+STREAMED = 0x7FFF0000  # the least of the sizes that programs write into a pipe: SoX 0x7FFFF000, FFmpeg `UNKNOWN`
 LARGEST_CHUNK = 1 << 20  # bytes of a fmt chunk: it has some 40
 LONGEST_HEADER = 4096  # chunks before the sound; a file with more is no recording
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")  # of MP3 players, behind the chunks of a file
@@ -75,7 +77,7 @@ class SplicedFile(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Correction:
-    """The header that fits the sound, which begins at byte ``start``; a remark for users if it was unfinished."""
+    """The header that fits the sound, which begins at byte ``start``; a remark for users if it does not count it."""
 
     header: bytes
     start: int
@@ -119,10 +121,14 @@ def _riff(file: BinaryIO, file_length: int) -> Correction | None:
     declared_bytes = data_size64 if chunk_size in (0, UNKNOWN) and data_size64 is not None else chunk_size
     sound_bytes = file_length - sound_start
     is_finished = declared_bytes >= sound_bytes or not _is_sound(file, sound_start + declared_bytes, file_length, order)
-    if is_finished and is_padded and magic != b"BW64":
+    is_streamed = declared_bytes == chunk_size >= STREAMED
+    is_cut = 0 <= sound_bytes < declared_bytes and not is_streamed
+    if is_finished and is_padded and magic != b"BW64" and not is_cut:
         return None
     stated_bytes = min(declared_bytes, sound_bytes) if is_finished else sound_bytes
     remark = "" if is_finished else _remark(declared_bytes, sound_bytes)
+    if is_cut:
+        remark = f"its header counts {declared_bytes} bytes of sound, the file has {sound_bytes}: its end is missing"
     return Correction(_header(fmt_bytes, stated_bytes, order), sound_start, remark)
 
 

@@ -37,6 +37,11 @@ def relabel(folder, word_of, **changes):
     rewrite(folder, lambda clip: replace(clip, label=word_of(clip.row), **changes))
 
 
+def without_digest(run):
+    """The run as an earlier timbrel wrote it, which knows of no other labels and splits."""
+    return Run(run.folder, run.recipe, run.info.model_copy(update={"clips_digest": None}))
+
+
 def answering(monkeypatch, answer):
     """Let the network take the clips of a split for these numbers of labels, and others for other ones."""
     heard = []
@@ -87,7 +92,7 @@ def test_what_is_often_wrong_is_said_to_be_worth_little(run, monkeypatch):
 
 def test_a_corpus_of_training_clips_alone_is_measured_and_that_is_said(run):
     relabel(run.corpus().folder, lambda index: WORDS[index % 3], split="train")
-    found = evaluate(run)
+    found = evaluate(without_digest(run))
     assert found["split"] == "train"
     assert "not trained on" in found["shortcomings"][0]
 
@@ -95,7 +100,7 @@ def test_a_corpus_of_training_clips_alone_is_measured_and_that_is_said(run):
 def test_a_corpus_whose_labels_are_others_is_refused_in_a_line(run):
     relabel(run.corpus().folder, lambda index: "kick")
     with pytest.raises(UserError, match="has no clip with a label that the run knows") as caught:
-        evaluate(run)
+        evaluate(without_digest(run))
     assert "\n" not in str(caught.value)
 
 

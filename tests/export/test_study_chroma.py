@@ -297,7 +297,13 @@ def test_the_agreement_of_chroma_and_pitch_counts_frames_of_tones(octave, tmp_pa
         (chroma.parse_mesh, "350,50,x", "must be three whole numbers"),
         (chroma.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
         (chroma.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
-        (chroma.parse_corpora, ["here"], "must be PART=FOLDER"),
+        (
+            chroma.parse_corpora,
+            ["violin"],
+            "must be PART=FOLDER, PART one of octave, five-octaves, violin, flute, "
+            "clarinet, bass; such as violin=violin",
+        ),
+        (chroma.parse_corpora, ["here"], "; such as octave=here"),
         (chroma.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
     ],
 )

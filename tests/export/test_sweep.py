@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from timbrel.export.study.sweep import SweepOptions, sweep, swept_runs
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint, loop
-from timbrel.train.corpus.store import writing
+from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.loop import Diverged
 from timbrel.train.run import Run
@@ -77,6 +78,28 @@ def test_a_finished_sweep_is_not_trained_again(corpus: Path, tmp_path: Path, mon
         monkeypatch.setattr(runs, "resume", None)
         assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), display)
     assert table(tmp_path / "sweep") == before
+
+
+def test_a_finished_sweep_is_not_listed_for_a_corpus_with_other_splits(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus, tmp_path / "noises")
+    options = asked(tmp_path / "noises", tmp_path / "sweep")
+    with Display() as display:
+        assert sweep(options, display)
+        clips = Corpus.open(tmp_path / "noises").clips()
+        Corpus.open(tmp_path / "noises").deal({clip.name: "test" if clip.row == 0 else "train" for clip in clips})
+        with pytest.raises(UserError, match="was begun with, or other splits or labels"):
+            sweep(options, display)
+
+
+def test_a_sweep_of_other_values_does_not_replace_the_table(corpus: Path, tmp_path: Path) -> None:
+    with Display() as display:
+        sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), display)
+        before = table(tmp_path / "sweep")
+        with pytest.raises(UserError, match=r"has runs of another sweep, such as training\.seed=0, .* or another -o"):
+            sweep(asked(corpus, tmp_path / "sweep", "training.seed=1,2"), display)
+        assert table(tmp_path / "sweep") == before
+        assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1,2"), display)
+    assert len(table(tmp_path / "sweep")) == 3
 
 
 def test_a_stopped_sweep_goes_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,6 +254,10 @@ def test_values_out_of_range_are_refused_before_any_work(sounds, tmp_path):
             build([sounds], tmp_path / "corpus", rate=rate)
     with pytest.raises(UserError, match=r"group '\(' is no regular expression"):
         build([sounds], tmp_path / "corpus", group="(")
+    with pytest.raises(
+        UserError, match=r"group 'zzz' matches in no file's name \(such as tone_60\.wav, tone_61\.wav\)"
+    ):
+        build([sounds], tmp_path / "corpus", group="zzz")
     with pytest.raises(UserError, match=r"nowhere does not exist"):
         build([sounds, tmp_path / "nowhere"], tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()

@@ -178,12 +178,15 @@ def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
     ]  # fmt: skip
 
 
-def test_clips_of_one_group_stay_in_its_split(sounds, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"group": "[0-9]+"}], ids=["left out", "given again"])
+def test_clips_of_one_group_stay_in_its_split(sounds, tmp_path, options):
     build([sounds], tmp_path / "c", split=HALVES, group=r"[0-9]+")
     before = {clip.group: clip.split for clip in Corpus.open(tmp_path / "c").clips()}
     for note in range(60, 70):
         write(sounds / f"again_{note}.wav", sine(440 * 2 ** ((note - 69) / 12), phase=1.0))
-    build([sounds], tmp_path / "c", split=HALVES, group=r"[0-9]+", append=True)
+    with pytest.raises(UserError, match=r"--group '\(tone\)' differs from '\[0-9\]\+', that of .*; leave it out"):
+        build([sounds], tmp_path / "c", split=HALVES, group="(tone)", append=True)
+    build([sounds], tmp_path / "c", split=HALVES, append=True, **options)
     clips = Corpus.open(tmp_path / "c").clips()
     assert len(clips) == 20
     assert {(clip.group, clip.split) for clip in clips} == set(before.items())
@@ -426,3 +429,18 @@ def test_a_run_goes_on_with_the_clips_that_it_began_with(sounds, tmp_path, fewer
     build([sounds / "new.wav", sounds / "tone_60.wav"], tmp_path / "c")
     with pytest.raises(UserError, match=r"has other clips than the 10 that run .* was begun with"):
         Run.open(tmp_path / "run").corpus()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"label": "(tone)"}], ids=["splits", "labels"])
+def test_a_run_refuses_the_same_sounds_in_other_splits_or_with_other_labels(sounds, tmp_path, fewer, change):
+    build([sounds], tmp_path / "c", split=HALVES)
+    start(load_recipe("tuned-8", [*fewer, "training.steps=5"]), tmp_path / "c", tmp_path / "run", CPU)
+    shutil.rmtree(tmp_path / "c")
+    build([sounds], tmp_path / "c", split=HALVES)
+    run = Run.open(tmp_path / "run")
+    run.corpus()
+    shutil.rmtree(tmp_path / "c")
+    build([sounds], tmp_path / "c", split=HALVES, **change)
+    with pytest.raises(UserError, match=r"has other clips than the 10 that run .* or other splits or labels"):
+        run.corpus()
+    Run(run.folder, run.recipe, run.info.model_copy(update={"clips_digest": None})).corpus()  # of an earlier timbrel

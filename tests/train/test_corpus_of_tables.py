@@ -173,6 +173,8 @@ BAD_TABLES = {
     ),
     "twice": (lambda: rows_of().append_column("key", pyarrow.array(range(6))), {}, "two of its columns have one name"),
     "no rows": (lambda: rows_of().slice(0, 0), {}, "no sounds in"),
+    "no rows, no types": (lambda: pyarrow.table({"audio": pyarrow.array([])}), {}, "has no rows; leave it out"),
+    "no rows, a named column": (lambda: pyarrow.table({"a": pyarrow.array([])}), {"audio": "a"}, "has no rows; leave"),
 }
 
 

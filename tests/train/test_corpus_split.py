@@ -55,7 +55,7 @@ def test_a_split_file_is_followed_and_unlisted_sounds_are_left_out(sounds, tmp_p
         "note": "by hand",
         "train": ["tone_61.wav", "x.wav"],
         "val": ["tone_62.wav"],
-        "test": ["tone_63.wav", "gone.wav"],
+        "test": ["tone_63.wav"],
     }
     (tmp_path / "split.json").write_text(json.dumps(listing))
     report = build([sounds], tmp_path / "corpus", split=str(tmp_path / "split.json"))
@@ -76,8 +76,10 @@ def test_a_split_file_is_followed_and_unlisted_sounds_are_left_out(sounds, tmp_p
         ("no json", "is not JSON with lists of names"),
         ('{"train": "tone_60.wav"}', "is not JSON with lists of names"),
         ('{"train": ["tone_60.wav"], "test": ["tone_60.wav"]}', "lists 'tone_60.wav' under train and test"),
-        ('{"train": ["gone.wav"], "test": ["tone_60.wav"]}', "nothing under train"),
-        ('{"train": ["gone.wav"]}', "10 not listed in the split file"),
+        ('{"train": [], "test": ["tone_60.wav"]}', "nothing under train"),
+        ('{"train": []}', "10 not listed in the split file"),
+        ('{"train": ["tone_60.wav"], "test": ["gone.wav"]}', "lists names that no sound has ('gone.wav'); correct or"),
+        ('{"train": ["a", "b", "c", "d", "e"]}', "no sound has ('a', 'b', 'c' and 2 more)"),
     ],
 )
 def test_a_split_file_that_cannot_be_followed_is_refused(sounds, tmp_path, listing, message):
@@ -87,6 +89,15 @@ def test_a_split_file_that_cannot_be_followed_is_refused(sounds, tmp_path, listi
     with pytest.raises(UserError, match=re.escape(message)):
         build([sounds], tmp_path / "corpus", split=str(path))
     assert not (tmp_path / "corpus").exists()
+
+
+def test_a_split_file_may_list_sounds_that_a_growing_corpus_has(sounds, tmp_path):
+    listing = {"train": ["tone_60.wav", "tone_61.wav"], "test": ["new.wav"]}
+    (tmp_path / "split.json").write_text(json.dumps(listing))
+    build([sounds], tmp_path / "corpus")
+    new_path = write(tmp_path / "new.wav")
+    build([new_path], tmp_path / "corpus", split=str(tmp_path / "split.json"), append=True)
+    assert splits_of(tmp_path / "corpus")["new.wav"] == "test"
 
 
 @pytest.mark.parametrize(

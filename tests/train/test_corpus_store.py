@@ -37,8 +37,8 @@ def refusal(corpus):
 def test_what_is_no_corpus_is_refused_with_one_line(corpus):
     manifest = (corpus / "corpus.json").read_bytes()
     audio = (corpus / "audio-00000.f32").read_bytes()
-    damage(corpus, format=5)
-    assert "has format 5, this timbrel reads formats 1 to 4" in refusal(corpus)
+    damage(corpus, format=6)
+    assert "has format 6, this timbrel reads formats 1 to 5" in refusal(corpus)
     damage(corpus, format=4, rate="fast")
     assert "corpus.json is damaged" in refusal(corpus)
     (corpus / "corpus.json").write_bytes(manifest[:-100])

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, loop
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
@@ -89,7 +90,26 @@ def assert_survived(run, epoch_steps):
     assert step >= run.logged()[-1]["step"] - epoch_steps
     assert all(torch.isfinite(value).all() for value in content["model"].values())
     left = files(run)
-    assert left <= {"run.json", "recipe.toml", "last.ckpt", "best.ckpt", "log.jsonl", "last.partial", "best.partial"}
+    kept = {"run.json", "recipe.toml", "last.ckpt", "best.ckpt", "log.jsonl"}
+    assert left <= {*kept, "last.partial", "best.partial", ".writing"}
+
+
+def test_a_run_is_trained_by_one_process_at_a_time_and_by_another_once_that_is_killed(
+    tone_corpus, fewer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    folder = tmp_path / "run"
+    process = by_fork([*fewer, "training.steps=100000"], tone_corpus, folder)
+    wait_for(folder / "last.ckpt", process)
+    recipe = load_recipe(str(folder / "recipe.toml"))
+    with pytest.raises(UserError, match=r"another timbrel is writing into .*run; wait until it ends"):
+        resume(folder, recipe, CPU)
+    process.kill()
+    process.communicate()
+    step = checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step
+    longer = load_recipe("tuned-8", [*fewer, f"training.steps={step + 3}"])
+    assert resume(folder, longer, CPU).step == step + 3
+    assert ".writing" not in files(Run.open(folder))
 
 
 def files(run):

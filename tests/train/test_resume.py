@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if nothing had happened, and what cannot go on is refused in a line."""
 
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -160,10 +161,24 @@ def test_a_larger_budget_goes_on_from_the_end(tone_corpus, fewer, tmp_path):
 def test_a_finished_run_stays_as_it_is(tone_corpus, fewer, tmp_path):
     start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
     before = checkpoint.load(tmp_path / "run" / "last.ckpt")
-    for changes in ([], ["training.steps=30"]):
-        outcome = resume(tmp_path / "run", load_recipe("tuned-8", [*fewer, *changes]), CPU)
-        assert (outcome.step, outcome.interrupted) == (60, False)
-        assert same(before["model"], checkpoint.load(tmp_path / "run" / "last.ckpt")["model"])
+    log = Run.open(tmp_path / "run").logged()
+    outcome = resume(tmp_path / "run", load_recipe("tuned-8", fewer), CPU)
+    assert (outcome.step, outcome.interrupted) == (60, False)
+    assert same(before["model"], checkpoint.load(tmp_path / "run" / "last.ckpt")["model"])
+    assert Run.open(tmp_path / "run").logged() == log
+
+
+@pytest.mark.parametrize("budget", ["steps=59", "epochs=1", "minutes=1e-6"])
+def test_a_budget_below_what_is_done_is_refused_and_the_recipe_stays(tone_corpus, fewer, tmp_path, budget):
+    start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    smaller = load_recipe("tuned-8", [*fewer, f"training.{budget}"])
+    with pytest.raises(
+        UserError, match=rf"training\.{budget[:5]}.* is less than the .* that run .* has done"
+    ) as caught:
+        resume(tmp_path / "run", smaller, CPU)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 def test_another_recipe_is_refused(tone_corpus, fewer, tmp_path):
@@ -175,6 +190,21 @@ def test_another_recipe_is_refused(tone_corpus, fewer, tmp_path):
             resume(tmp_path / "run", load_recipe("tuned-8", [*fewer, change]), CPU)
         assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_another_corpus_is_refused(tone_corpus, fewer, tmp_path, timbrel):
+    shutil.copytree(tone_corpus, tmp_path / "tones")
+    recipe = load_recipe("tuned-8", [*fewer, "training.steps=3"])
+    start(recipe, tmp_path / "tones", tmp_path / "run", CPU)
+    (tmp_path / "link").symlink_to(tmp_path / "tones")
+    options = ["-o", tmp_path / "run", "--resume", "--set", "training.steps=4", "--accelerator", "cpu"]
+    for other in (tone_corpus, tmp_path / "none"):
+        ended = timbrel("train", tmp_path / "run" / "recipe.toml", "--corpus", other, *options)
+        assert ended.status == 2
+        assert f"was trained on corpus {Run.open(tmp_path / 'run').info.corpus_name}, not on {other}" in ended.err
+    assert Run.open(tmp_path / "run").recipe.training.steps == 3
+    ended = timbrel("train", tmp_path / "run" / "recipe.toml", "--corpus", tmp_path / "link", *options)
+    assert ended.status == 0, ended.err
 
 
 def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, fewer, tmp_path):

@@ -5,7 +5,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -92,11 +92,11 @@ class _SplitFile(BaseModel):
     test: list[str] = []
 
 
-def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
-    """Read splits from a JSON file of names, with or without folders, under train, val or test.
+def listed_splits(path: Path, names: Collection[str], other_names: Iterable[str] = ()) -> dict[str, Split]:
+    """Read splits of sounds from a JSON file of names, with or without folders, under train, val or test.
 
     Raises:
-        UserError: it is missing or invalid, or repeats a name.
+        UserError: it is missing or invalid, repeats a name, or has one that is of none of the sounds or the other ones.
     """
     if not path.is_file():
         raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")
@@ -109,6 +109,13 @@ def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
         for name in getattr(split_file, split):
             if splits.setdefault(name, split) != split:
                 raise UserError(f"split file {path} lists {name!r} under {splits[name]} and {split}; list it once")
+    known_names = {known for name in (*names, *other_names) for known in (name, PurePosixPath(name).name)}
+    if unknown_names := [name for name in splits if name not in known_names]:
+        more_text = f" and {len(unknown_names) - 3} more" if len(unknown_names) > 3 else ""
+        raise UserError(
+            f"split file {path} lists names that no sound has ({', '.join(map(repr, unknown_names[:3]))}{more_text}); "
+            "correct or remove them"
+        )
     name_splits = ((name, splits.get(name) or splits.get(PurePosixPath(name).name)) for name in names)
     return {name: split for name, split in name_splits if split}
 
@@ -158,7 +165,8 @@ def build(
         loops: fit sounds to one grid (`append_loops`), without sounds that lack a beat instead of short ones; one
             process, which does not resume.
         melodies: cut melodies into notes, one clip each.
-        append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
+        append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches, and it its
+            ``group``.
         columns: names of columns of tables and fields of shards, by role: audio, label, key, velocity, licence.
         workers: processes.
         ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
@@ -180,13 +188,16 @@ def build(
         sounds = {name: sound for name, sound in found.by_name.items() if not sfz.is_release(sound.path)}
         if not sounds:
             raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
-        split_by_name = {} if fractions else listed_splits(Path(split), sounds)
+        name_patterns.check_group(sounds)
+        base_names = writer.base.files if writer.base else ()
+        split_by_name = {} if fractions else listed_splits(Path(split), sounds, (*found.by_name, *base_names))
         chosen_sounds = {name: sound for name, sound in sounds.items() if fractions or name in split_by_name}
         if fractions is None and not append and "train" not in split_by_name.values():
             reason = CorpusReport(left_out=len(sounds) - len(chosen_sounds)).left_out_line() or "none is listed"
             raise UserError(f"nothing under train in {split} can be used ({reason}); list others")
         name = _option_or_base("name", name, writer) or destination.resolve().name
         licence = _licence(licence, found, writer)
+        group = _option_or_base("group", group, writer)
         base_clips = writer.base.clips() if writer.base else ()
         if writer.base is None:
             writer.report.left_out = len(sounds) - len(chosen_sounds)
@@ -217,7 +228,7 @@ def build(
             else {clip.name: split_by_name[recording_of(clip)] for clip in writer.clips}
         )
         _check_trained(writer, splits, split)
-        report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
+        report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid, group=group)
     progress(1.0, "done")
     return report
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import mmap
 import shutil
 import tempfile
@@ -145,8 +146,20 @@ class ClipTable:
 
     def beginning(self, count: int) -> "ClipTable":
         """Return the first ``count`` clips."""
-        texts = {name: Texts(column.ends[:count], column.utf8) for name, column in self.texts.items()}
+        texts = {}
+        for name, column in self.texts.items():
+            text_ends = column.ends[:count]
+            texts[name] = Texts(text_ends, column.utf8[: int(text_ends[-1]) if count else 0])
         return ClipTable({name: column[:count] for name, column in self.numbers.items()}, texts)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the clips' names, splits and labels."""
+        names, labels = self.texts["name"], self.texts["label"]
+        table_digest = hashlib.sha256()
+        for column in (names.ends, names.utf8, self.numbers["split"], labels.ends, labels.utf8):
+            for column_part in parts_of(column):
+                table_digest.update(column_part.tobytes())
+        return table_digest.hexdigest()
 
     def clip(self, row: int) -> Clip:
         clip_fields: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}
@@ -279,7 +292,7 @@ def _value(stored: Any) -> Any:
     return None if number == -1 else number
 
 
-FORMAT: Literal[4] = 4
+FORMAT: Literal[5] = 5
 
 MANIFEST = "corpus.json"
 CONTINUE_HINT = "run the same command again to go on"
@@ -323,7 +336,7 @@ def sides_name(file: str) -> str:
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2, 3, 4] = FORMAT
+    format: Literal[2, 3, 4, 5] = FORMAT
     name: str
     rate: int = Field(gt=0)
     hop: int = Field(default=HOP, ge=HOP, le=HOP)
@@ -332,6 +345,7 @@ class Manifest(BaseModel):
     table: str
     report: CorpusReport
     loops: LoopGrid | None = None
+    group: str | None = None  # the expression of the clips' groups; None for each its own, and before format 5
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ Several conventions may read the names of a folder: ``As3`` is A sharp beside ``
 convention that reads most names counts; of equal ones, the one whose notes agree with the sounds.
 """
 
+import itertools
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -41,6 +42,13 @@ class Names:
         group_name = _matched(name, self._group)
         return name if group_name is None else group_name
 
+    def check_group(self, names: Collection[str]) -> None:
+        """Raise `UserError` if a group was requested, and no name of a sound, or of a melody's note, matches."""
+        if self._group is not None and not any(
+            self._group.search(clip_name) for name in names for clip_name in (name, f"{name}#1")
+        ):
+            raise _unmatched("group", self._group.pattern, names)
+
     def label(self, path: Path) -> str:
         if self._folder:
             return as_text(path.resolve().parent.name)
@@ -56,11 +64,15 @@ class Names:
             return {}
         label_counts = Counter(clip.label for clip in clips)
         if not any(label_counts):
-            example_names = ", ".join(PurePath(clip.name).name for clip in clips[:2])
-            raise UserError(
-                f"label {self._label!r} matches in no file's name (such as {example_names}); give another expression"
-            )
+            raise _unmatched("label", self._label, [clip.name for clip in clips[:2]])
         return label_counts
+
+
+def _unmatched(option: str, expression: str, names: Iterable[str]) -> UserError:
+    example_names = ", ".join(PurePath(name).name for name in itertools.islice(names, 2))
+    return UserError(
+        f"{option} {expression!r} matches in no file's name (such as {example_names}); give another expression"
+    )
 
 
 def as_text(name: str) -> str:

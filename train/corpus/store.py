@@ -6,7 +6,8 @@ sides-00000.f32, …      sides of the stereo clips among them, left before righ
 clips-1/                the table: a NumPy file a column, the pitch of all clips, and the source files
 
 Pitch is a MIDI note for every 1024 samples. A stereo clip's mono samples have the power of both sides
-(`mix_sides`). Format 2 has no sides. Format 1 has one shard, and its table in the manifest.
+(`mix_sides`). Format 4 lacks the groups' expression. Format 2 has no sides. Format 1 has one shard, and its table in
+the manifest.
 """
 
 import contextlib
@@ -126,6 +127,7 @@ class Corpus:
         self.name = manifest.name
         self.rate = manifest.rate
         self.licence = manifest.licence
+        self.group = manifest.group  # the expression that gave the clips' groups, if one is known
         self.report = manifest.report
         self.loops = manifest.loops  # None where clips are not loops
         self.shards = manifest.shards
@@ -172,6 +174,10 @@ class Corpus:
     def beginning(self, count: int) -> "Corpus":
         """Return the corpus of the first ``count`` clips."""
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.beginning(count)))
+
+    def clips_digest(self) -> str:
+        """Return the SHA-256 of the clips' names, splits and labels."""
+        return self._table.clips.digest()
 
     @functools.cached_property
     def files(self) -> dict[str, str]:
@@ -347,6 +353,7 @@ class Writer:
         licence: str | None = None,
         files: Sequence[SourceFile] = (),
         loops: LoopGrid | None = None,
+        group: str | None = None,
     ) -> CorpusReport:
         """Write the table and ``corpus.json``; ``splits`` are new clips', by name."""
         self._audio.close()
@@ -361,6 +368,7 @@ class Writer:
             licence=licence,
             report=self.report,
             loops=loops,
+            group=group,
         )
         table = Table.from_clips(new_clips, np.concatenate([np.zeros(0, FLOAT), *self._tracks]), files)
         replace_files(self.folder, manifest, {}, self.base._table + table if self.base else table)

@@ -214,6 +214,8 @@ def _reading(path: Path) -> Iterator[Any]:
 def _audio_column(table: _Table, columns: Columns) -> str:
     """Return the name of the column that holds sounds."""
     sound_columns = [name for name in table.schema.names if _holds_sound(table.schema.field(name).type)]
+    if not table.rows and not sound_columns:  # without a value, a column has no type
+        raise UserError(f"{table.path} has no rows; leave it out, or give one with sounds")
     if "audio" in columns.names_by_role:
         name = columns.names_by_role["audio"]
         if name in table.schema.names and name not in sound_columns:

@@ -67,6 +67,7 @@ CRASHED = {
 FINISHED = {
     "plain": wav(WHOLE, riff=WHOLE + 36),
     "streamed": wav(UNKNOWN, riff=UNKNOWN),
+    "streamed by SoX": wav(0x7FFFF000, riff=0x7FFFF024),
     "RF64": wav(UNKNOWN, riff=UNKNOWN, magic=b"RF64", before=sizes64(WHOLE)),
     "BW64": wav(UNKNOWN, riff=UNKNOWN, magic=b"BW64", before=sizes64(WHOLE)),
     "BW64 without sizes": wav(WHOLE, magic=b"BW64"),
@@ -107,6 +108,18 @@ def test_a_header_that_is_whole_gives_the_sound_alone_without_a_line(tmp_path, k
     samples, remarks = read_both(path)
     assert np.array_equal(samples, SOUND)
     assert (remarks, caplog.messages) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "data", [wav(5000), wav(5000, before=chunk(b"JUNK", bytes(28))), wav(UNKNOWN, magic=b"RF64", before=sizes64(5000))]
+)
+def test_a_sound_whose_end_is_missing_is_read_with_a_line(tmp_path, data, caplog):
+    path = tmp_path / "take.wav"
+    path.write_bytes(data)
+    samples, remarks = read_both(path)
+    assert np.array_equal(samples, SOUND)
+    assert remarks == ["its header counts 5000 bytes of sound, the file has 3000: its end is missing"]
+    assert caplog.messages == [f"{path}: {remarks[0]}"]
 
 
 def test_the_line_states_the_bytes(tmp_path):
