@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 
 class Misplaced(ValueError):
@@ -16,10 +17,23 @@ class Misplaced(ValueError):
         self.location = location
 
 
-class SettingsSection(BaseModel):
-    """A preset table; refuses unknown keys, infinities and NaN."""
+def as_whole(value: Any) -> Any:
+    """Refuse a number's text, and true and false, which pydantic takes for integers."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Whole = Annotated[int, Strict(False), BeforeValidator(as_whole)]  # also written as a float without fraction
+
+
+class SettingsSection(BaseModel):
+    """A preset table; refuses unknown keys, values of other types, infinities and NaN.
+
+    An integer may stand for a float. Fields that are tuples need ``Strict(False)``, since TOML has lists.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Fault(NamedTuple):

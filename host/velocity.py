@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
+from .settings import Whole
 from .units import db_to_gain
 
 LOUDEST = 127
 SQUARED_DB = 40.0  # per factor of ten in velocity: the level is its square
 
-VelocityLevel = tuple[Annotated[int, Field(ge=1, le=LOUDEST)], Annotated[float, Field(ge=-60, le=12)]]
+VelocityLevel = Annotated[
+    tuple[Annotated[Whole, Field(ge=1, le=LOUDEST)], Annotated[float, Field(ge=-60, le=12)]], Strict(False)
+]
 
 
 def _rising(pairs: list[VelocityLevel]) -> list[VelocityLevel]:

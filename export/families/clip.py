@@ -22,7 +22,7 @@ from ...host.preset.preset import Preset
 from ...host.resynthesis.distance import distance_db
 from ...host.spectra import log_mel
 from ...train.corpus.clip_table import Clip, Split
-from ...train.corpus.file_names import takes
+from ...train.corpus.file_names import hit_layers, takes
 from ...train.corpus.store import Corpus
 from ...train.families.clip.data import hit_changes, hits
 from ...train.families.clip.network import ClipAutoencoder
@@ -98,18 +98,20 @@ def recorded_clips(
     ``words``: its labels.
     """
     names = short_names([clip.name for clip in clips])
-    sounds = takes({name: clip.velocity for name, clip in zip(names, clips, strict=True)})
+    layers = hit_layers(corpus.clips().names)
+    velocities = [clip.velocity or layers.get(clip.name) for clip in clips]
+    sounds = takes(dict(zip(names, velocities, strict=True)))
     return [
         RecordedClip(
             name,
             clip.label if words else "",
             sounds.get(name, ""),
-            clip.velocity,
+            velocity,
             code,
             functools.partial(_sides, corpus, clip),
             gain,
         )
-        for name, clip, code, gain in zip(names, clips, codes, gains, strict=True)
+        for name, clip, velocity, code, gain in zip(names, clips, velocities, codes, gains, strict=True)
     ]
 
 

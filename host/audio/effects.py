@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Strict
 
 from ..arrays import Array
 from ..errors import UserError, nearest
@@ -32,7 +32,7 @@ class Effect(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     plugin: str
-    on: bool = True
+    on: Annotated[bool, Strict()] = True
 
 
 class EffectChain:

@@ -4,10 +4,11 @@ import contextlib
 import functools
 import io
 import logging
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -73,6 +74,7 @@ FLOAT = "FLOAT"  # 32-bit samples, in WAV only
 PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk has a timestamp, so files would differ
 UPDATE_HEADER = 0x1060  # SFC_UPDATE_HEADER_NOW
 PIECE = 16_384  # frames per call: the Vorbis encoder keeps them on the stack, and its result depends on call sizes
+SPARE_BYTES = 1 << 18  # more than a piece and what encoders hold back
 WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
 
 log = logging.getLogger(__name__)
@@ -81,8 +83,9 @@ log = logging.getLogger(__name__)
 class SoundWriter:
     """Streams to a sound file; made by `sound_writer`."""
 
-    def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
+    def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink", keeps_start: bool) -> None:
         self._path = path
+        self._kept_note = "what was written before is kept" if keeps_start else "nothing was kept of it"
         self._file = file
         self._sink = sink
         self._piece = np.empty((file.channels, PIECE), np.float32)
@@ -101,7 +104,7 @@ class SoundWriter:
         assert block.ndim == 2
         assert block.shape[0] == self._file.channels
         if not np.isfinite(block).all():
-            raise Failure(f"cannot write {self._path}: its sound is not finite; nothing was kept of it")
+            raise Failure(f"cannot write {self._path}: its sound is not finite; {self._kept_note}")
         self._written_frames += block.shape[1]
         if self._most_frames is not None and self._written_frames > self._most_frames:
             float_advice = "leave out --float, and " if self._file.subtype == FLOAT else ""
@@ -124,6 +127,7 @@ class SoundWriter:
             Failure: the file cannot be written.
         """
         if not self._file.closed:
+            self._sink.spare_bytes = 0  # from here on they serve
             with self._naming_the_file():
                 self._flush()
                 with defer_signals():
@@ -151,16 +155,22 @@ class SoundWriter:
         if reason is not None:
             self._filled_frames, self._sink.error = 0, None  # the blocks before can still be finished
             message = getattr(reason, "strerror", None) or reason
-            raise Failure(f"cannot write {self._path}: {message}; nothing was kept of it") from reason
+            raise Failure(f"cannot write {self._path}: {message}; {self._kept_note}") from reason
 
 
 @contextlib.contextmanager
 def sound_writer(
-    path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False, as_float: bool = False
+    path: Path,
+    sample_rate: int,
+    channels: int = 2,
+    overwrite: bool = False,
+    as_float: bool = False,
+    keeps_start: bool = False,
 ) -> Iterator[SoundWriter]:
     """Open a file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix; ``as_float``: unclipped 32-bit WAV.
 
-    It appears only if the block succeeds. Bytes of WAV and FLAC, and sound of Ogg, do not depend on block sizes.
+    It appears only if the block succeeds. Bytes of WAV and FLAC, and sound of Ogg, do not depend on block sizes. With
+    ``keeps_start``, the block may go on after a failure, such as a full disk: the file holds what was written before.
 
     Raises:
         UserError: unsupported suffix, or rate outside 6 to 192 kHz, or as `check_output`.
@@ -176,15 +186,15 @@ def sound_writer(
         if container != "WAV":
             raise UserError(f"cannot write {path} as 32-bit float: {path.suffix} has none; give a name ending in .wav")
         encoding = FLOAT
-    with replacing(path, overwrite) as temporary_path, temporary_path.open("w+b") as raw_file:
-        sink = _Sink(raw_file)
+    with replacing(path, overwrite) as temporary_path, temporary_path.open("w+b", buffering=0) as raw_file:
+        sink = _Sink(raw_file, SPARE_BYTES if keeps_start else 0)
         file: soundfile.SoundFile | None = None
         try:
             with defer_signals():
                 file = soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container)
                 if as_float:
                     _leave_out_peaks(file)
-            writer = SoundWriter(path, file, sink)
+            writer = SoundWriter(path, file, sink, keeps_start)
             yield writer
             writer.finish()
         except soundfile.LibsndfileError as error:
@@ -193,6 +203,7 @@ def sound_writer(
             if file is not None:
                 with defer_signals():
                     file.close()
+                    sink.trim()
 
 
 class SoundReader:
@@ -383,18 +394,53 @@ def _refusing(path: Path) -> Iterator[None]:
 class _Sink:
     """Keeps the OSError that libsndfile's C code loses; `held` guards KeyboardInterrupt."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: FileIO, spare_bytes: int) -> None:
+        """``file``: unbuffered; ``spare_bytes``: kept free behind its end, to close it in once the disk is full.
+
+        Raises:
+            OSError: there is no room for them.
+        """
+        self._file, self.spare_bytes = file, spare_bytes
+        self._end = self._reserved_end = 0  # bytes
         self.error: OSError | None = None
+        self._reserve(0)
 
     def write(self, data: bytes) -> int:
         with self._keeping_errors():
-            return self._file.write(data)
+            self._reserve(len(data))
+        with self._keeping_errors():
+            self._write_all(data)
+            self._end = max(self._end, self._file.tell())
+            return len(data)
         return 0
+
+    def _reserve(self, more_bytes: int) -> None:
+        """Write zeros where the next bytes and the spare ones come to lie."""
+        position = self._file.tell()
+        needed_end = position + more_bytes + self.spare_bytes
+        if not self.spare_bytes or needed_end <= self._reserved_end:
+            return
+        try:
+            self._file.seek(self._reserved_end)
+            self._write_all(bytes(needed_end + self.spare_bytes - self._reserved_end))
+            self._reserved_end = self._file.tell()
+        except OSError:
+            self.spare_bytes = 0
+            raise
+        finally:
+            self._file.seek(position)
+
+    def _write_all(self, data: bytes) -> None:
+        while data:  # a write may end where the space does, and the next one says so
+            data = data[self._file.write(data) :]
+
+    def trim(self) -> None:
+        """End the file where its sound does."""
+        self._file.truncate(self._end)
 
     def seek(self, offset: int, whence: int) -> int:
         with self._keeping_errors():
-            return self._file.seek(offset, whence)
+            return self._file.seek(offset + self._end) if whence == os.SEEK_END else self._file.seek(offset, whence)
         return 0
 
     def tell(self) -> int:

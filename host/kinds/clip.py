@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..errors import nearest
-from ..settings import Fault, Knob, Misplaced, SettingsSection, controls_of
+from ..settings import Fault, Knob, Misplaced, SettingsSection, Whole, controls_of
 from ..signal import medoid
 from ..units import MIDDLE_C, Range
 from ..velocity import LOUDEST
@@ -70,7 +70,7 @@ class KeySettings(SettingsSection):
         morph_to: of another one, to which the morph leads from it.
     """
 
-    key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
+    key: Annotated[Whole, Field(ge=0, le=127), BeforeValidator(_key_number)]
     code: list[float] | None = None
     label: str | None = None
     recording: str | None = None

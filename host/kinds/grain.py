@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Fault, Knob, SettingsSection, controls_of
+from ..settings import Fault, Knob, SettingsSection, Whole, controls_of
 from ..units import Range
 from .card_fields import CardFields
 from .kind import FramePart, Keying, Kind
@@ -39,7 +39,7 @@ class GrainSettings(SettingsSection):
         None
     )
     keys: Literal["transpose", "trigger", "hold"] = "transpose"
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] = 0
 
     @model_validator(mode="after")
     def _one_pace(self) -> "GrainSettings":

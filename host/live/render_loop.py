@@ -212,6 +212,7 @@ class RenderLoop:
                     if not self._lacks_block() or len(self._unaccounted) >= MOST_UNACCOUNTED:
                         self._account_all()
                     continue
+                self._account_all()  # a take that begins with this block counts from it
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
                 if self._ear is not None or not self._lacks_block():  # after a stall, fill the ring first

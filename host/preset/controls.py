@@ -13,7 +13,7 @@ from ..kinds.kind import IMAGE
 from ..kinds.table import kind_of
 from ..model.card import Card
 from ..ramps import position_to_value
-from ..settings import Misplaced, SettingsSection
+from ..settings import Misplaced, SettingsSection, Whole
 from ..units import Range
 from .shipped import SLOTS
 
@@ -89,8 +89,8 @@ class NoteSettings(SettingsSection):
     low: Added
     high: Added
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
-    key_low: Annotated[int, Field(ge=0, le=127)] = 0
-    key_high: Annotated[int, Field(ge=0, le=127)] = 127
+    key_low: Annotated[Whole, Field(ge=0, le=127)] = 0
+    key_high: Annotated[Whole, Field(ge=0, le=127)] = 127
 
     @model_validator(mode="after")
     def _one_way(self) -> "NoteSettings":
@@ -143,7 +143,7 @@ def _not_empty(values: dict[str, float | str]) -> dict[str, float | str]:
 class SnapshotSettings(SettingsSection):
     """A [[snapshot]] table: values by target, names for choices."""
 
-    slot: Annotated[int, Field(ge=1, le=SLOTS)]
+    slot: Annotated[Whole, Field(ge=1, le=SLOTS)]
     values: Annotated[dict[str, Annotated[float | str, PlainValidator(_number_or_name)]], AfterValidator(_not_empty)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from ..settings import SettingsSection
+from ..settings import SettingsSection, Whole
 
 Interpolation = Literal["linear", "spherical"]
 TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
@@ -49,7 +49,7 @@ class WalkSettings(SettingsSection):
 
     speed: Annotated[float, Field(gt=0, le=10)]
     bound: Annotated[float, Field(ge=0.05, le=100)]  # a smaller one needs more steps than run live
-    seed: Annotated[int, Field(ge=0, le=9999)] = 0
+    seed: Annotated[Whole, Field(ge=0, le=9999)] = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +65,7 @@ class LearnedPathSettings(SettingsSection):
     """A walk on the path that the model's file has learned, ``speed`` times as fast as the recordings."""
 
     speed: Annotated[float, Field(ge=0.01, le=4)] = 1.0  # a faster one needs more steps than run live
-    seed: Annotated[int, Field(ge=0, le=9999)] = 0
+    seed: Annotated[Whole, Field(ge=0, le=9999)] = 0
 
 
 _OF_CYCLES = {"rate_hz", "beats", "phase"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, create_model, field_validator, model_validator
 
 from .. import extensions
 from ..audio.effect_ranges import SETTINGS
@@ -20,7 +20,7 @@ from ..kinds.sections import Sections
 from ..kinds.table import KINDS, known_kinds
 from ..model.card import Card
 from ..model.pack import BY_DIGEST
-from ..settings import Knob, Misplaced, SettingsSection, controls_of
+from ..settings import Knob, Misplaced, SettingsSection, Whole, as_whole, controls_of
 from ..velocity import VelocityLevels, velocity_gain
 from .controls import Macros, NoteSettings, Snapshots, each_once
 from .midi_learn import Encoder
@@ -48,7 +48,7 @@ class PlaySettings(SettingsSection):
     """
 
     mode: Literal["poly", "mono", "chord"] = "poly"
-    voices: Annotated[int, Field(ge=1, le=64)] = 16
+    voices: Annotated[Whole, Field(ge=1, le=64)] = 16
     legato: bool = False
     glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
     velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
@@ -56,11 +56,14 @@ class PlaySettings(SettingsSection):
     phase: Literal["coherent", "causal", "noise", "best"] = "coherent"
     noise: Annotated[float, Field(ge=0, le=1)] = 1.0
     keep_formants: bool = False
-    unison: Annotated[int, Field(ge=1, le=8)] = 1
+    unison: Annotated[Whole, Field(ge=1, le=8)] = 1
     detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
     width: Annotated[float, Field(ge=0, le=1)] = 0.0
     image: Annotated[float, Field(ge=0, le=2), Knob("of the recorded image")] = 1.0
-    image_bands: Annotated[list[ImageBand], Field(min_length=IMAGE_BANDS, max_length=IMAGE_BANDS)] | None = None
+    image_bands: (
+        Annotated[list[Annotated[ImageBand, Strict(False)]], Field(min_length=IMAGE_BANDS, max_length=IMAGE_BANDS)]
+        | None
+    ) = None
     gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
@@ -152,12 +155,12 @@ class CCMap(SettingsSection):
     omitted ends and resolves names of targets.
     """
 
-    number: Annotated[int, Field(ge=0, le=127)] | None = None
+    number: Annotated[Whole, Field(ge=0, le=127)] | None = None
     bits: Literal[7, 14] = 7
     relative: Encoder | None = None
-    nrpn: Annotated[int, Field(ge=0, le=NULL_PARAMETER)] | None = None
+    nrpn: Annotated[Whole, Field(ge=0, le=NULL_PARAMETER)] | None = None
     pressure: Literal["channel", "key"] | None = None
-    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    channel: Annotated[Whole, Field(ge=1, le=16)] | None = None
     target: str
     low: float | None = None
     high: float | None = None
@@ -207,11 +210,11 @@ class CCMap(SettingsSection):
 class Preset(Sections):
     """``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
 
-    format: Literal[1]
+    format: Annotated[Literal[1], BeforeValidator(as_whole)]
     model: str
     description: str = ""
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    knobs: list[Annotated[int, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = Field(default_factory=list)
+    knobs: list[Annotated[Whole, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = Field(default_factory=list)
     tempo_bpm: Annotated[float, Field(ge=20, le=400)] = TEMPO_BPM
     latent: LatentSettings = LatentSettings()
     play: PlaySettings = PlaySettings()

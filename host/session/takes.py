@@ -81,7 +81,7 @@ class SessionRecorder:
         setup, ready_status = self._setup, self._ready
         if self._recording.sound is not None:
             self._sound = self._sound_file.enter_context(
-                sound_writer(self._recording.sound, ready_status.rate, CHANNELS, self._overwrite)
+                sound_writer(self._recording.sound, ready_status.rate, CHANNELS, self._overwrite, keeps_start=True)
             )
         if self._recording.midi is not None:
             preset_names = {slot + 1: name for slot, name in ready_status.presets.items() if slot is not None}
@@ -101,14 +101,13 @@ class SessionRecorder:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        try:
+        with contextlib.ExitStack() as closing:  # files are kept after an error, too, and each after one of the other
+            closing.callback(self._midi_file.close)
             if self._midi is not None:
-                self._midi.spill(self._samples)
-        finally:  # files are kept after an error, too, and each after an error of the other
-            try:
-                self._midi_file.close()
-            finally:
-                self._sound_file.close()
+                closing.callback(self._midi.spill, self._samples)
+            closing.callback(self._sound_file.close)  # first: it gives back the space that it holds
+            if self._sound is not None:
+                closing.callback(self._sound.finish)
 
     def go_on(self) -> None:
         """Continue with a restarted process, which counts from 0 without held keys."""
@@ -209,13 +208,11 @@ class Takes:
         try:
             self._recorder.record(message)
         except (TimbrelError, OSError) as error:
-            if self.state == "option":
-                raise
             self.end(f"the recording has ended: {_reason(error)}; playing goes on")
 
     def end(self, line: str | None) -> None:
-        """Close a take's files; say where they are, after ``line`` if it ends by a fault."""
-        recorder, self._recorder, self.state = self._recorder, None, "off"
+        """Close the files; say where they are, after ``line`` if the recording ends by a fault."""
+        is_take, recorder, self._recorder, self.state = self.state != "option", self._recorder, None, "off"
         try:
             if recorder is not None:
                 recorder.__exit__()
@@ -224,9 +221,13 @@ class Takes:
         if line is not None:
             self._frontends.show(Warn(line))
         if recorder is not None:
-            self.files = tuple(path.name for path in self._recording.paths if path.exists())
-            if self.files:
-                self._frontends.show(Say(f"recorded {' and '.join(self.files)} in {own_folder(FOLDER)}"))
+            kept_paths = [path for path in self._recording.paths if path.exists()]
+            if is_take:
+                self.files = tuple(path.name for path in kept_paths)
+            if kept_paths:
+                place_text = f" in {own_folder(FOLDER)}" if is_take else ""
+                names_text = " and ".join(path.name if is_take else str(path) for path in kept_paths)
+                self._frontends.show(Say(f"recorded {names_text}{place_text}"))
 
     def __enter__(self) -> "Takes":
         return self

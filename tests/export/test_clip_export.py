@@ -8,7 +8,7 @@ import soundfile
 import torch
 from timbrel.export import export as exporting
 from timbrel.export.families import FAMILIES as EXPORTED
-from timbrel.export.families.clip import ClipDecoder, short_names
+from timbrel.export.families.clip import ClipDecoder, recorded_clips, short_names
 from timbrel.export.graphs import EncodedFrames, landmarks
 from timbrel.export.kinds.clip import DRAWN_KEYS, FIRST_KEY, kit
 from timbrel.export.measures.loudest_moment import k_weights
@@ -19,6 +19,7 @@ from timbrel.host.model.encoder import Encoder, encoder_path
 from timbrel.host.model.model import Model, open_session
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.codes import Span
+from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families.clip.data import hits
 from timbrel.train.run import trained
 
@@ -161,6 +162,21 @@ def test_each_label_has_a_landmark_though_all_its_codes_are_stray():
     assert 254 <= len(marks) <= 256
     [clap] = [mark for mark in marks if mark.label == "clap"]
     assert clap.latent == pytest.approx([made.ends()[1][0], 0.5], abs=1e-5)
+
+
+def test_layers_of_one_drum_are_one_sound_by_velocity_also_where_others_have_none(tmp_path):
+    names = ["kick_v1.wav", "kick_v2.wav", "kick_v3.wav", "Snare 1.wav", "closed hat.wav"]
+    with writing(tmp_path / "corpus", RATE) as writer:
+        for seed, name in enumerate(names):
+            writer.append(tom(seed).astype(np.float32), np.full(4, np.nan, np.float32), name=name, group=name)
+        writer.finish(dict.fromkeys(names, "train") | {"kick_v2.wav": "test"}, name="kit")
+    corpus = Corpus.open(tmp_path / "corpus")
+    clips = list(corpus.clips("train"))
+    found = recorded_clips(corpus, clips, np.zeros((len(clips), 2)), [], [1.0] * len(clips))
+    assert {clip.name: (clip.sound, clip.velocity) for clip in found} == {
+        **{"kick_v1": ("kick", 42), "kick_v3": ("kick", 127)},
+        **{"Snare 1": ("", None), "closed hat": ("", None)},
+    }
 
 
 def test_a_corpus_in_which_nothing_sounds_is_refused(hit_run, tmp_path):

@@ -297,6 +297,26 @@ def takes(velocities_by_name: Mapping[str, int | None]) -> dict[str, str]:
     return {name: sound for name, sound in sounds.items() if counts[sound] > 1}
 
 
+def hit_layers(names: Iterable[str]) -> dict[str, int]:
+    """Return MIDI velocities of the layers of single hits, by name: ``kick_v1`` to ``kick_v3`` beside other sounds.
+
+    Other than notes, whose layers recur on each key, a hit may be the only one that has some.
+    """
+    number_by_name = {name: _LAYER.findall(PurePath(name).stem) for name in names}
+    layer_by_name = {name: int(numbers[-1]) for name, numbers in number_by_name.items() if numbers}
+    sounds = takes({name: layer_by_name.get(name) for name in number_by_name})
+    layers_by_sound: dict[str, set[int]] = {}
+    for name, layer in layer_by_name.items():
+        layers_by_sound.setdefault(sounds.get(name, name), set()).add(layer)
+    if len({sounds.get(name, name) for name in number_by_name}) == 1:  # versions
+        return {}
+    return {
+        name: round(127 * layer / len(layers))
+        for name, layer in layer_by_name.items()
+        if len(layers := layers_by_sound[sounds.get(name, name)]) > 1 and layers == set(range(1, len(layers) + 1))
+    }
+
+
 def _mark_velocities(names: Sequence[str]) -> dict[str, int]:
     """Read last marks. One that all names share is the instrument's word, a piano's, and a dynamic where it recurs."""
     words_by_name = {name: map(_mark, _MARK.findall(PurePath(name).name)) for name in names}

@@ -38,6 +38,18 @@ def refusal(call, *arguments):
     return message
 
 
+def test_whole_numbers_may_be_written_with_and_without_a_point(tmp_path):
+    path = tmp_path / "p.toml"
+    bands = [[0, 1]] * 32
+    path.write_text(
+        f"{HEAD}knobs = [20.0]\n[play]\nvoices = 3.0\ngain_db = 6\n"
+        f"velocity_levels = [[64.0, -3]]\nimage_bands = {bands}\n"
+    )
+    preset = read_preset(path)
+    assert (preset.knobs, preset.play.voices, preset.play.gain_db) == ([20], 3, 6.0)
+    assert (preset.play.velocity_levels, preset.play.image_bands) == ([(64, -3.0)], [(0.0, 1.0)] * 32)
+
+
 WRONG = {
     "": "format is missing; add it",
     "format = 1": "model",
@@ -59,6 +71,19 @@ WRONG = {
     HEAD + "[play]\nvoices = 0": "play.voices",
     HEAD + "[play]\nvoices = 65": "play.voices",
     HEAD + "[play]\nvoices = 2.5": "play.voices",
+    HEAD.replace("1", "true"): "line 1: format = True",
+    HEAD + "[play]\nvoices = true": "line 4: play.voices = True should be a valid integer",
+    HEAD + "[play]\nvoices = '3'": "line 4: play.voices = '3' should be a valid integer",
+    HEAD + "[play]\ngain_db = '-12'": "line 4: play.gain_db = '-12' should be a valid number",
+    HEAD + "[play]\nlegato = 'yes'": "line 4: play.legato = 'yes' should be a valid boolean",
+    HEAD + "[play]\nvelocity_levels = [[1, -3], ['64', 0]]": "velocity_levels, number 2, number 1 = '64' should be",
+    HEAD + "[envelope]\nsustain = false": "line 4: envelope.sustain = False should be a valid number",
+    HEAD + "[mpe]\nenabled = 1": "line 4: mpe.enabled = 1 should be a valid boolean",
+    HEAD + "[latent]\nvalues = [1, true]": "line 4: latent.values, number 2 = True should be a valid number",
+    HEAD + CC.replace("20", "'20'"): "[[cc]] 1: number = '20' should be a valid integer",
+    HEAD + "knobs = [20, true]": "line 3: knobs, number 2 = True should be a valid integer",
+    HEAD + "[[keys]]\nkey = true\nlabel = 'a'": "line 4: [[keys]] 1: key = True should be a valid integer",
+    HEAD + "[[effects]]\nplugin = 'Reverb'\non = 1": "line 5: [[effects]] 1: on = 1 should be a valid boolean",
     HEAD + "[play]\nmode = 'duo'": "= 'duo' should be 'poly', 'mono' or 'chord'",
     HEAD + "[play]\nphase = 'stored'": "'noise'",
     HEAD + "[play]\ngain_db = 13": "play.gain_db",

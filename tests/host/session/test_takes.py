@@ -1,12 +1,15 @@
-"""Takes of pages: a fault of a file ends a take with one line, keeps its sound, and never ends playing."""
+"""Recordings: a fault of a file ends one with one line, keeps its sound, and never ends playing."""
 
+import errno
 import resource
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
+from timbrel.host.audio import sound_files
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.midi.files import read_performance
 from timbrel.host.preset.recording_notes import LoadedPreset, Swap
@@ -130,6 +133,54 @@ def test_a_full_disk_ends_a_take_with_one_line_and_keeps_what_was_played_until_t
     assert RATE < len(sound) < 2 * RATE
     assert np.abs(sound - 0.5).max() < 1e-6
     assert notes(folder / takes.files[1]) == [(0, 1), (500, 60)]
+
+
+@pytest.fixture
+def record_all(tmp_path, said):
+    """A function that records so many seconds of noise, and a note, by the option into ``all`` and a suffix."""
+    noise = np.random.default_rng(0).uniform(-0.9, 0.9, (RATE, 2)).astype(np.float32)
+
+    def record(suffix, seconds):
+        sound, midi = tmp_path / f"all{suffix}", tmp_path / "all.mid"
+        with Takes(Recording(sound, midi), False, Shows(said)) as takes:
+            takes.ready(Setup("pad"), replace(status(rate=RATE), latency_ms={"instrument": 0.0}))
+            takes.record(Events([NoteOn(500, 0, 60, 100)]))
+            for _ in range(seconds):
+                takes.record(Sound(noise.tobytes()))
+        assert notes(midi) == [(500, 60)]
+        assert set(tmp_path.iterdir()) == {midi, sound}
+        assert said[1:] == [f"recorded {sound} and {midi}"]
+        kept, _ = soundfile.read(sound)
+        if suffix != ".ogg":
+            assert np.abs(kept - np.resize(noise, kept.shape)).max() < 1e-6
+        return len(kept), takes.state
+
+    return record
+
+
+@pytest.mark.parametrize(("suffix", "seconds"), [(".wav", 4), (".flac", 4), (".ogg", 40)])
+def test_a_full_disk_ends_the_recording_of_an_option_and_what_it_holds_is_whole(
+    record_all, said, monkeypatch, suffix, seconds
+):
+    write_all = sound_files._Sink._write_all
+
+    def write(sink, data):
+        if sink._file.tell() + len(data) > 600_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(sink, data)
+
+    monkeypatch.setattr(sound_files._Sink, "_write_all", write)
+    kept_samples, state = record_all(suffix, seconds)
+    assert 0 < kept_samples < seconds * RATE
+    assert state == "off"
+    assert said[0] == "the recording has ended: No space left on device; playing goes on"
+
+
+def test_the_most_that_a_wav_file_holds_ends_the_recording_of_an_option(record_all, said, monkeypatch):
+    monkeypatch.setattr(sound_files, "WAV_BYTES", 6 * 5 * RATE // 2)
+    assert record_all(".wav", 4) == (2 * RATE, "off")
+    assert "holds at most 4 GiB" in said[0]
+    assert said[0].endswith("; playing goes on")
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(takes, folder, said):

@@ -9,12 +9,15 @@ from timbrel.host.arrays import address_of
 from timbrel.host.audio.output import limit
 from timbrel.host.audio.sound_card import PortAudioRing
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterTouch, PitchBend
+from timbrel.host.live import audio_process
+from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.arrival import Arrival
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play import player as player_module
 from timbrel.host.play.player import Player, prime
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.messages import Setup, Sound, Take
 from timbrel.host.session.realtime import BLOCK_SWITCH_SECONDS, SWITCH_SECONDS
 from timbrel.host.unattended import LONGEST_BLOCK, MOST_BLOCKS, UnattendedRun, unattended_run
 from timbrel.host.voice_library import CoreVoice
@@ -373,6 +376,39 @@ def test_a_block_that_is_due_goes_before_the_notes_of_those_before_it(make_patch
     loop.run()  # the card reads each block at once, so that one is always due
     assert [place for place, _ in written] == [4 * 128] * 4 + [8 * 128] * 4 + [12 * 128] * 4
     assert sum(length for _, length in written) == ring.written
+
+
+def test_a_take_counts_from_the_block_that_begins_it(monkeypatch):
+    """The card reads each block at once: one is always due, and those before it wait to be noted."""
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
+
+    class TwoWayRing(Ring):
+        def write(self, sound):
+            self.written += self.block
+            self.blocks.append(sound)
+
+    ring, block = TwoWayRing(48_000, 128), 128
+    state = ProcessState(Setup("gm-keys"), None, rate=ring.rate)
+    patches = state.presets.opened({None: "gm-keys"})
+    state.presets.activate({None: "gm-keys"}, patches)
+
+    class Page:
+        def poll(self):
+            if len(ring.blocks) == 3:  # two runs wait to be noted
+                audio_process._begin_take(state)
+            if ring.written >= 60 * block:
+                state.loop.stop()
+            return []
+
+    record = audio_process._recorder(state)
+    player = player_of(patches[None], ring.rate, block)
+    state.loop = RenderLoop(player, ring, [Page()], on_block=record, recording=False, arrival=state.arrival)
+    state.loop.run()
+    takes, sounds = ([message for message in state.outbox if isinstance(message, kind)] for kind in (Take, Sound))
+    recorded_bytes = sum(len(sound.data) for sound in sounds)
+    assert len(takes) == 1
+    assert 0 < takes[0].time < ring.written
+    assert recorded_bytes == 8 * (ring.written - takes[0].time)
 
 
 def test_a_loop_whose_inputs_do_not_announce_events_looks_each_block(make_patch, recorded):
