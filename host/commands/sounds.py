@@ -50,6 +50,7 @@ class Way(StrEnum):
 @commands.command()
 def demo(
     tune: Annotated[str, typer.Argument(help="A shipped preset, or five-systems: five presets in one tune.")] = DEMO,
+    overwrite: Overwrite = False,
 ) -> None:
     """Render a shipped tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
     from ..errors import nearest
@@ -59,7 +60,7 @@ def demo(
     tune_files = shipped_tunes()
     if tune not in tune_files:
         raise UserError(f"no shipped preset is named {tune!r}{nearest(tune, list(tune_files))}")
-    sound_file, picture_file = demo(Path(), tune)
+    sound_file, picture_file = demo(Path(), tune, overwrite)
     parts_text = ", ".join(f"{channel}={preset}" for channel, preset in PARTS.get(tune, {}).items())
     print(f"{sound_file}: {parts_text or f'preset {tune}'} play{'' if parts_text else 's'} {tune_files[tune].name}")
     print(f"{picture_file}: its waveform, spectrum, notes and latent path")
