@@ -201,7 +201,7 @@ class Instrument:
         if seconds is not None and not 0 <= number("seconds", seconds) <= LONGEST_SECONDS:
             raise UserError(f"seconds {seconds!r} is out of range; give 0 to {LONGEST_SECONDS}")
         performance, music_name = performance_of_music(music, sample_rate)
-        arranged = arrange(performance, self._patch, music_name, _channels(channels))
+        arranged = arrange(performance, self._patch, music_name, sample_rate, _channels(channels))
         _warn(arranged.warnings)
         performance = arranged.performance
         own_channels = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]

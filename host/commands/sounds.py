@@ -275,7 +275,12 @@ def _rendered(
     from ..play.voices import PARTS
 
     arranged = arrange(
-        read_performance(tune_file, options.sample_rate), preset, str(tune_file), names_by_channel, program_presets
+        read_performance(tune_file, options.sample_rate),
+        preset,
+        str(tune_file),
+        options.sample_rate,
+        names_by_channel,
+        program_presets,
     )
     performance = arranged.performance
     for line in arranged.warnings:

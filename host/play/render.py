@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays import Array
 from ..audio.output import KeptSound, limit, limited
 from ..audio.sound_files import SoundWriter, sound_writer
+from ..errors import UserError
 from ..events import ControlChange, Event, ProgramChange
 from ..midi.decode import Programs, missing_program
 from ..midi.files import Performance
@@ -78,17 +79,15 @@ def programmed(
     events: Iterable[Event],
     programs: Sequence[str],
     say: Callable[[str], None],
-    opening: Callable[[str], Patch] = open_patch,
+    opening: Callable[[str], Patch],
 ) -> tuple[dict[int, Patch], list[Successor]]:
     """Initial patches by channel, and successors that program changes select.
 
     Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: program 1
-    first. ``say``: receives warnings of presets, and programs beyond the last.
-
-    Raises:
-        UserError: as `open_patch`.
+    first. ``say``: receives warnings of presets, why one cannot be used, and programs beyond the last. ``opening``:
+    opens a preset; where it raises UserError, the preset before plays on.
     """
-    counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch]()
+    counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch | None]()
     changes: dict[int, dict[int, Patch]] = {}
     beyond: dict[int, None] = {}
     for event in events:
@@ -102,9 +101,14 @@ def programmed(
                 continue
             name = programs[number]
             if name not in opened:
-                opened[name] = opening(name)
-            changes.setdefault(event.time, {})[event.channel] = opened[name]
-    for patch in opened.values():
+                try:
+                    opened[name] = opening(name)
+                except UserError as error:
+                    opened[name] = None
+                    say(f"{error}; the preset before plays on")
+            if (patch := opened[name]) is not None:
+                changes.setdefault(event.time, {})[event.channel] = patch
+    for patch in filter(None, opened.values()):
         for warning in patch.warnings:
             say(warning)
     for number in beyond:
@@ -298,6 +302,7 @@ def arrange(
     performance: Performance,
     preset: Patch,
     source: str,
+    sample_rate: int,
     channels: Mapping[int, str | None] | None = None,
     programs: Sequence[str] = (),
 ) -> Arrangement:
@@ -306,12 +311,19 @@ def arrange(
     Args:
         preset: plays all channels without their own.
         source: names the performance in warnings.
+        sample_rate: of the output, in Hz.
         channels: names of other presets by channel; None mutes one.
         programs: presets that program changes select, program 1 first.
 
     Raises:
         UserError: as `open_patch`, or the recording's notes are broken.
     """
+
+    def opened(name: str) -> Patch:
+        patch = open_patch(name)
+        Rack({0: patch}, sample_rate).close()  # raises if its effects cannot be used
+        return patch
+
     preset_names = channels or {}
     performance = performance.without_channels({number for number, name in preset_names.items() if name is None})
     notes = read_notes(performance.notes, source)
@@ -338,6 +350,6 @@ def arrange(
     elif programs:
         warn = warnings.append
         by_channel, later_patches = programmed(
-            by_channel, performance.events, programs, lambda line: warn(f"{source}: {line}")
+            by_channel, performance.events, programs, lambda line: warn(f"{source}: {line}"), opened
         )
     return Arrangement(performance, by_channel, later_patches, tuple(warnings))

@@ -201,7 +201,13 @@ class _Effects:
             merged_events = [
                 event if isinstance(event, Timing) else replace(event, channel=CHANNEL) for event in events
             ]
-            patch_by_channel, successors = programmed({CHANNEL: patch}, merged_events, programs, say, opening)
+
+            def opened(name: str) -> Patch:
+                chosen_patch = opening(name)
+                Processor(chosen_patch, sample_rate)  # raises if it cannot process sound
+                return chosen_patch
+
+            patch_by_channel, successors = programmed({CHANNEL: patch}, merged_events, programs, say, opened)
             patch = patch_by_channel[CHANNEL]
         patches = [patch, *(successor.patches[CHANNEL] for successor in successors)]
         self.any_effects = any(candidate.preset.effects for candidate in patches)
