@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -265,6 +266,9 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
             "a sound of shape (900, 2) has not 1 to 8 channels",
         ),
         ("timbrel.Sound(np.zeros((1, 2, 9)), 44100).save('nothing')", "a sound of shape (1, 2, 9) has not 1 to 8"),
+        ("timbrel.Sound(np.zeros((2, 9), np.int16), 44100)", "samples of int16 are no floats within ±1; divide them"),
+        ("timbrel.Sound([1, -1], 44100)", "samples of int64 are no floats within ±1"),
+        ("timbrel.Sound(np.zeros((2, 9)), 44100).astype(np.int16).save('nothing.wav')", "samples of int16 are no"),
         ("timbrel.make(None, 'nothing')", "sounds None is no list"),
         ("timbrel.make('no.wav', None)", "output None is no path"),
         ("timbrel.make('no.wav', 'nothing', minutes='x')", "minutes 'x' is no number"),
@@ -323,6 +327,16 @@ def test_sounds_are_arrays_that_keep_their_rate(sound: timbrel.Sound, tmp_path: 
         assert joined.sample_rate == RATE
     assert sound.T._repr_html_() is None
     assert (sound * np.nan)._repr_html_() is None
+
+
+def test_a_sound_beyond_full_scale_is_clipped_with_a_warning(sound: timbrel.Sound, tmp_path: Path) -> None:
+    louder = sound / np.abs(sound).max() * np.float32(1.25)
+    with pytest.warns(UserWarning, match=re.escape("loud.wav is clipped: its samples reach 1.25, and 1 is")) as caught:
+        path = louder.save(tmp_path / "loud.wav")
+    assert caught[0].filename == __file__
+    assert soundfile.read(path)[0].max() == pytest.approx(1, abs=1e-6)
+    with warnings.catch_warnings(action="error"):
+        (louder / louder.max().clip(-louder.min())).save(tmp_path / "full.wav")
 
 
 def test_notebooks_show_a_player_a_picture_and_the_knobs(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
