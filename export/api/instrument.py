@@ -213,6 +213,7 @@ class Instrument:
             automation += knob_changes(knobs, self.knobs, own_channels, sample_rate)
         # stable: knobs move first
         sorted_events = sorted([*automation, *performance.events], key=lambda event: event.time)
+        limiter_lines: list[str] = []
         samples = render_samples(
             arranged.patches,
             performance._replace(events=sorted_events) if automation else performance,
@@ -221,7 +222,9 @@ class Instrument:
             omni=performance.recorded,
             successors=arranged.successors,
             length_samples=None if seconds is None else round(seconds * sample_rate),
+            say=limiter_lines.append,
         )
+        _warn(limiter_lines)
         return Sound(samples, sample_rate)
 
     def render_many(

@@ -172,12 +172,11 @@ def render(
         files = [mix_file, *stem_files.values()]
         kept_sounds = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
         taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept_sounds.get(file, file) for file in files}
-        hardest, place = 0.0, 0
+        loudest = _LoudestBlock()
         stack.enter_context(warn_if_slow(lambda: rack.played / sample_rate))
         for rendered_seconds, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
             taking[mix_file].write(mix)
-            if (bent := limited(mix)) > hardest:
-                hardest, place = bent, rendered_seconds - mix.shape[1]
+            loudest.hear(mix, rendered_seconds)
             for channel, file in stem_files.items():
                 taking[file].write(limit(parts.get(channel, np.zeros_like(mix))))
             if progress is not None:
@@ -188,8 +187,8 @@ def render(
                 file.write(block)
         for file in files:
             file.finish()
-    if say is not None and hardest >= TOO_LOUD:
-        say(_too_loud(path, hardest, place / sample_rate))
+    if say is not None:
+        loudest.warn(str(path), sample_rate, say)
     return [path, *(names[channel] for channel in stem_files)]
 
 
@@ -202,19 +201,25 @@ def render_samples(
     omni: bool = False,
     successors: Sequence[Successor] = (),
     length_samples: int | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Array:
     """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there.
 
     ``length_samples`` cuts or pads them, with `fade_out`; samples beyond are not computed, and no tail ends earlier.
+    ``say`` receives a warning as there.
     """
     if length_samples is not None:  # and what `blocks` fades, beyond it
         tail_seconds = max(0, length_samples - performance.length) / sample_rate + 2 * FADE_SECONDS
     mixes: list[Array] = []
+    loudest = _LoudestBlock()
     with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
         for done_samples, mix, _ in blocks(rack, performance, tail_seconds, sample_rate):
             mixes.append(mix)
+            loudest.hear(mix, done_samples)
             if length_samples is not None and done_samples >= length_samples:
                 break
+    if say is not None:
+        loudest.warn("the sound", sample_rate, say)
     samples: Array = np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)
     if length_samples is None:
         return samples
@@ -241,9 +246,23 @@ def _rack(
         yield rack
 
 
-def _too_loud(path: Path, part: float, seconds: float) -> str:
-    time_text = clock(seconds)
-    return f"{path} is too loud: at {time_text} the limiter bends {part:.0%} of the samples; lower its presets' gain_db"
+class _LoudestBlock:
+    """The block of which the limiter bends the most samples."""
+
+    def __init__(self) -> None:
+        self._bent_share, self._start_samples = 0.0, 0
+
+    def hear(self, mix: Array, end_samples: int) -> None:
+        if (bent_share := limited(mix)) > self._bent_share:
+            self._bent_share, self._start_samples = bent_share, end_samples - mix.shape[1]
+
+    def warn(self, name: str, sample_rate: int, say: Callable[[str], None]) -> None:
+        """Warn of the sound ``name`` if the limiter works hard."""
+        if self._bent_share >= TOO_LOUD:
+            say(
+                f"{name} is too loud: at {clock(self._start_samples / sample_rate)} the limiter bends "
+                f"{self._bent_share:.0%} of the samples; lower its presets' gain_db"
+            )
 
 
 def blocks(
