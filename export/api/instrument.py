@@ -148,18 +148,23 @@ class Instrument:
             for latent_index, latent in enumerate(self._patch.model.card.latents)
         )
 
-    @functools.cached_property
+    @property
     def knobs(self) -> Mapping[str, KnobRange]:
         """All knobs with their ranges, by name; further ones of the same name by target.
 
         Latents, macros, the envelope, effects, and the controls of the model's kind.
         """
+        return MappingProxyType(self._ranges_by_name)
+
+    @functools.cached_property
+    def _ranges_by_name(self) -> dict[str, KnobRange]:
+        """`knobs`, as a dictionary: pickle takes no proxy of one."""
         ranges_by_name: dict[str, KnobRange] = {}
         knob_values = ChannelInstrument(self._patch, RATE).knobs
         for control in controls(self._patch.preset, self._patch.model, knob_values):
             name = control.title if control.title not in ranges_by_name else control.target
             ranges_by_name[name] = KnobRange(control.target, control.low, control.high, control.rest, control.unit)
-        return MappingProxyType(ranges_by_name)
+        return ranges_by_name
 
     def render(
         self,
@@ -379,9 +384,7 @@ class Instrument:
             figures = json.loads(recovered_file.with_suffix(".json").read_text(encoding="utf-8"))
         _warn([*note_lines, *recovery.warnings])
         label = figures.get("label")
-        return RecoveredSound(
-            np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), MappingProxyType(figures)
-        )
+        return RecoveredSound(np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), figures)
 
     def process(
         self,

@@ -205,6 +205,15 @@ def test_recover_and_process_are_the_commands(
     np.testing.assert_allclose(bent[0], by_command, atol=1e-3)
 
 
+def test_instruments_and_what_they_recover_can_be_pickled(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
+    knobs = oboe.knobs
+    copied = pickle.loads(pickle.dumps(oboe))
+    assert copied.knobs == knobs
+    np.testing.assert_array_equal(copied.render([timbrel.Note(60, 0, 0.8, 90)]), sound)
+    found = oboe.recover(sound, method="network")
+    assert pickle.loads(pickle.dumps(found)).figures == found.figures
+
+
 def test_threads_give_the_same_samples(oboe: timbrel.Instrument) -> None:
     notes = [timbrel.Note(60, 0, 0.3), timbrel.Note(67, 0.1, 0.3)]
     with ThreadPoolExecutor(4) as pool:
