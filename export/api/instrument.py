@@ -30,7 +30,7 @@ from ...host.arguments import (
 from ...host.arrays import Array, Doubles
 from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
-from ...host.audio.sound_files import read_sound, sound_writer
+from ...host.audio.sound_files import read_sound, sound_reader, sound_writer
 from ...host.commands.live import RATES as CARD_RATES
 from ...host.errors import TimbrelError, UserError, naming_extras
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange, PitchBend
@@ -262,14 +262,15 @@ class Instrument:
         Args:
             recording: a sound file's path, a `Sound`, or floats within ±1, [samples] or [channels, samples], of 1 to 8
                 channels.
-            sample_rate: of samples that are no `Sound`, 6000 to 192000 Hz.
+            sample_rate: of samples that are no `Sound`, 6000 to 192000 Hz; with a `Sound` or a file, its own rate.
 
         Returns:
             float32 [frames, latents], one each ``hop_seconds``; of a model of clips [1, latents]. Frames without sound
             repeat the code before them. Codes may lie outside the latents' ranges.
 
         Raises:
-            UserError: the model has no encoder, or the recording is silent, too short or unreadable.
+            UserError: the model has no encoder; the recording is silent, too short or unreadable, or has another rate
+                than ``sample_rate``.
         """
         self._check_codes()
         with _file(recording, sample_rate) as path:
@@ -602,6 +603,9 @@ def _check_spans(code_frames: Doubles, card: Card) -> None:
 def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
     """Yield the file of a recording; samples are written to a temporary one."""
     if isinstance(recording, str | os.PathLike):
+        if sample_rate is not None:
+            with sound_reader(Path(recording)) as reader:
+                _check_own_rate(sample_rate, reader.sample_rate)
         yield Path(recording)
         return
     try:
@@ -615,11 +619,14 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
             f"a recording {recording_text}: give a sound file's path, or floats within ±1, [samples] or "
             "[channels, samples]"
         )
-    rate = getattr(recording, "sample_rate", None) if sample_rate is None else sample_rate
+    own_rate = getattr(recording, "sample_rate", 0) or None
+    rate = own_rate if sample_rate is None else sample_rate
     if rate is None:
         raise UserError("samples have no rate of their own; give their sample_rate in Hz")
     if not FILE_RATES[0] <= number("sample_rate", rate) <= FILE_RATES[1] or rate != int(rate):
         raise UserError(f"a sample rate of {rate} Hz: give {FILE_RATES[0]} to {FILE_RATES[1]}, a whole number")
+    if own_rate is not None:
+        _check_own_rate(rate, own_rate)
     if not 1 <= len(samples) <= MOST_CHANNELS:
         raise UserError(f"a recording of {len(samples)} channels: give [channels, samples], such as recording.T")
     if not np.isfinite(samples).all():
@@ -632,6 +639,12 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
             yield path
         except TimbrelError as error:  # users know no such file
             raise type(error)(*(str(line).replace(str(path), "the recording") for line in error.args)) from None
+
+
+def _check_own_rate(rate: float, own_rate: int) -> None:
+    """Raise UserError if a given rate is not the recording's own."""
+    if number("sample_rate", rate) != own_rate:
+        raise UserError(f"sample_rate {rate}: the recording has {own_rate} Hz of its own; leave sample_rate out")
 
 
 def _warn(lines: Iterable[str]) -> None:

@@ -254,6 +254,12 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("oboe.encode(None)", "a recording None: give a sound file's path"),
         ("oboe.encode([[1.0], [1.0, 2.0]], 44100)", "a recording [[1.0], [1.0, 2.0]]: give a sound file's path"),
         ("oboe.encode(timbrel.Sound(np.ones((1, 9000)), 44100), 0)", "a sample rate of 0 Hz"),
+        (
+            "oboe.encode(timbrel.Sound(np.ones((1, 90000)), 44100), 48000)",
+            "sample_rate 48000: the recording has 44100 Hz of its own; leave sample_rate out",
+        ),
+        ("oboe.process(FILE, 48000)", "sample_rate 48000: the recording has 22050 Hz of its own"),
+        ("oboe.recover(FILE, '22050')", "sample_rate '22050' is no number"),
         ("oboe.decode(np.full((400, 8), 'a'))", "give [frames, 8]"),
         ("oboe.process('no.wav', to=5)", "to 5 is no path"),
         ("oboe.process('no.wav', amount='x')", "amount 'x' is no number"),
@@ -303,9 +309,10 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("timbrel.make([], 'nothing')", "give sounds to make an instrument of"),
     ],
 )
-def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, call: str, said: str) -> None:
+def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, tmp_path: Path, call: str, said: str) -> None:
+    soundfile.write(tmp_path / "noise.wav", np.zeros(9), 22050)
     with pytest.raises(timbrel.UserError, match=re.escape(said)) as caught:
-        eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np})
+        eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np, "FILE": str(tmp_path / "noise.wav")})
     assert "\n" not in str(caught.value)
     assert not Path("nothing").exists()
 
