@@ -15,7 +15,8 @@ from ..arrays import Array
 from ..audio.output import KeptSound, limit, limited
 from ..audio.sound_files import SoundWriter, sound_writer
 from ..errors import UserError
-from ..events import ControlChange, Event, ProgramChange
+from ..events import ControlChange, DataEntry, Event, NoteOn, ProgramChange
+from ..midi.controllers import CONFIGURATION, LOWER, MOST_MEMBERS, UPPER, ControllerReader, resized, zone_of
 from ..midi.decode import Programs, missing_program
 from ..midi.files import Performance
 from ..preset.library import Patch, open_patch
@@ -47,16 +48,21 @@ class RenderOptions(NamedTuple):
 
 
 def remarks(
-    performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
+    performance: Performance,
+    preset: str,
+    given: Collection[int],
+    kit: bool = False,
+    followed: bool = False,
+    mpe: bool = False,
 ) -> list[str]:
     """Advice on parts not played as meant: General MIDI drums, program changes.
 
     ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
-    kit. ``followed``: program changes select presets.
+    kit. ``followed``: program changes select presets. ``mpe``: the preset starts with a zone of all channels.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
-    if DRUMS in left and not kit and not performance.recorded:
+    if DRUMS in left and not kit and not performance.recorded and _has_drums(performance, mpe):
         lines.append(
             f"channel {DRUMS + 1}, drums in General MIDI, is played by {preset} like any other; "
             f"--channel {DRUMS + 1}=none leaves it out"
@@ -72,6 +78,20 @@ def remarks(
             "another, --set FOLDER follows them"
         )
     return lines
+
+
+def _has_drums(performance: Performance, mpe: bool) -> bool:
+    """Return whether channel 10 has notes while it is in no MPE zone."""
+    controller_reader, zone_sizes = ControllerReader(), {LOWER: MOST_MEMBERS if mpe else 0, UPPER: 0}
+    for event in performance.events:
+        match controller_reader.read(event):
+            case NoteOn(channel=channel) if channel == DRUMS and zone_of(zone_sizes, DRUMS) is None:
+                return True
+            case DataEntry(_, master, True, parameter, "coarse", size) if (
+                parameter == CONFIGURATION and master in zone_sizes
+            ):
+                zone_sizes = resized(zone_sizes, master, size)
+    return False
 
 
 def programmed(
@@ -353,7 +373,14 @@ def arrange(
     by_channel = {number: channel_patches.get(number, default) for number in performance.channels}
     warnings = [
         *performance.warnings,
-        *remarks(performance, default.name, channel_patches, bool(default.preset.keys), bool(programs)),
+        *remarks(
+            performance,
+            default.name,
+            channel_patches,
+            bool(default.preset.keys),
+            bool(programs),
+            default.preset.mpe.enabled,
+        ),
     ]
     if performance.recorded:
         warnings += [f"{source}: {line}" for line in edits(notes, default, channel_patches)]

@@ -279,6 +279,21 @@ def test_what_a_file_asks_for_in_vain_is_told(timbrel, preset, tmp_path, monkeyp
     assert all(line.startswith(start) for line, start in zip(said, lines, strict=True))
 
 
+def test_no_drums_are_told_of_in_an_mpe_zone(timbrel, preset, tmp_path):
+    save(tmp_path / "drums.mid", [ON, OFF], DRUMS)
+    zone = [mido.Message("control_change", control=number, value=value) for number, value in ((101, 0), (100, 6))]
+    for name, size in (("zone", 15), ("small", 5)):
+        first = [*zone, mido.Message("control_change", control=6, value=size), ON, OFF]
+        save(tmp_path / f"{name}.mid", first, DRUMS)
+    with_zone = tmp_path / "mpe.toml"
+    with_zone.write_text(preset.read_text() + "[mpe]\nenabled = true\n")
+    for played, tune, told in ((preset, "zone", ""), (with_zone, "drums", ""), (preset, "small", DRUMMED)):
+        ended = timbrel(
+            *("render", played, tmp_path / f"{tune}.mid", "-o", tmp_path / "out.wav", "--tail", "0", "--overwrite")
+        )
+        assert (ended.status, ended.err[: len(told) or None]) == (0, told)
+
+
 def test_a_bare_model_plays_with_sensible_defaults(timbrel, tiny_path, song, tmp_path):
     ended = timbrel("render", tiny_path(), song, "-o", tmp_path / "out.wav")
     assert ended.status == 0
