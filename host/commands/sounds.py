@@ -232,6 +232,8 @@ def _midi_files(midi_paths: list[Path], output: Path, options: "RenderOptions") 
     ]
     if not tune_files:
         raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, midi_paths))}; give some, or a folder of them")
+    for tune_file in tune_files:
+        read_notes(read_performance(tune_file, options.sample_rate).notes, str(tune_file))
     file_stems = [tune_file.stem for tune_file in tune_files]
     folded_stems = [stem.casefold() for stem in file_stems]
     if duplicate_stems := [stem for stem in file_stems if folded_stems.count(stem.casefold()) > 1]:
@@ -248,8 +250,6 @@ def _midi_files(midi_paths: list[Path], output: Path, options: "RenderOptions") 
         )
     if output.suffix and not output.is_dir():
         raise UserError(f"-o {output}: several files are rendered into a folder; give its name, without a suffix")
-    for tune_file in tune_files:
-        read_notes(read_performance(tune_file, options.sample_rate).notes, str(tune_file))
     try:
         output.mkdir(exist_ok=True)
     except OSError as error:
