@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab extras lowest system clean
 
 demo: .venv/base.done
-	@$(BIN)/python -m timbrel demo
+	@$(BIN)/python -m timbrel demo --overwrite
 
 # The plugins for DAWs, which 'timbrel plugin install' installs.
 plugin:

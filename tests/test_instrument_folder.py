@@ -86,7 +86,7 @@ def test_a_preset_whose_model_is_missing_is_refused_by_who_asks_for_a_model(here
     (here / "sax" / "model.onnx").unlink()
     ended = timbrel(*command.split(), "--model", "sax", "-o", "out.toml")
     assert ended.status == 2
-    assert "model 'model.onnx' of the preset does not exist" in ended.err
+    assert "model 'model.onnx' does not exist" in ended.err
 
 
 def test_a_morph_may_lead_to_an_instruments_folder(here):

@@ -359,6 +359,22 @@ def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
     players = "1=electric-piano, 2=lakeside-knobs" if name == DEMO else f"preset {name} plays {tune.name}"
     assert f"{stem}.wav: {players}" in ended.out
     assert {path.name for path in tmp_path.iterdir()} == {f"{stem}.wav", f"{stem}.png"}
+    if name == KEYS:
+        sound = (tmp_path / f"{stem}.wav").read_bytes()
+        (tmp_path / f"{stem}.wav").write_bytes(b"")
+        assert timbrel("demo", name, "--overwrite").status == 0
+        assert (tmp_path / f"{stem}.wav").read_bytes() == sound
+
+
+@pytest.mark.parametrize("name", ["demo.wav", "demo.png"])
+def test_a_demo_replaces_no_file_unless_it_is_asked_to(timbrel, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("the user's own")
+    ended = timbrel("demo")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == f"timbrel: {name} exists; give --overwrite to replace it, or go to another folder\n"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "the user's own"
 
 
 def test_a_demo_of_an_unknown_preset_is_refused(timbrel):

@@ -60,6 +60,7 @@ def test_several_files_or_a_folder_are_rendered_into_a_folder(tmp_path: Path) ->
     [
         (["tunes", "-o", "full"], "full/b.wav exists"),
         (["tunes/a.mid", "tunes/none.mid", "-o", "out"], "cannot read tunes/none.mid"),
+        (["broken", "-o", "out"], "cannot read broken/b.mid: it is not a MIDI file"),
         (["tunes/a.mid", "other/a.mid", "-o", "out"], "two of the files are named a"),
         (["tunes/a.mid", "tunes/b.mid", "-o", "out.wav"], "several files are rendered into a folder"),
         (["tunes/a.mid", "tunes/a-ch01.mid", "-o", "out", "--stems"], "a-ch01 may be a stem of another file"),
@@ -68,10 +69,11 @@ def test_several_files_or_a_folder_are_rendered_into_a_folder(tmp_path: Path) ->
     ],
 )
 def test_several_files_that_cannot_be_rendered_are_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
-    for folder in ("tunes", "other", "full", "empty"):
+    for folder in ("tunes", "other", "full", "empty", "broken"):
         (tmp_path / folder).mkdir()
-    for name in ("tunes/a.mid", "tunes/b.mid", "tunes/a-ch01.mid", "tunes/._a.mid", "other/a.mid"):
+    for name in ("tunes/a.mid", "tunes/b.mid", "tunes/a-ch01.mid", "tunes/._a.mid", "other/a.mid", "broken/a.mid"):
         shutil.copyfile(TUNE, tmp_path / name)
+    (tmp_path / "broken" / "b.mid").write_text("no tune")
     (tmp_path / "full" / "b.wav").write_text("mine")
     done = run("render", "digits-keys", *arguments, folder=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

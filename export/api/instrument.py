@@ -30,7 +30,7 @@ from ...host.arguments import (
 from ...host.arrays import Array, Doubles
 from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
-from ...host.audio.sound_files import read_sound, sound_writer
+from ...host.audio.sound_files import read_sound, sound_reader, sound_writer
 from ...host.commands.live import RATES as CARD_RATES
 from ...host.errors import TimbrelError, UserError, naming_extras
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange, PitchBend
@@ -148,18 +148,23 @@ class Instrument:
             for latent_index, latent in enumerate(self._patch.model.card.latents)
         )
 
-    @functools.cached_property
+    @property
     def knobs(self) -> Mapping[str, KnobRange]:
         """All knobs with their ranges, by name; further ones of the same name by target.
 
         Latents, macros, the envelope, effects, and the controls of the model's kind.
         """
+        return MappingProxyType(self._ranges_by_name)
+
+    @functools.cached_property
+    def _ranges_by_name(self) -> dict[str, KnobRange]:
+        """`knobs`, as a dictionary: pickle takes no proxy of one."""
         ranges_by_name: dict[str, KnobRange] = {}
         knob_values = ChannelInstrument(self._patch, RATE).knobs
         for control in controls(self._patch.preset, self._patch.model, knob_values):
             name = control.title if control.title not in ranges_by_name else control.target
             ranges_by_name[name] = KnobRange(control.target, control.low, control.high, control.rest, control.unit)
-        return MappingProxyType(ranges_by_name)
+        return ranges_by_name
 
     def render(
         self,
@@ -201,7 +206,7 @@ class Instrument:
         if seconds is not None and not 0 <= number("seconds", seconds) <= LONGEST_SECONDS:
             raise UserError(f"seconds {seconds!r} is out of range; give 0 to {LONGEST_SECONDS}")
         performance, music_name = performance_of_music(music, sample_rate)
-        arranged = arrange(performance, self._patch, music_name, _channels(channels))
+        arranged = arrange(performance, self._patch, music_name, sample_rate, _channels(channels))
         _warn(arranged.warnings)
         performance = arranged.performance
         own_channels = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]
@@ -213,6 +218,7 @@ class Instrument:
             automation += knob_changes(knobs, self.knobs, own_channels, sample_rate)
         # stable: knobs move first
         sorted_events = sorted([*automation, *performance.events], key=lambda event: event.time)
+        limiter_lines: list[str] = []
         samples = render_samples(
             arranged.patches,
             performance._replace(events=sorted_events) if automation else performance,
@@ -221,7 +227,9 @@ class Instrument:
             omni=performance.recorded,
             successors=arranged.successors,
             length_samples=None if seconds is None else round(seconds * sample_rate),
+            say=limiter_lines.append,
         )
+        _warn(limiter_lines)
         return Sound(samples, sample_rate)
 
     def render_many(
@@ -254,14 +262,15 @@ class Instrument:
         Args:
             recording: a sound file's path, a `Sound`, or floats within ±1, [samples] or [channels, samples], of 1 to 8
                 channels.
-            sample_rate: of samples that are no `Sound`, 6000 to 192000 Hz.
+            sample_rate: of samples that are no `Sound`, 6000 to 192000 Hz; with a `Sound` or a file, its own rate.
 
         Returns:
             float32 [frames, latents], one each ``hop_seconds``; of a model of clips [1, latents]. Frames without sound
             repeat the code before them. Codes may lie outside the latents' ranges.
 
         Raises:
-            UserError: the model has no encoder, or the recording is silent, too short or unreadable.
+            UserError: the model has no encoder; the recording is silent, too short or unreadable, or has another rate
+                than ``sample_rate``.
         """
         self._check_codes()
         with _file(recording, sample_rate) as path:
@@ -376,9 +385,7 @@ class Instrument:
             figures = json.loads(recovered_file.with_suffix(".json").read_text(encoding="utf-8"))
         _warn([*note_lines, *recovery.warnings])
         label = figures.get("label")
-        return RecoveredSound(
-            np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), MappingProxyType(figures)
-        )
+        return RecoveredSound(np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), figures)
 
     def process(
         self,
@@ -596,6 +603,9 @@ def _check_spans(code_frames: Doubles, card: Card) -> None:
 def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
     """Yield the file of a recording; samples are written to a temporary one."""
     if isinstance(recording, str | os.PathLike):
+        if sample_rate is not None:
+            with sound_reader(Path(recording)) as reader:
+                _check_own_rate(sample_rate, reader.sample_rate)
         yield Path(recording)
         return
     try:
@@ -609,11 +619,14 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
             f"a recording {recording_text}: give a sound file's path, or floats within ±1, [samples] or "
             "[channels, samples]"
         )
-    rate = getattr(recording, "sample_rate", None) if sample_rate is None else sample_rate
+    own_rate = getattr(recording, "sample_rate", 0) or None
+    rate = own_rate if sample_rate is None else sample_rate
     if rate is None:
         raise UserError("samples have no rate of their own; give their sample_rate in Hz")
     if not FILE_RATES[0] <= number("sample_rate", rate) <= FILE_RATES[1] or rate != int(rate):
         raise UserError(f"a sample rate of {rate} Hz: give {FILE_RATES[0]} to {FILE_RATES[1]}, a whole number")
+    if own_rate is not None:
+        _check_own_rate(rate, own_rate)
     if not 1 <= len(samples) <= MOST_CHANNELS:
         raise UserError(f"a recording of {len(samples)} channels: give [channels, samples], such as recording.T")
     if not np.isfinite(samples).all():
@@ -626,6 +639,12 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
             yield path
         except TimbrelError as error:  # users know no such file
             raise type(error)(*(str(line).replace(str(path), "the recording") for line in error.args)) from None
+
+
+def _check_own_rate(rate: float, own_rate: int) -> None:
+    """Raise UserError if a given rate is not the recording's own."""
+    if number("sample_rate", rate) != own_rate:
+        raise UserError(f"sample_rate {rate}: the recording has {own_rate} Hz of its own; leave sample_rate out")
 
 
 def _warn(lines: Iterable[str]) -> None:

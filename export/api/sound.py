@@ -5,6 +5,7 @@ import html
 import importlib.util
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -36,9 +37,12 @@ class Sound(Samples):
     sample_rate: int
 
     def __new__(cls, samples: npt.ArrayLike, sample_rate: int) -> Self:
-        """Raise UserError for samples that are no numbers, and a rate that is no whole number from 0."""
+        """Raise UserError for samples that are no numbers or no floats, and a rate that is no whole number from 0."""
         try:
-            sound = np.asarray(samples, np.float32).view(cls)
+            given_samples = np.asarray(samples)
+            if given_samples.dtype.kind in "iubc":
+                raise _no_floats(given_samples)
+            sound = np.asarray(given_samples, np.float32).view(cls)
         except (TypeError, ValueError):
             raise UserError(f"samples {value_text(samples)} are no numbers; give an array of them") from None
         rate_hz = number("sample_rate", sample_rate)
@@ -65,7 +69,7 @@ class Sound(Samples):
         return _as_sound(function_output, _rate_of(args) or self.sample_rate) if is_sound else function_output
 
     def __reduce__(self) -> Any:
-        return Sound, (np.asarray(self), self.sample_rate)
+        return _as_sound, (np.asarray(self), self.sample_rate)
 
     @property
     def seconds(self) -> float:
@@ -73,19 +77,22 @@ class Sound(Samples):
         return self.shape[-1] / self.sample_rate
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write a sound file, and return its path.
+        """Write a sound file, and return its path. Samples beyond ±1 are clipped there, with a warning.
 
         Args:
             path: ``.wav`` or ``.flac``, of 24 bits, or ``.ogg``.
             overwrite: replace a file that exists.
 
         Raises:
-            UserError: another suffix, more than 8 channels, or the file exists and ``overwrite`` is false.
+            UserError: another suffix, more than 8 channels, samples that are no floats, or the file exists and
+                ``overwrite`` is false.
             Failure: the file cannot be written.
         """
         path = Path(location("path", path))
         check_flag("overwrite", overwrite)
         samples = np.atleast_2d(np.asarray(self))
+        if samples.dtype.kind != "f":
+            raise _no_floats(samples)
         if samples.ndim != 2 or not 1 <= len(samples) <= MOST_CHANNELS:
             raise UserError(
                 f"a sound of shape {self.shape} has not 1 to {MOST_CHANNELS} channels; save [channels, samples], such "
@@ -95,6 +102,11 @@ class Sound(Samples):
             raise UserError(f"{path} exists; give another name, or overwrite=True to replace it")
         with sound_writer(path, self.sample_rate, len(samples), overwrite) as writer:
             writer.write(samples)
+        if (peak := float(np.abs(samples).max(initial=0.0))) > 1:
+            warnings.warn(
+                f"{path} is clipped: its samples reach {peak:.4g}, and 1 is full scale; save the sound divided by that",
+                stacklevel=2,
+            )
         return path
 
     def _repr_html_(self) -> str | None:
@@ -111,6 +123,12 @@ class Sound(Samples):
             picture_base64 = base64.b64encode(spectrogram_png("", samples.mean(axis=0), self.sample_rate)).decode()
             html_parts.append(f'<br><img width="600" alt="spectrogram" src="data:image/png;base64,{picture_base64}">')
         return "".join(html_parts)
+
+
+def _no_floats(samples: npt.NDArray[Any]) -> UserError:
+    return UserError(
+        f"samples of {samples.dtype} are no floats within ±1; divide them by their full scale, 32768 for int16"
+    )
 
 
 def _plain(operand: Any) -> Any:

@@ -121,13 +121,17 @@ class SoundWriter:
                     self._flush()
 
     def finish(self) -> None:
-        """Flush and close. Finish all of several files before any is moved into place.
+        """Flush and close; a FLAC file without samples gets a silent one. Finish all of several files before any is
+        moved into place.
 
         Raises:
             Failure: the file cannot be written.
         """
         if not self._file.closed:
             self._sink.spare_bytes = 0  # from here on they serve
+            if self._file.format == "FLAC" and not self._written_frames:
+                # libsndfile writes a header with the first sample; one without samples means an unknown length
+                self.write(np.zeros((self._file.channels, 1), np.float32))
             with self._naming_the_file():
                 self._flush()
                 with defer_signals():

@@ -1,12 +1,15 @@
 """`timbrel demo`: renders a shipped tune and its picture."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from ..arrays import Array
 from ..audio.sound_files import read_sound
+from ..errors import UserError
 from ..events import NoteOn
+from ..files import check_output
 from ..midi.files import Performance, read_performance
 from ..play.rack import Rack
 from ..play.render import blocks, render
@@ -18,17 +21,25 @@ RATE = 44100
 LATENT_BLOCK = 1024  # samples per point of the latent path
 
 
-def demo(folder: Path, name: str) -> tuple[Path, Path]:
-    """Replace and return both files; ``name`` is of `shipped_tunes`."""
+def demo(folder: Path, name: str, overwrite: bool) -> tuple[Path, Path]:
+    """Write and return both files; ``name`` is of `shipped_tunes`.
+
+    Raises:
+        UserError: a file exists and ``overwrite`` is false, or as `check_output`; nothing was rendered.
+    """
+    file_stem = "demo" if name == DEMO else name
+    sound_file, picture_file = folder / f"{file_stem}.wav", folder / f"{file_stem}.png"
+    for file in (sound_file, picture_file):
+        if not overwrite and os.path.lexists(file):
+            raise UserError(f"{file} exists; give --overwrite to replace it, or go to another folder")
+        check_output(file, overwrite)
     tune_file = shipped_tunes()[name]
     performance = read_performance(tune_file, RATE)
     if name in PARTS:
         patches = {channel - 1: open_patch(preset) for channel, preset in PARTS[name].items()}
     else:
         patches = dict.fromkeys(performance.channels, open_patch(name))
-    file_stem = "demo" if name == DEMO else name
-    sound_file, picture_file = folder / f"{file_stem}.wav", folder / f"{file_stem}.png"
-    render(patches, performance, sound_file, sample_rate=RATE, overwrite=True)
+    render(patches, performance, sound_file, sample_rate=RATE, overwrite=overwrite)
     samples, _ = read_sound(sound_file)
     paths_by_channel = _latent_paths(Rack(patches, RATE), performance)
     most_moved_channel = max(
@@ -46,7 +57,7 @@ def demo(folder: Path, name: str) -> tuple[Path, Path]:
         paths_by_channel[most_moved_channel],
         latent_names,
         title,
-        overwrite=True,
+        overwrite=overwrite,
     )
     return sound_file, picture_file
 

@@ -76,12 +76,12 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
 
 
 def presets_in(folder: Path | None) -> tuple[str, ...]:
-    """A folder's presets; program 1 is the first. Warns of those that cannot be read."""
+    """A folder's presets; program 1 is the first. Warns of those that cannot be read or lack a file."""
     if folder is None:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    from ..preset.loading import read_preset
+    from ..preset.library import check_files
     from ..preset.shipped import preset_file
 
     files_by_path: dict[str, Path] = {}
@@ -97,7 +97,7 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
         raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
     for program_number, file in enumerate(files_by_path.values(), 1):
         try:
-            read_preset(file)
+            check_files(file)
         except UserError as error:
-            warn([f"program {program_number} cannot be chosen: {str(error).splitlines()[0]}"])
+            warn([f"program {program_number} cannot be chosen: {error}"])
     return tuple(files_by_path)

@@ -50,6 +50,7 @@ class Way(StrEnum):
 @commands.command()
 def demo(
     tune: Annotated[str, typer.Argument(help="A shipped preset, or five-systems: five presets in one tune.")] = DEMO,
+    overwrite: Overwrite = False,
 ) -> None:
     """Render a shipped tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
     from ..errors import nearest
@@ -59,7 +60,7 @@ def demo(
     tune_files = shipped_tunes()
     if tune not in tune_files:
         raise UserError(f"no shipped preset is named {tune!r}{nearest(tune, list(tune_files))}")
-    sound_file, picture_file = demo(Path(), tune)
+    sound_file, picture_file = demo(Path(), tune, overwrite)
     parts_text = ", ".join(f"{channel}={preset}" for channel, preset in PARTS.get(tune, {}).items())
     print(f"{sound_file}: {parts_text or f'preset {tune}'} play{'' if parts_text else 's'} {tune_files[tune].name}")
     print(f"{picture_file}: its waveform, spectrum, notes and latent path")
@@ -198,7 +199,7 @@ def render(
     names_by_channel, program_presets = channel_presets(channel or []), presets_in(programs)
     ask_for([preset, *filter(None, names_by_channel.values()), *program_presets], trust)
     render_options = RenderOptions(rate, tail, stems, normalise, as_float, overwrite)
-    patch, file_pairs = open_patch(preset), _midi_files(midi, output, overwrite, stems)
+    patch, file_pairs = open_patch(preset), _midi_files(midi, output, render_options)
     written_files: list[Path] = []
     try:
         with Display() as display:
@@ -212,9 +213,11 @@ def render(
             print(*written_files, sep="\n")
 
 
-def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
-    """Return MIDI files, each with the sound file to write."""
+def _midi_files(midi_paths: list[Path], output: Path, options: "RenderOptions") -> list[tuple[Path, Path]]:
+    """Return MIDI files, each with the sound file to write. Several were read once: none stops in the middle."""
     from ..files import check_output
+    from ..midi.files import read_performance
+    from ..preset.recording_notes import read_notes
 
     if len(midi_paths) == 1 and not midi_paths[0].is_dir():
         return [(midi_paths[0], output)]
@@ -229,8 +232,8 @@ def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stem
     ]
     if not tune_files:
         raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, midi_paths))}; give some, or a folder of them")
-    if missing_files := [tune_file for tune_file in tune_files if not tune_file.is_file()]:
-        raise UserError(f"cannot read {missing_files[0]}: there is no such file; give a MIDI file")
+    for tune_file in tune_files:
+        read_notes(read_performance(tune_file, options.sample_rate).notes, str(tune_file))
     file_stems = [tune_file.stem for tune_file in tune_files]
     folded_stems = [stem.casefold() for stem in file_stems]
     if duplicate_stems := [stem for stem in file_stems if folded_stems.count(stem.casefold()) > 1]:
@@ -240,7 +243,7 @@ def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stem
     if stem_clashes := [
         folded_stem
         for folded_stem in folded_stems
-        if with_stems and any(folded_stem.startswith(f"{base_stem}-ch") for base_stem in folded_stems)
+        if options.stems and any(folded_stem.startswith(f"{base_stem}-ch") for base_stem in folded_stems)
     ]:
         raise UserError(
             f"{stem_clashes[0]} may be a stem of another file; render them one by one, into different folders"
@@ -253,7 +256,7 @@ def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stem
         raise UserError(f"cannot make folder {output}: {error.strerror}; give another place") from None
     sound_files = [output / f"{stem}.wav" for stem in file_stems]
     for sound_file in sound_files:
-        check_output(sound_file, overwrite)
+        check_output(sound_file, options.overwrite)
     return list(zip(tune_files, sound_files, strict=True))
 
 
@@ -272,7 +275,12 @@ def _rendered(
     from ..play.voices import PARTS
 
     arranged = arrange(
-        read_performance(tune_file, options.sample_rate), preset, str(tune_file), names_by_channel, program_presets
+        read_performance(tune_file, options.sample_rate),
+        preset,
+        str(tune_file),
+        options.sample_rate,
+        names_by_channel,
+        program_presets,
     )
     performance = arranged.performance
     for line in arranged.warnings:

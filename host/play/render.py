@@ -14,7 +14,9 @@ import numpy as np
 from ..arrays import Array
 from ..audio.output import KeptSound, limit, limited
 from ..audio.sound_files import SoundWriter, sound_writer
-from ..events import ControlChange, Event, ProgramChange
+from ..errors import UserError
+from ..events import ControlChange, DataEntry, Event, NoteOn, ProgramChange
+from ..midi.controllers import CONFIGURATION, LOWER, MOST_MEMBERS, UPPER, ControllerReader, resized, zone_of
 from ..midi.decode import Programs, missing_program
 from ..midi.files import Performance
 from ..preset.library import Patch, open_patch
@@ -46,16 +48,21 @@ class RenderOptions(NamedTuple):
 
 
 def remarks(
-    performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
+    performance: Performance,
+    preset: str,
+    given: Collection[int],
+    kit: bool = False,
+    followed: bool = False,
+    mpe: bool = False,
 ) -> list[str]:
     """Advice on parts not played as meant: General MIDI drums, program changes.
 
     ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
-    kit. ``followed``: program changes select presets.
+    kit. ``followed``: program changes select presets. ``mpe``: the preset starts with a zone of all channels.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
-    if DRUMS in left and not kit and not performance.recorded:
+    if DRUMS in left and not kit and not performance.recorded and _has_drums(performance, mpe):
         lines.append(
             f"channel {DRUMS + 1}, drums in General MIDI, is played by {preset} like any other; "
             f"--channel {DRUMS + 1}=none leaves it out"
@@ -73,22 +80,34 @@ def remarks(
     return lines
 
 
+def _has_drums(performance: Performance, mpe: bool) -> bool:
+    """Return whether channel 10 has notes while it is in no MPE zone."""
+    controller_reader, zone_sizes = ControllerReader(), {LOWER: MOST_MEMBERS if mpe else 0, UPPER: 0}
+    for event in performance.events:
+        match controller_reader.read(event):
+            case NoteOn(channel=channel) if channel == DRUMS and zone_of(zone_sizes, DRUMS) is None:
+                return True
+            case DataEntry(_, master, True, parameter, "coarse", size) if (
+                parameter == CONFIGURATION and master in zone_sizes
+            ):
+                zone_sizes = resized(zone_sizes, master, size)
+    return False
+
+
 def programmed(
     patches: Mapping[int, Patch],
     events: Iterable[Event],
     programs: Sequence[str],
     say: Callable[[str], None],
-    opening: Callable[[str], Patch] = open_patch,
+    opening: Callable[[str], Patch],
 ) -> tuple[dict[int, Patch], list[Successor]]:
     """Initial patches by channel, and successors that program changes select.
 
     Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: program 1
-    first. ``say``: receives warnings of presets, and programs beyond the last.
-
-    Raises:
-        UserError: as `open_patch`.
+    first. ``say``: receives warnings of presets, why one cannot be used, and programs beyond the last. ``opening``:
+    opens a preset; where it raises UserError, the preset before plays on.
     """
-    counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch]()
+    counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch | None]()
     changes: dict[int, dict[int, Patch]] = {}
     beyond: dict[int, None] = {}
     for event in events:
@@ -102,9 +121,14 @@ def programmed(
                 continue
             name = programs[number]
             if name not in opened:
-                opened[name] = opening(name)
-            changes.setdefault(event.time, {})[event.channel] = opened[name]
-    for patch in opened.values():
+                try:
+                    opened[name] = opening(name)
+                except UserError as error:
+                    opened[name] = None
+                    say(f"{error}; the preset before plays on")
+            if (patch := opened[name]) is not None:
+                changes.setdefault(event.time, {})[event.channel] = patch
+    for patch in filter(None, opened.values()):
         for warning in patch.warnings:
             say(warning)
     for number in beyond:
@@ -168,12 +192,11 @@ def render(
         files = [mix_file, *stem_files.values()]
         kept_sounds = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
         taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept_sounds.get(file, file) for file in files}
-        hardest, place = 0.0, 0
+        loudest = _LoudestBlock()
         stack.enter_context(warn_if_slow(lambda: rack.played / sample_rate))
         for rendered_seconds, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
             taking[mix_file].write(mix)
-            if (bent := limited(mix)) > hardest:
-                hardest, place = bent, rendered_seconds - mix.shape[1]
+            loudest.hear(mix, rendered_seconds)
             for channel, file in stem_files.items():
                 taking[file].write(limit(parts.get(channel, np.zeros_like(mix))))
             if progress is not None:
@@ -184,8 +207,8 @@ def render(
                 file.write(block)
         for file in files:
             file.finish()
-    if say is not None and hardest >= TOO_LOUD:
-        say(_too_loud(path, hardest, place / sample_rate))
+    if say is not None:
+        loudest.warn(str(path), sample_rate, say)
     return [path, *(names[channel] for channel in stem_files)]
 
 
@@ -198,19 +221,25 @@ def render_samples(
     omni: bool = False,
     successors: Sequence[Successor] = (),
     length_samples: int | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Array:
     """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there.
 
     ``length_samples`` cuts or pads them, with `fade_out`; samples beyond are not computed, and no tail ends earlier.
+    ``say`` receives a warning as there.
     """
     if length_samples is not None:  # and what `blocks` fades, beyond it
         tail_seconds = max(0, length_samples - performance.length) / sample_rate + 2 * FADE_SECONDS
     mixes: list[Array] = []
+    loudest = _LoudestBlock()
     with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
         for done_samples, mix, _ in blocks(rack, performance, tail_seconds, sample_rate):
             mixes.append(mix)
+            loudest.hear(mix, done_samples)
             if length_samples is not None and done_samples >= length_samples:
                 break
+    if say is not None:
+        loudest.warn("the sound", sample_rate, say)
     samples: Array = np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)
     if length_samples is None:
         return samples
@@ -237,9 +266,23 @@ def _rack(
         yield rack
 
 
-def _too_loud(path: Path, part: float, seconds: float) -> str:
-    time_text = clock(seconds)
-    return f"{path} is too loud: at {time_text} the limiter bends {part:.0%} of the samples; lower its presets' gain_db"
+class _LoudestBlock:
+    """The block of which the limiter bends the most samples."""
+
+    def __init__(self) -> None:
+        self._bent_share, self._start_samples = 0.0, 0
+
+    def hear(self, mix: Array, end_samples: int) -> None:
+        if (bent_share := limited(mix)) > self._bent_share:
+            self._bent_share, self._start_samples = bent_share, end_samples - mix.shape[1]
+
+    def warn(self, name: str, sample_rate: int, say: Callable[[str], None]) -> None:
+        """Warn of the sound ``name`` if the limiter works hard."""
+        if self._bent_share >= TOO_LOUD:
+            say(
+                f"{name} is too loud: at {clock(self._start_samples / sample_rate)} the limiter bends "
+                f"{self._bent_share:.0%} of the samples; lower its presets' gain_db"
+            )
 
 
 def blocks(
@@ -298,6 +341,7 @@ def arrange(
     performance: Performance,
     preset: Patch,
     source: str,
+    sample_rate: int,
     channels: Mapping[int, str | None] | None = None,
     programs: Sequence[str] = (),
 ) -> Arrangement:
@@ -306,12 +350,19 @@ def arrange(
     Args:
         preset: plays all channels without their own.
         source: names the performance in warnings.
+        sample_rate: of the output, in Hz.
         channels: names of other presets by channel; None mutes one.
         programs: presets that program changes select, program 1 first.
 
     Raises:
         UserError: as `open_patch`, or the recording's notes are broken.
     """
+
+    def opened(name: str) -> Patch:
+        patch = open_patch(name)
+        Rack({0: patch}, sample_rate).close()  # raises if its effects cannot be used
+        return patch
+
     preset_names = channels or {}
     performance = performance.without_channels({number for number, name in preset_names.items() if name is None})
     notes = read_notes(performance.notes, source)
@@ -322,7 +373,14 @@ def arrange(
     by_channel = {number: channel_patches.get(number, default) for number in performance.channels}
     warnings = [
         *performance.warnings,
-        *remarks(performance, default.name, channel_patches, bool(default.preset.keys), bool(programs)),
+        *remarks(
+            performance,
+            default.name,
+            channel_patches,
+            bool(default.preset.keys),
+            bool(programs),
+            default.preset.mpe.enabled,
+        ),
     ]
     if performance.recorded:
         warnings += [f"{source}: {line}" for line in edits(notes, default, channel_patches)]
@@ -338,6 +396,6 @@ def arrange(
     elif programs:
         warn = warnings.append
         by_channel, later_patches = programmed(
-            by_channel, performance.events, programs, lambda line: warn(f"{source}: {line}")
+            by_channel, performance.events, programs, lambda line: warn(f"{source}: {line}"), opened
         )
     return Arrangement(performance, by_channel, later_patches, tuple(warnings))

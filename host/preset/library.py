@@ -58,7 +58,7 @@ def model_path(name: str, folder: Path) -> Path:
     path = as_on_disk(folder / name)
     if not path.exists():
         hint = nearest(name, model_files) if path.suffix != ".onnx" else "; put it there, or correct the preset"
-        raise UserError(f"model {name!r} of the preset does not exist ({path}){hint}")
+        raise UserError(f"model {name!r} does not exist ({path}){hint}")
     return path
 
 
@@ -372,6 +372,24 @@ def find_model(name: str) -> Path:
     return model_path(read_preset(file).model, file.parent)
 
 
+def check_files(preset_path: Path) -> None:
+    """Check that a preset's file can be read and the files that it names exist; opens no model.
+
+    Raises:
+        UserError: as `read_preset`, or a file is missing.
+    """
+    preset = read_preset(preset_path)
+    try:
+        model_path(preset.model, preset_path.parent)
+    except UserError as error:
+        raise UserError(f"preset {preset_path}: {error}") from None
+    for name in files_of(preset):
+        if not (path := as_on_disk(preset_path.parent / name)).exists():
+            raise UserError(
+                f"preset {preset_path}: {name!r} does not exist ({path}); put it there, or correct the preset"
+            )
+
+
 def notes_of(name: str) -> list[str]:
     """Text of each [[note]] table of a preset; empty for models.
 
@@ -431,7 +449,8 @@ def _open_preset(path: Path, text: str | None = None, draft_files: Mapping[str, 
         else:
             model = open_model(model_path(preset.model, path.parent).resolve())
     except UserError as error:
-        raise UserError(*complaints(path, unknown_key_faults, text), *error.args) from None
+        model_lines = (f"preset {path}: {line}" for line in error.args)
+        raise UserError(*complaints(path, unknown_key_faults, text), *model_lines) from None
     warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
         warnings.append(

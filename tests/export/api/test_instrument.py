@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -204,6 +205,15 @@ def test_recover_and_process_are_the_commands(
     np.testing.assert_allclose(bent[0], by_command, atol=1e-3)
 
 
+def test_instruments_and_what_they_recover_can_be_pickled(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
+    knobs = oboe.knobs
+    copied = pickle.loads(pickle.dumps(oboe))
+    assert copied.knobs == knobs
+    np.testing.assert_array_equal(copied.render([timbrel.Note(60, 0, 0.8, 90)]), sound)
+    found = oboe.recover(sound, method="network")
+    assert pickle.loads(pickle.dumps(found)).figures == found.figures
+
+
 def test_threads_give_the_same_samples(oboe: timbrel.Instrument) -> None:
     notes = [timbrel.Note(60, 0, 0.3), timbrel.Note(67, 0.1, 0.3)]
     with ThreadPoolExecutor(4) as pool:
@@ -235,7 +245,7 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("oboe.decode(np.full(8, np.inf))", "takes finite numbers"),
         ("oboe.decode(np.zeros(8), key=300)", "key 300 is out of range"),
         ("oboe.decode(np.zeros(8), label='3')", "has no labels"),
-        ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way"),
+        ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way? give its end (to): a landmark"),
         ("oboe.render('no.mid', tail_seconds=float('inf'))", "tail_seconds inf is not finite"),
         ("oboe.render([], channels={'1': None})", "channel '1' is not a whole number"),
         ("oboe.render_many(timbrel.Note(60))", "is one sound's music; give a list, or call render"),
@@ -244,6 +254,12 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("oboe.encode(None)", "a recording None: give a sound file's path"),
         ("oboe.encode([[1.0], [1.0, 2.0]], 44100)", "a recording [[1.0], [1.0, 2.0]]: give a sound file's path"),
         ("oboe.encode(timbrel.Sound(np.ones((1, 9000)), 44100), 0)", "a sample rate of 0 Hz"),
+        (
+            "oboe.encode(timbrel.Sound(np.ones((1, 90000)), 44100), 48000)",
+            "sample_rate 48000: the recording has 44100 Hz of its own; leave sample_rate out",
+        ),
+        ("oboe.process(FILE, 48000)", "sample_rate 48000: the recording has 22050 Hz of its own"),
+        ("oboe.recover(FILE, '22050')", "sample_rate '22050' is no number"),
         ("oboe.decode(np.full((400, 8), 'a'))", "give [frames, 8]"),
         ("oboe.process('no.wav', to=5)", "to 5 is no path"),
         ("oboe.process('no.wav', amount='x')", "amount 'x' is no number"),
@@ -265,10 +281,13 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
             "a sound of shape (900, 2) has not 1 to 8 channels",
         ),
         ("timbrel.Sound(np.zeros((1, 2, 9)), 44100).save('nothing')", "a sound of shape (1, 2, 9) has not 1 to 8"),
+        ("timbrel.Sound(np.zeros((2, 9), np.int16), 44100)", "samples of int16 are no floats within ±1; divide them"),
+        ("timbrel.Sound([1, -1], 44100)", "samples of int64 are no floats within ±1"),
+        ("timbrel.Sound(np.zeros((2, 9)), 44100).astype(np.int16).save('nothing.wav')", "samples of int16 are no"),
         ("timbrel.make(None, 'nothing')", "sounds None is no list"),
         ("timbrel.make('no.wav', None)", "output None is no path"),
         ("timbrel.make('no.wav', 'nothing', minutes='x')", "minutes 'x' is no number"),
-        ("timbrel.make('no.wav', 'nothing', family='nope')", "--family 'nope' is unknown; give auto, "),
+        ("timbrel.make('no.wav', 'nothing', family='nope')", "family 'nope' is unknown; give auto, "),
         ("timbrel.make('no.wav', 'nothing', family=5)", "family 5 is no text; give one in quotes"),
         ("timbrel.make('no.wav', 'nothing', license=5)", "license 5 is no text"),
         (
@@ -290,9 +309,10 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("timbrel.make([], 'nothing')", "give sounds to make an instrument of"),
     ],
 )
-def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, call: str, said: str) -> None:
+def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, tmp_path: Path, call: str, said: str) -> None:
+    soundfile.write(tmp_path / "noise.wav", np.zeros(9), 22050)
     with pytest.raises(timbrel.UserError, match=re.escape(said)) as caught:
-        eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np})
+        eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np, "FILE": str(tmp_path / "noise.wav")})
     assert "\n" not in str(caught.value)
     assert not Path("nothing").exists()
 
@@ -323,6 +343,16 @@ def test_sounds_are_arrays_that_keep_their_rate(sound: timbrel.Sound, tmp_path: 
         assert joined.sample_rate == RATE
     assert sound.T._repr_html_() is None
     assert (sound * np.nan)._repr_html_() is None
+
+
+def test_a_sound_beyond_full_scale_is_clipped_with_a_warning(sound: timbrel.Sound, tmp_path: Path) -> None:
+    louder = sound / np.abs(sound).max() * np.float32(1.25)
+    with pytest.warns(UserWarning, match=re.escape("loud.wav is clipped: its samples reach 1.25, and 1 is")) as caught:
+        path = louder.save(tmp_path / "loud.wav")
+    assert caught[0].filename == __file__
+    assert soundfile.read(path)[0].max() == pytest.approx(1, abs=1e-6)
+    with warnings.catch_warnings(action="error"):
+        (louder / louder.max().clip(-louder.min())).save(tmp_path / "full.wav")
 
 
 def test_notebooks_show_a_player_a_picture_and_the_knobs(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:

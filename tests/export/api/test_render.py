@@ -11,6 +11,7 @@ import mido
 import numpy as np
 import pytest
 import timbrel
+import timbrel.host.play.render as render_module
 from timbrel import Note
 from timbrel.host import voice_library
 from timbrel.host.preset.shipped import MIDI
@@ -158,6 +159,14 @@ def test_midos_files_and_messages_sound_as_the_file_does(oboe: timbrel.Instrumen
     listed = oboe.render(messages_of(tune), tail_seconds=1)
     length = min(listed.shape[1], expected.shape[1])
     assert np.abs(listed[:, :length] - expected[:, :length]).max() < 0.02  # its times are rounded by mido's floats
+
+
+def test_a_sound_that_the_limiter_bends_is_warned_of(oboe: timbrel.Instrument, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_module, "limited", lambda mix: 0.34)
+    for seconds in (None, 0.4):
+        with pytest.warns(UserWarning, match="the sound is too loud: at 0:00 the limiter bends 34% of") as caught:
+            oboe.render(Note(60, 0, 0.2), seconds=seconds)
+        assert caught[0].filename == __file__
 
 
 def test_a_key_that_messages_never_release_is_released_at_their_end_with_a_warning(oboe: timbrel.Instrument) -> None:

@@ -112,6 +112,16 @@ def test_the_same_sound_decodes_to_the_same_samples_from_ogg(tmp_path, noise):
     np.testing.assert_array_equal(read_sound(tmp_path / "one.ogg")[0], read_sound(tmp_path / "two.ogg")[0])
 
 
+@pytest.mark.parametrize(("suffix", "frames"), [(".wav", 0), (".flac", 1), (".ogg", 0)])
+def test_a_file_without_samples_is_whole(tmp_path, suffix, frames):
+    """One of FLAC holds a silent sample: with none in its header its length is unknown."""
+    path = tmp_path / f"nothing{suffix}"
+    write(path, np.zeros((2, 0), np.float32))
+    samples, rate = soundfile.read(path)
+    assert (samples.shape, rate) == ((frames, 2), RATE)
+    assert not samples.any()
+
+
 def test_samples_beyond_full_scale_are_clipped_and_do_not_wrap(tmp_path):
     write(tmp_path / "loud.wav", np.array([[-2.0, -1.0, 1.0, 2.0]], np.float32))
     np.testing.assert_allclose(read_sound(tmp_path / "loud.wav")[0], [[-1, -1, 1, 1]], atol=2 * STEP_24)

@@ -324,4 +324,4 @@ def test_unknown_keys_do_not_hide_that_the_model_is_missing(write):
         open_patch(str(write('format = 1\nmodel = "none.onnx"\ncolour = 1\n')))
     key, model = caught.value.args
     assert "unknown key 'colour'" in key
-    assert "model 'none.onnx' of the preset does not exist" in model
+    assert "model 'none.onnx' does not exist" in model

@@ -187,6 +187,36 @@ def test_a_preset_of_the_set_that_cannot_be_read_is_warned_of_before_it_is_chose
     assert line.startswith(f"warning: program 2 cannot be chosen: preset {chosen / 'aa.toml'} is not TOML in line 1: ")
 
 
+ABSENT = {
+    "a model": 'model = "none.onnx"',
+    "a scale": 'model = "MODEL"\n[tuning]\nscale = "none.scl"',
+    "an impulse response": (
+        'model = "MODEL"\n[[effects]]\nplugin = "Convolution"\nimpulse_response_filename = "none.wav"'
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ABSENT)
+def test_where_a_preset_of_the_set_lacks_a_file_the_preset_before_plays_on(timbrel, tiny_path, chosen, tmp_path, what):
+    broken = chosen / "aa.toml"
+    broken.write_text("format = 1\n" + ABSENT[what].replace("MODEL", str(tiny_path())))
+    save(tmp_path / "tune.mid", [*programs((0, 2)), ON, OFF, *programs((0, 1)), ON, OFF])
+    save(tmp_path / "plain.mid", [*programs((0, 2)), ON, OFF, ON, OFF])
+    sounds = []
+    for name in ("tune", "plain"):
+        ended = timbrel(
+            *("render", chosen / "a.toml", tmp_path / f"{name}.mid", "-o", tmp_path / f"{name}.wav", "--set", chosen)
+        )
+        assert ended.status == 0
+        first, *later = ended.err.splitlines()
+        assert first.startswith(f"warning: program 2 cannot be chosen: preset {broken}: ")
+        assert "none." in first
+        sounds.append((tmp_path / f"{name}.wav").read_bytes())
+        assert [line.endswith("; the preset before plays on") for line in later] == [True] * (name == "tune")
+        assert all("aa" in line for line in later)
+    assert sounds[0] == sounds[1]
+
+
 def test_each_channel_of_a_file_follows_its_own_program_changes(timbrel, chosen, tmp_path):
     second = [message.copy(channel=1) for message in (ON, OFF)]
     save(tmp_path / "two.mid", [*programs((1, 1)), ON, OFF], second)
@@ -247,6 +277,21 @@ def test_what_a_file_asks_for_in_vain_is_told(timbrel, preset, tmp_path, monkeyp
     said = ended.err.splitlines()
     assert len(said) == len(lines)
     assert all(line.startswith(start) for line, start in zip(said, lines, strict=True))
+
+
+def test_no_drums_are_told_of_in_an_mpe_zone(timbrel, preset, tmp_path):
+    save(tmp_path / "drums.mid", [ON, OFF], DRUMS)
+    zone = [mido.Message("control_change", control=number, value=value) for number, value in ((101, 0), (100, 6))]
+    for name, size in (("zone", 15), ("small", 5)):
+        first = [*zone, mido.Message("control_change", control=6, value=size), ON, OFF]
+        save(tmp_path / f"{name}.mid", first, DRUMS)
+    with_zone = tmp_path / "mpe.toml"
+    with_zone.write_text(preset.read_text() + "[mpe]\nenabled = true\n")
+    for played, tune, told in ((preset, "zone", ""), (with_zone, "drums", ""), (preset, "small", DRUMMED)):
+        ended = timbrel(
+            *("render", played, tmp_path / f"{tune}.mid", "-o", tmp_path / "out.wav", "--tail", "0", "--overwrite")
+        )
+        assert (ended.status, ended.err[: len(told) or None]) == (0, told)
 
 
 def test_a_bare_model_plays_with_sensible_defaults(timbrel, tiny_path, song, tmp_path):

@@ -117,6 +117,26 @@ def test_a_program_change_selects_another_preset_and_every_sound_stays_on_its_sa
     assert np.abs(np.diff(given[:, at - 500 : at + 1000])).max() < 1.5 * np.abs(np.diff(samples)).max()
 
 
+def test_a_preset_that_cannot_be_used_leaves_the_preset_before(allpass, make_patch, sound_of, tmp_path):
+    """Its impulse response is missing."""
+    lacking = [{"plugin": "Convolution", "impulse_response_filename": "none.wav"}]
+    broken = make_patch(allpass["spectrum"], effects=lacking)
+    sounds, said = [], []
+    for name, events in (("with.wav", [ProgramChange(4000, 0, 0)]), ("without.wav", [])):
+        process(
+            *(sound_of(glide(0.5, RATE)), make_patch(allpass["spectrum"]), tmp_path / name),
+            events=lambda _, e=events: e,
+            programs=["broken"],
+            opening={"broken": broken}.get,
+            say=said.append,
+        )
+        sounds.append(read_sound(tmp_path / name)[0])
+    (line,) = said
+    assert "none.wav" in line
+    assert line.endswith("; the preset before plays on")
+    assert np.array_equal(*sounds)
+
+
 def test_program_changes_without_a_set_change_nothing(allpass, make_patch, sound_of, tmp_path):
     sounds = []
     for name, events in (("with.wav", [ProgramChange(4000, 0, 1)]), ("without.wav", [])):

@@ -97,7 +97,7 @@ def of_synthesizer(rack):
 
 
 def rendered(presets, events, hours, monkeypatch):
-    first, later = programmed({0: open_patch(presets[0])}, events, presets, print)
+    first, later = programmed({0: open_patch(presets[0])}, events, presets, print, open_patch)
     make = functools.partial(Rack, sample_rate=RATE)
     played = Succession(make(first), later, RATE, make)
     played.schedule(events, 10**9)
