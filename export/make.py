@@ -413,7 +413,7 @@ def _train_stages(
         is_trial = folder.name == TRIAL
         run_options = _options(recipe, display, WITHOUT_HELD_OUT if is_trial else "", on_initialised)
         if folder.exists():
-            outcomes.append(resume(folder, recipe, run_options))
+            outcomes.append(resume(folder, _covering(recipe, Run.open(folder)), run_options))
         else:
             outcomes.append(start(recipe, corpus, folder, run_options, trial=trial_folder))
         if outcomes[-1].interrupted:
@@ -482,6 +482,16 @@ def _is_trained(output: Path) -> bool:
 def _minutes_left(run: Run) -> float:
     """Return the minutes of the run's budget that are not trained yet."""
     return max((run.recipe.training.minutes or 0.0) - progress_of(load(run.last)).seconds / 60, 0.0)
+
+
+def _covering(recipe: Recipe, run: Run) -> Recipe:
+    """Return the recipe, with the minutes that the run has trained where it asks for fewer: the run ends there."""
+    minutes, begun_minutes = recipe.training.minutes or 0.0, run.recipe.training.minutes or 0.0
+    if minutes >= begun_minutes or not run.last.exists():
+        return recipe
+    done_minutes = progress_of(load(run.last)).seconds / 60
+    training_settings = recipe.training.model_copy(update={"minutes": max(minutes, done_minutes)})
+    return recipe.model_copy(update={"training": training_settings})
 
 
 def _extend_budget(run: Run, minutes: float) -> Run:
