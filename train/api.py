@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 # Options of the runs that recipes build on.
-OPTIONS = {"generator": "--generator", "judge": "--classifier", "grains": "--grains"}
+OPTIONS = {"generator": "generator", "judge": "classifier", "grains": "grains"}
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -239,13 +239,13 @@ def _source_folders(
     source_folders = {name: Path(location(OPTIONS[name], path)) for name, path in folders.items() if path is not None}
     if resume:
         for name, path in source_folders.items():
-            raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")
+            raise UserError(f"{OPTIONS[name]} {path} and resume, which goes on with the run's own; give one of them")
         return {}
     for name in reads:
         if name not in source_folders:
             raise UserError(
                 f"recipe {recipe_name} is built on other runs; "
-                f"give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
+                f"give those for {' and '.join(OPTIONS[name] for name in reads)}"
             )
     for name, path in source_folders.items():
         if name not in reads:

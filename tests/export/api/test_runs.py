@@ -245,7 +245,7 @@ def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
             "timbrel.train_recipe('grain-path', 'c', 'r', grains='g', changes=['frames.hop_length=5'])",
             "frames.hop_length=5: recipe grain-path has the frames of the run that it is built on; leave it out",
         ),
-        ("timbrel.train_recipe('grain-path', 'c', 'r', grains=5)", "--grains 5 is no path"),
+        ("timbrel.train_recipe('grain-path', 'c', 'r', grains=5)", "grains 5 is no path"),
         ("timbrel.evaluate_run(5)", "run 5 is no path"),
         ("timbrel.evaluate_run('nowhere', checkpoint='x')", "checkpoint 'x' is unknown; give best or last"),
         ("timbrel.export_model('nowhere', 5)", "output 5 is no path"),
