@@ -164,15 +164,15 @@ def judge_for(recipe: Recipe, corpus: Corpus, classifier: Run) -> Judge:
         UserError: there is nothing to judge, or the other run is no classifier of these labels.
     """
     if not FAMILIES[recipe.family].judged:
-        raise UserError(f"a classifier judges clips and words, and recipe {recipe.name} makes none; leave it out")
+        raise UserError(f"--classifier judges clips and words, and recipe {recipe.name} makes none; leave it out")
     network, _, _ = trained(classifier, "best")
     judge = getattr(network, "judge", None)
     if judge is None:
-        raise UserError(f"classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
+        raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
     run_labels, classifier_labels = FAMILIES[recipe.family].labels(recipe, corpus), network_labels(classifier.recipe)
     if extra_labels := [label for label in run_labels if label not in classifier_labels]:
         raise UserError(
-            f"classifier {classifier.folder} does not know label {extra_labels[0]!r}; train one on clips with these "
+            f"--classifier {classifier.folder} does not know label {extra_labels[0]!r}; train one on clips with these "
             "labels"
         )
     return _in_order(judge, classifier_labels, run_labels)

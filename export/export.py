@@ -101,7 +101,7 @@ def export(
         Failure: onnxruntime's results differ from torch's in float32 too, or the model is silent or not finite.
     """
     if path.suffix != ".onnx" or path.name.endswith(BESIDE):
-        raise UserError(f"output {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
+        raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
     if not TRAINED[run.recipe.family].exported:
         raise UserError(
             f"run {run.folder} is of family {run.recipe.family}, whose networks make no sound and are not exported; "

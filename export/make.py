@@ -94,7 +94,7 @@ def make(
     """
     family = family_named(family)
     if family != "auto" and not FAMILIES[family].recipe:
-        raise UserError(f"family {family} has no recipe that make trains; train one with 'timbrel train'")
+        raise UserError(f"--family {family} has no recipe that make trains; train one with 'timbrel train'")
     labels = _labels(output, license, credits)
     if more_minutes is None:
         run, outcome = _begin(sounds, output, minutes, family, label, labels if recordings else None, display)
@@ -171,7 +171,7 @@ def _begin(
     """
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
-    check_minutes("minutes", minutes)
+    check_minutes("--minutes", minutes)
     corpus = _corpus(sounds, output, family, label, display)
     try:
         if _begun_run(output) is None:
@@ -452,7 +452,7 @@ def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
     """Train a finished instrument further, or finish that."""
-    check_minutes("more minutes", minutes)
+    check_minutes("--more-minutes", minutes)
     if not _is_finished(output) and not _is_trained(output):
         raise UserError(
             f"{output} holds no finished instrument; make one, or go on with one that was stopped, with: "
@@ -505,7 +505,7 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     """Return the run's family; raise UserError if another is requested."""
     if family not in ("auto", run.recipe.family):
         raise UserError(
-            f"family {name_for_users(family)}: {output} was begun as {name_for_users(run.recipe.family)}; "
+            f"--family {name_for_users(family)}: {output} was begun as {name_for_users(run.recipe.family)}; "
             "leave it out to go on, or give another -o"
         )
     return run.recipe.family

@@ -127,7 +127,7 @@ def _packed(numbers: Array) -> dict[str, Any]:
 def check_name(path: Path, overwrite: bool) -> None:
     """Raise `UserError` unless a name ends in .json and can be written."""
     if path.suffix != ".json":
-        raise UserError(f"json {path} must end in .json, such as {path.stem or 'model'}.json")
+        raise UserError(f"--json {path} must end in .json, such as {path.stem or 'model'}.json")
     check_output(path, overwrite)
 
 

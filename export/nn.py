@@ -282,7 +282,7 @@ FOLDER = "timbrel"  # in the archive; any name works
 def check_name(path: Path, overwrite: bool) -> None:
     """Raise `UserError` unless a name ends in .ts and can be written."""
     if path.suffix != ".ts":
-        raise UserError(f"nn {path} must end in .ts, such as {path.stem or 'model'}.ts")
+        raise UserError(f"--nn {path} must end in .ts, such as {path.stem or 'model'}.ts")
     check_output(path, overwrite)
 
 
@@ -347,7 +347,7 @@ def written(
     """
     if output is None and nn is None and meaning is None:
         raise UserError(
-            f"nothing to write of {source}: give output MODEL.onnx, nn MODEL.ts, json MODEL.json, or several"
+            f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, --json MODEL.json, or several"
         )
     if nn is not None:
         check_name(nn, overwrite)
@@ -356,15 +356,16 @@ def written(
     model_file = Path(source) / "model.onnx"  # in a folder of `make`
     if (nn or meaning) is not None and (model_file.is_file() or not Path(source).is_dir()):
         if output is not None:
-            raise UserError(f"output {output} is written of a run, and {source} is no run folder; leave output out")
+            raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
         if labels != LabelInput():
             raise UserError(
-                f"{source} is a model, whose card has its own texts; leave name, description, license and credits out"
+                f"{source} is a model, whose card has its own texts; leave --name, --description, --license and "
+                "--credits out"
             )
         if (which, weights, recordings) != ("best", "float16", True):
             raise UserError(
-                f"{source} is a model, with weights and recordings of its own; leave checkpoint, weights and "
-                "recordings out"
+                f"{source} is a model, with weights and recordings of its own; leave --checkpoint, --weights and "
+                "--no-recordings out"
             )
         yield from _beside(opened_model(str(model_file) if model_file.is_file() else source), nn, meaning, overwrite)
         return

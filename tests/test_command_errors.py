@@ -39,7 +39,7 @@ def one_line(ended, status):
         (["train", "tuned-8", "--corpus", "c", "-o", "r", "--minutes", "soon"], "--minutes"),
         (["export", "r", "-o", "m.onnx", "--weights", "float8"], "--weights"),
         (["evaluate", "r", "--checkpoint", "worst"], "--checkpoint"),
-        (["make", "s", "-o", "d", "--family", "choir"], "family 'choir'"),
+        (["make", "s", "-o", "d", "--family", "choir"], "--family"),
         (["make", "-o", "d"], "sounds"),
         (["render", "p", "m.mid", "-o", "o.wav", "--tail", "-1"], "--tail"),
         (["render", "p", "m.mid", "-o", "o.wav", "--tail", "601"], "--tail"),
@@ -124,7 +124,7 @@ def test_two_budgets_on_one_line_are_refused(timbrel, tmp_path, tone_corpus):
         *("train", "tuned-8", "--corpus", tone_corpus, "-o", tmp_path / "run"),
         *("--minutes", "2", "--set", "training.epochs=3"),
     )
-    assert one_line(ended, 2) == "minutes 2 and training.epochs=3 are two budgets; give one of them"
+    assert one_line(ended, 2) == "--minutes 2 and --set training.epochs=3 are two budgets; give one of them"
     assert not (tmp_path / "run").exists()
 
 
@@ -141,7 +141,7 @@ def test_of_many_mistakes_the_first_are_told(timbrel, tmp_path, mistakes, lines)
 def test_a_choice_that_there_is_not_is_refused_with_those_there_are(timbrel, tmp_path):
     refused = timbrel("make", tmp_path, "-o", tmp_path / "out", "--family", "nosuch")
     assert refused.status == 2
-    assert refused.err.startswith("timbrel: family 'nosuch' is unknown; give auto, chroma, partials, grain, clip, ")
+    assert refused.err.startswith("timbrel: --family 'nosuch' is unknown; give auto, chroma, partials, grain, clip, ")
     assert not (tmp_path / "out").exists()
 
 

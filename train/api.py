@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 # Options of the runs that recipes build on.
-OPTIONS = {"generator": "generator", "judge": "classifier", "grains": "grains"}
+OPTIONS = {"generator": "--generator", "judge": "--classifier", "grains": "--grains"}
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -82,7 +82,7 @@ def build_corpus(
         Failure: the disk is full, or a process died; sounds read so far are kept.
     """
     if workers is not None and ray is not None:
-        raise UserError(f"workers {workers} and ray {ray} are two ways to share the work; give one of them")
+        raise UserError(f"--workers {workers} and --ray {ray} are two ways to share the work; give one of them")
     sound_paths, corpus_folder = locations("sounds", sounds), location("output", output)
     check_text("split", split)
     for argument_name, text in {"group": group, "label": label, "ray": ray, "name": name, "licence": licence}.items():
@@ -99,7 +99,7 @@ def build_corpus(
         check_flag(argument_name, flag)
     check_callback("progress", progress)
     if loops and melodies:
-        raise UserError("loops and melodies are two kinds of corpus; give one of them")
+        raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
     if not sound_paths:
         raise UserError("sounds: none is given; give sound files, folders or addresses")
     with naming_extras():
@@ -195,7 +195,7 @@ def train_recipe(
     if minutes is not None:
         number("minutes", minutes)
         if budget_change := next((c for c in change_list if c.partition("=")[0] in BUDGETS), None):
-            raise UserError(f"minutes {minutes:g} and {budget_change} are two budgets; give one of them")
+            raise UserError(f"--minutes {minutes:g} and --set {budget_change} are two budgets; give one of them")
         change_list.append(f"training.minutes={minutes}")
     with naming_extras():
         from .families import FAMILIES
@@ -208,7 +208,7 @@ def train_recipe(
         frame_change = next((change for change in change_list if change.startswith("frames.")), None)
         if frame_change is not None and FAMILIES[loaded_recipe.family].reads:
             raise UserError(
-                f"{frame_change}: recipe {loaded_recipe.name} has the frames of the run that it is built on; "
+                f"--set {frame_change}: recipe {loaded_recipe.name} has the frames of the run that it is built on; "
                 "leave it out"
             )
         source_folders = _source_folders(
@@ -221,7 +221,9 @@ def train_recipe(
         )
         if pretrained is not None:
             if resume:
-                raise UserError(f"pretrained {pretrained} begins a run, and resume goes on with one; give one of them")
+                raise UserError(
+                    f"--pretrained {pretrained} begins a run, and --resume goes on with one; give one of them"
+                )
             begin_pretrained(
                 loaded_recipe, Path(corpus_folder), Path(run_folder), Path(location("pretrained", pretrained))
             )
@@ -239,13 +241,13 @@ def _source_folders(
     source_folders = {name: Path(location(OPTIONS[name], path)) for name, path in folders.items() if path is not None}
     if resume:
         for name, path in source_folders.items():
-            raise UserError(f"{OPTIONS[name]} {path} and resume, which goes on with the run's own; give one of them")
+            raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")
         return {}
     for name in reads:
         if name not in source_folders:
             raise UserError(
                 f"recipe {recipe_name} is built on other runs; "
-                f"give those for {' and '.join(OPTIONS[name] for name in reads)}"
+                f"give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
             )
     for name, path in source_folders.items():
         if name not in reads:

@@ -40,7 +40,7 @@ def make_instrument(
     paths, budget_minutes = [Path(sound) for sound in sounds], MINUTES if minutes is None else minutes
     with Display() as display:
         if paths and more_minutes is None and not output.exists():
-            check_minutes("minutes", budget_minutes)
+            check_minutes("--minutes", budget_minutes)
             check_new_folder(output)
             display.stage("checking the sounds")
             families_by_name = {row.called: row for row in MADE.values()}

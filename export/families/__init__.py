@@ -55,17 +55,19 @@ def family_named(name: str) -> str:
         if made_family.called == name:
             return family
     if name != AUTO and extensions.find(extensions.FAMILIES, name) is None:
-        raise UserError(f"family {name!r} is unknown; give {', '.join(choices())}, or a family of an installed package")
+        raise UserError(
+            f"--family {name!r} is unknown; give {', '.join(choices())}, or a family of an installed package"
+        )
     return name
 
 
-def check_minutes(name: str, minutes: float) -> None:
+def check_minutes(option: str, minutes: float) -> None:
     """Raise `UserError` for training minutes outside 0 to `MOST_MINUTES`."""
     from ...train.recipe import MOST_MINUTES  # pydantic, which the command line's help needs not
 
     if not 0 < minutes <= MOST_MINUTES:
         raise UserError(
-            f"{name} {minutes:g} must be above 0, and {MOST_MINUTES} at most; give the minutes to train, such as "
+            f"{option} {minutes:g} must be above 0, and {MOST_MINUTES} at most; give the minutes to train, such as "
             f"{MINUTES:g}"
         )
 

@@ -130,7 +130,7 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     def labels(self, recipe: GrainRecipe, corpus: Corpus) -> list[str]:
         labels = sorted({clip.label for clip in corpus.clips("train") if clip.label})
         if not labels:
-            raise UserError(f"a classifier judges words, and corpus {corpus.name} has no labels; leave it out")
+            raise UserError(f"--classifier judges words, and corpus {corpus.name} has no labels; leave it out")
         return labels
 
     def report(self, request: ReportRequest) -> Report:

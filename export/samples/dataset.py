@@ -444,7 +444,7 @@ def dataset_job(
     if (notes is None) == (table is None):
         raise UserError("--notes and --table are two ways to say which notes are rendered; give one of them")
     if notes is not None and not 1 <= notes <= MOST_NOTES:
-        raise UserError(f"notes {notes} is out of range; give 1 to {MOST_NOTES}")
+        raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
     patches = [open_patch(name) for name in names]
     for patch in patches:
         for warning in patch.warnings:

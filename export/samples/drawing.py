@@ -270,10 +270,10 @@ class DatasetPreset:
             self._knobs_by_names[names] = _knobs(patch, names) if names else {}
         knobs = self._knobs_by_names[names]
         if sets_code and patch.preset.keys:
-            raise UserError(f"the keys of {patch.name} have codes of their own; leave latents out, or turn knobs")
+            raise UserError(f"the keys of {patch.name} have codes of their own; leave --latents out, or turn knobs")
         moves_latents = sets_code or any(knob.target.startswith("latent.") for knob in knobs.values())
         if moves_latents and any(motion.target is None for motion in patch.preset.motion):
-            raise UserError(f"a path or walk of {patch.name} moves all latents; leave latents and their knobs out")
+            raise UserError(f"a path or walk of {patch.name} moves all latents; leave --latents and their knobs out")
         return knobs
 
     def check_key(self, key: int) -> None:
@@ -391,7 +391,7 @@ def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
     if settings.keys is not None:
         keys = _choice(settings.keys, integers=True).among(keys)
     if not keys:
-        raise UserError(f"{patch.name} has no key among {settings.keys}; give others, or leave keys out")
+        raise UserError(f"{patch.name} has no key among {settings.keys}; give others, or leave --keys out")
     return keys
 
 

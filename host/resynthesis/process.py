@@ -134,7 +134,7 @@ def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], opt
         changed_settings["to"] = str(preset_path.resolve())
     if "amount" in changed_settings and (changed_settings.get("to") or process_settings.to) is None:
         raise UserError(
-            f"amount {changed_settings['amount']:g} of which way? give its end (to): a landmark's label or a preset"
+            f"--amount {changed_settings['amount']:g} of which way? give --to, a landmark's label or a preset"
         )
     if common_scales := [option_text for option_text in scales if "=" not in option_text]:
         changed_settings["scale"] = _option("--scale", common_scales[-1], common_scales[-1])

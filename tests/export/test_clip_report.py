@@ -223,7 +223,7 @@ def test_labels_are_compared_by_their_words_whatever_order_the_classifier_has(
 def test_a_classifier_that_cannot_judge_is_refused_in_a_line(hit_run, classifier, small_run, timbrel, monkeypatch):
     for run, given, said in (
         (hit_run(True).folder, small_run, "is no run of a classifier; train one on labelled clips"),
-        (small_run, classifier.folder, "a classifier judges clips and words, and recipe"),
+        (small_run, classifier.folder, "--classifier judges clips and words, and recipe"),
         (hit_run(True).folder, hit_run(False).folder, "is no run of a classifier"),
     ):
         before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}

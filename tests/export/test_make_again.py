@@ -164,9 +164,9 @@ def test_a_preset_that_was_edited_is_kept_beside_the_new_one(recordings, tmp_pat
     [
         (
             ["--more-minutes", "0"],
-            "more minutes 0 must be above 0, and 100000 at most; give the minutes to",
+            "--more-minutes 0 must be above 0, and 100000 at most; give the minutes to",
         ),
-        (["--more-minutes", "nan"], "more minutes nan must be above 0"),
+        (["--more-minutes", "nan"], "--more-minutes nan must be above 0"),
         (["--more-minutes", "1", "--minutes", "2"], "--minutes 2 and --more-minutes 1 are two budgets; give one"),
         (["--more-minutes", "1"], "holds no finished instrument; make one, or go on with one that was stopped, with"),
         ([], "give sounds to make an instrument of"),
@@ -227,6 +227,6 @@ def test_a_finished_instrument_is_not_trained_further_with_other_sounds(begun, r
 
 def test_another_family_than_was_begun_is_refused_and_auto_goes_on_with_it(begun):
     sounds, output = begun
-    with pytest.raises(UserError, match=r"family grain: \S+bells was begun as partials; leave it out to go on"):
+    with pytest.raises(UserError, match=r"--family grain: \S+bells was begun as partials; leave it out to go on"):
         made(sounds, output, minutes=0.01, family="grain")
     made(sounds, output, minutes=0.01)

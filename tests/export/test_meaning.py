@@ -122,21 +122,18 @@ def test_a_graph_describes_itself_and_each_input_and_output(small_model):
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("export model.onnx --json new.txt", "json new.txt must end in .json, such as new.json"),
+        ("export model.onnx --json new.txt", "--json new.txt must end in .json, such as new.json"),
         ("export model.onnx --json gone/new.json", "folder gone does not exist"),
-        (
-            "export model.onnx --json new.json -o new.onnx",
-            "output new.onnx is written of a run, and model.onnx is no run",
-        ),
+        ("export model.onnx --json new.json -o new.onnx", "-o new.onnx is written of a run, and model.onnx is no run"),
         (
             "export model.onnx --json new.json --license CC0",
-            "model.onnx is a model, whose card has its own texts; leave name",
+            "model.onnx is a model, whose card has its own texts; leave --name",
         ),
         *(
             (f"export model.onnx --json new.json {option}", "model.onnx is a model, with weights and recordings of its")
             for option in ("--weights float32", "--checkpoint last", "--no-recordings")
         ),
-        ("export model.onnx --json .", "json . must end in .json, such as model.json"),
+        ("export model.onnx --json .", "--json . must end in .json, such as model.json"),
         ("export gone.onnx --json new.json", "gone.onnx"),
     ],
 )

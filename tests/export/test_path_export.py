@@ -127,7 +127,7 @@ def test_the_command_line_says_what_it_wrote(folder, tmp_path, timbrel):
 def test_training_names_its_option(folder, tmp_path, timbrel):
     ended = timbrel("train", "grain-path", "--corpus", folder / "corpus", "-o", tmp_path / "run")
     assert ended.status == 2
-    assert "recipe grain-path is built on other runs; give those for grains" in ended.err
+    assert "recipe grain-path is built on other runs; give --grains RUN" in ended.err
 
 
 def test_a_report_compares_walks_of_the_network_with_others(folder, timbrel):

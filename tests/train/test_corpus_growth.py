@@ -208,9 +208,9 @@ def test_a_stopped_append_leaves_the_corpus_and_goes_on(sounds, tmp_path, three_
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rate": 22050}, "rate 22050 differs from 44100 Hz"),
-        ({"name": "other"}, "name 'other' differs from 'c'"),
-        ({"licence": "MIT"}, "licence 'MIT' differs from 'CC0'"),
+        ({"rate": 22050}, "--rate 22050 differs from 44100 Hz"),
+        ({"name": "other"}, "--name 'other' differs from 'c'"),
+        ({"licence": "MIT"}, "--licence 'MIT' differs from 'CC0'"),
         ({"loops": True}, "loops of one grid cannot be added"),
         ({}, "has all these sounds already"),
     ],
@@ -237,7 +237,7 @@ def test_another_sound_of_a_known_name_is_refused(sounds, tmp_path):
 def test_a_corpus_that_is_there_is_not_replaced(sounds, tmp_path):
     build([sounds], tmp_path / "c")
     before = bytes_of(tmp_path / "c")
-    with pytest.raises(UserError, match="holds a corpus; add sounds to it with append"):
+    with pytest.raises(UserError, match="holds a corpus; add sounds to it with --append"):
         build([sounds], tmp_path / "c")
     assert bytes_of(tmp_path / "c") == before
 
@@ -400,7 +400,7 @@ def test_copies_alone_add_nothing(sounds, tmp_path):
 def test_loops_and_labels_are_not_mixed_with_what_has_none(sounds, tmp_path):
     build([sounds], tmp_path / "labelled", label="(tone)")
     write(sounds / "new.wav", sine(seconds=1))
-    with pytest.raises(UserError, match="have labels; give label"):
+    with pytest.raises(UserError, match="have labels; give --label"):
         build([sounds], tmp_path / "labelled", append=True)
     loops = loops_of(tmp_path / "loops", [loop(0), loop(1)])
     with pytest.raises(UserError, match="is of loops on one grid, and grows by none"):

@@ -234,7 +234,7 @@ def test_notes_have_the_split_that_a_file_gives_their_recording(sounds, tmp_path
 
 
 def test_loops_and_melodies_are_not_one_corpus(sounds, tmp_path):
-    with pytest.raises(UserError, match=r"loops and melodies are two kinds of corpus; give one of them"):
+    with pytest.raises(UserError, match=r"--loops and --melodies are two kinds of corpus; give one of them"):
         corpus_build([sounds], tmp_path / "corpus", loops=True, melodies=True)
     assert not (tmp_path / "corpus").exists()
 

@@ -187,7 +187,7 @@ def test_make_takes_a_package_s_family_by_its_name(timbrel, tmp_path):
         package.make(tmp_path / "no-sounds", tmp_path / "out", family="toy")
     refused = timbrel("make", tmp_path / "no-sounds", "-o", tmp_path / "out", "--family", "gone")
     assert refused.status == 2
-    assert "timbrel: family 'gone' is unknown; give auto, chroma, " in refused.err
+    assert "--family 'gone' is unknown; give auto, chroma, " in refused.err
 
 
 def test_a_cluster_s_machine_with_another_version_trains_nothing(tmp_path):

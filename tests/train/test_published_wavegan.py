@@ -242,7 +242,7 @@ def test_files_that_do_not_fit_their_manifest_are_refused(variables, begin, tmp_
     [
         ((), "chroma-8", "is no option of recipe chroma-8"),
         (("--set", "network.labels=true"), "clip-wavegan", "has no labels; train with --set network.labels=false"),
-        (("--resume",), "clip-wavegan", "begins a run, and resume goes on with one"),
+        (("--resume",), "clip-wavegan", "begins a run, and --resume goes on with one"),
         (("--set", "network.post_filter=4"), "clip-wavegan", "network.post_filter 4 must be odd"),
         (("--set", "frames.sample_rate=8000"), "clip-wavegan", "is at 16000 Hz, the recipe wants 8000"),
     ],

@@ -252,7 +252,7 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
     """Yield a `Writer` that goes on with a stopped build, or adds to a corpus."""
     reading_folder, base_corpus = destination / READING, Corpus.open(destination) if append else None
     if not append and (destination / MANIFEST).exists():
-        raise UserError(f"{destination} holds a corpus; add sounds to it with append, or give another name")
+        raise UserError(f"{destination} holds a corpus; add sounds to it with --append, or give another name")
     if not append and not reading_folder.is_dir():
         check_new_folder(destination)
     is_new_folder = not destination.exists()
@@ -417,14 +417,16 @@ def _check_fits(base: Corpus, are_labelled: bool) -> None:
     if base.loops is not None:
         raise UserError(f"{base.folder} is of loops on one grid, and grows by none; build a new corpus of all of them")
     if not are_labelled and any(base.report.labels):
-        raise UserError(f"the clips of {base.folder} have labels; give label, as when it was built")
+        raise UserError(f"the clips of {base.folder} have labels; give --label, as when it was built")
 
 
 def _option_or_base(option: str, requested: str | None, writer: Writer) -> str | None:
     """Raise UserError if the growing corpus has another value."""
     base_setting: str | None = getattr(writer.base, option, None)
     if requested is not None and base_setting is not None and requested != base_setting:
-        raise UserError(f"{option} {requested!r} differs from {base_setting!r}, that of {writer.folder}; leave it out")
+        raise UserError(
+            f"--{option} {requested!r} differs from {base_setting!r}, that of {writer.folder}; leave it out"
+        )
     return requested or base_setting
 
 
@@ -461,7 +463,7 @@ def _rate(rate: int | None, destination: Path, append: bool) -> int:
     if rate is not None:
         whole_number("rate (Hz):", rate, *_RATES)
     if base_rate is not None and rate not in (None, base_rate):
-        raise UserError(f"rate {rate} differs from {base_rate} Hz, that of {destination}; leave it out")
+        raise UserError(f"--rate {rate} differs from {base_rate} Hz, that of {destination}; leave it out")
     return base_rate or rate or 44100
 
 

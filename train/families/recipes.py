@@ -118,7 +118,7 @@ def _apply(fields: dict[str, Any], change: str) -> None:
     """Apply a ``key=value`` change to fields, in place."""
     key, equals_sign, value_text = change.partition("=")
     if not equals_sign:
-        raise UserError(f"setting {change!r} must be key=value, such as training.epochs=5")
+        raise UserError(f"--set {change!r} must be key=value, such as training.epochs=5")
     try:
         document = tomllib.loads(f"value = {value_text}")
     except tomllib.TOMLDecodeError:

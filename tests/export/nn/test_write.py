@@ -74,12 +74,12 @@ def test_a_file_does_not_say_where_it_was_made(shipped, file_of):
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("export run", "nothing to write of run: give output MODEL.onnx, nn MODEL.ts, json MODEL.json, or several"),
-        ("export run --nn new.onnx", "nn new.onnx must end in .ts, such as new.ts"),
-        ("export model.onnx --nn .", "nn . must end in .ts, such as model.ts"),
-        ("export model.onnx --nn old.wav", "nn old.wav must end in .ts"),
-        ("export model.onnx --nn new.ts -o new.onnx", "output new.onnx is written of a run, and model.onnx is no run"),
-        ("export model.onnx --nn new.ts --name x", "model.onnx is a model, whose card has its own texts; leave name"),
+        ("export run", "nothing to write of run: give -o MODEL.onnx, --nn MODEL.ts, --json MODEL.json, or several"),
+        ("export run --nn new.onnx", "--nn new.onnx must end in .ts, such as new.ts"),
+        ("export model.onnx --nn .", "--nn . must end in .ts, such as model.ts"),
+        ("export model.onnx --nn old.wav", "--nn old.wav must end in .ts"),
+        ("export model.onnx --nn new.ts -o new.onnx", "-o new.onnx is written of a run, and model.onnx is no run"),
+        ("export model.onnx --nn new.ts --name x", "model.onnx is a model, whose card has its own texts; leave --name"),
         ("export gone.onnx --nn new.ts", "gone.onnx"),
         ("export text.onnx --nn new.ts", "text.onnx cannot be opened as an ONNX model"),
         (

@@ -227,8 +227,8 @@ def test_a_report_tells_how_near_recordings_come_back(inverted):
 
 
 WRONG = {
-    "train invert --corpus corpus -o new": "recipe invert is built on other runs; give those for generator and class",
-    "train invert --corpus corpus -o new --generator plain": "give those for generator and classifier",
+    "train invert --corpus corpus -o new": "recipe invert is built on other runs; give --generator RUN and --class",
+    "train invert --corpus corpus -o new --generator plain": "give --generator RUN and --classifier RUN",
     "train invert --corpus corpus -o new --generator gone --classifier judge": "run gone does not exist",
     "train invert --corpus corpus -o new --generator judge --classifier judge": "is a run of digits-classifier, which",
     "train invert --corpus corpus -o new --generator plain --classifier plain": "is a run of clip-wavegan, which",

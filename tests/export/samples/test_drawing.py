@@ -73,7 +73,7 @@ def test_a_kit_has_the_keys_of_its_sounds() -> None:
     kit = {entry.key for entry in open_patch("drum-kit").preset.keys}
     assert {note.note.key for note in drawn(300, "drum-kit")} == kit
     assert {note.note.key for note in drawn(50, "drum-kit", keys="0-40")} == {key for key in kit if key <= 40}
-    with pytest.raises(UserError, match="drum-kit has no key among 0-10; give others, or leave keys out"):
+    with pytest.raises(UserError, match="drum-kit has no key among 0-10; give others, or leave --keys out"):
         drawn(1, "drum-kit", keys="0-10")
 
 

@@ -85,7 +85,7 @@ WRONG = {
     "good.wav --preset keyed.onnx --to midle": "'midle' is no landmark of model 'analytic' and no preset; did you mean",
     "good.wav --preset keyed.onnx --to gone.toml": "gone.toml does not exist",
     "good.wav --preset keyed.onnx --to gm-hall": "process.to 'gm-hall' has 8 latents, model 'analytic' has 2",
-    "good.wav --preset keyed.onnx --amount 0.5": "amount 0.5 of which way? give its end (to): a landmark",
+    "good.wav --preset keyed.onnx --amount 0.5": "--amount 0.5 of which way? give --to",
     "good.wav --preset keyed.onnx --midi gone.mid": "gone.mid",
     "good.wav --preset grain.onnx --phase own": "phase 'own' is for models of kind 'spectrum'",
     "good.wav --preset shifts.toml": "process.shift has 1 numbers, model 'analytic' has 2 latents; give 2",
