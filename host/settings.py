@@ -24,7 +24,14 @@ def as_whole(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, Strict(False), BeforeValidator(as_whole)]  # also written as a float without fraction
+def as_amount(value: Any) -> Any:
+    """Return 1.0 for true, 0.0 for false, and another value as it is."""
+    return float(value) if isinstance(value, bool) else value
+
+
+AS_WHOLE = Strict(False), BeforeValidator(as_whole)  # an integer, also written as a float without fraction
+Whole = Annotated[int, *AS_WHOLE]
+Switch = Annotated[float, BeforeValidator(as_amount)]  # 0 to 1, also written as true or false
 
 
 class SettingsSection(BaseModel):

@@ -8,14 +8,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, Field, Strict
 
-from .settings import Whole
+from .settings import AS_WHOLE
 from .units import db_to_gain
 
 LOUDEST = 127
 SQUARED_DB = 40.0  # per factor of ten in velocity: the level is its square
 
 VelocityLevel = Annotated[
-    tuple[Annotated[Whole, Field(ge=1, le=LOUDEST)], Annotated[float, Field(ge=-60, le=12)]], Strict(False)
+    tuple[Annotated[int, Field(ge=1, le=LOUDEST), *AS_WHOLE], Annotated[float, Field(ge=-60, le=12)]], Strict(False)
 ]
 
 

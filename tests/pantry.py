@@ -48,7 +48,7 @@ def stock_training(folder, corpus, run):
     shutil.copytree(corpus, folder / "corpus")
     shutil.copytree(corpus, folder / "corpus-of-tomorrow")
     manifest = folder / "corpus-of-tomorrow" / "corpus.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 5}), encoding="utf-8")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 6}), encoding="utf-8")
     shutil.copytree(corpus, folder / "corpus-cut-off")
     os.truncate(folder / "corpus-cut-off" / "audio-00000.f32", 1000)
     for name in ("run", "run-untrained", "run-of-tomorrow", "run-damaged", "run-foreign", "run-mixed-up"):

@@ -57,7 +57,7 @@ BAD = {
     "corpus soundfont text.wav -o new": ["text.wav"],
     "corpus soundfont text.wav -o new --notes 60-200": ["200"],
     # corpora, recipes and runs
-    "train tuned-8 --corpus corpus-of-tomorrow -o new": ["corpus-of-tomorrow", "format 5", "formats 1 to 4", "again"],
+    "train tuned-8 --corpus corpus-of-tomorrow -o new": ["corpus-of-tomorrow", "format 6", "formats 1 to 5", "again"],
     "train tuned-8 --corpus corpus-cut-off -o new": ["audio-00000.f32 has 1000 bytes", "again"],
     "train tuned-8 --corpus empty -o new": ["empty is no corpus"],
     "train tuned-8 --corpus good.wav -o new": ["good.wav is no corpus"],

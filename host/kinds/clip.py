@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..errors import nearest
-from ..settings import Fault, Knob, Misplaced, SettingsSection, Whole, controls_of
+from ..settings import Fault, Knob, Misplaced, SettingsSection, Switch, Whole, controls_of
 from ..signal import medoid
 from ..units import MIDDLE_C, Range
 from ..velocity import LOUDEST
@@ -31,7 +31,7 @@ class ClipSettings(SettingsSection):
     start: Annotated[float, Field(ge=0, le=0.99), Knob("of the clip")] = 0.0
     length: Annotated[float, Field(ge=0.001, le=1), Knob("of the clip")] = 1.0
     pitch: Annotated[float, Field(ge=-48, le=48), Knob("semitones")] = 0.0
-    reverse: Annotated[float, Field(ge=0, le=1), Knob("backwards from 0.5 on")] = 0.0
+    reverse: Annotated[Switch, Field(ge=0, le=1), Knob("backwards from 0.5 on")] = 0.0
     trigger: Literal["one-shot", "gated"] | None = None
     loop: bool = False
     loop_start: Annotated[float, Field(ge=0, le=0.99), Knob("of what is played")] = 0.0

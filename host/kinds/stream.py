@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..settings import Fault, Knob, SettingsSection, Whole, controls_of
+from ..settings import Fault, Knob, SettingsSection, Switch, Whole, controls_of
 from .card_fields import CardFields
 from .kind import PHASES, FramePart, Kind, sequence_parts
 
@@ -34,9 +34,9 @@ class StreamSettings(SettingsSection):
     limit: bool = True
     follow_tempo: bool = True
     heat: Annotated[float, Field(ge=0, le=4), Knob("of that in training")] = 0.0
-    freeze: Annotated[float, Field(ge=0, le=1), Knob("the memory stands from 0.5 on")] = 0.0
-    reset: Annotated[float, Field(ge=0, le=1), Knob("empties the memory at 0.5")] = 0.0
-    trim: Annotated[float, Field(ge=0, le=1), Knob("makes the memory anew at 0.5")] = 0.0
+    freeze: Annotated[Switch, Field(ge=0, le=1), Knob("the memory stands from 0.5 on")] = 0.0
+    reset: Annotated[Switch, Field(ge=0, le=1), Knob("empties the memory at 0.5")] = 0.0
+    trim: Annotated[Switch, Field(ge=0, le=1), Knob("makes the memory anew at 0.5")] = 0.0
     trim_frames: Annotated[Whole, Field(ge=1, le=MOST_TRIMMED)] = 8
     seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] = 0
 

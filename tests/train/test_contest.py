@@ -121,7 +121,7 @@ def test_the_best_is_the_one_that_lies_nearest_to_the_recordings(contest, often,
     figures = ({"estimate": 1.0, "diversity": 1.0, "frechet": distance} for distance in distances)
     monkeypatch.setattr(FAMILIES["gan"], "health", lambda *_: next(figures))
     run = contest()
-    assert [line["frechet"] for line in run.logged()] == [5.0, 3.0, 4.0, 3.5, 9.0]
+    assert [line["frechet"] for line in run.logged()] == [5.0, 3.0, 4.0, 3.5]  # the last step's stands once
     best = {"step": 2, "seconds": 0, "best": 3.0, "stale": 0}
     assert checkpoint.load(run.best)["progress"] | {"seconds": 0} == best
 

@@ -188,3 +188,6 @@ def test_true_and_false_are_what_they_say(tmp_path):
     path.write_text('format = 1\nmodel = "m"\n[clip]\nreverse = true\nloop = true\n', encoding="utf-8")
     read = read_preset(path).clip
     assert (read.reverse, read.loop) == (1.0, True)
+    path.write_text('format = 1\nmodel = "m"\n[clip]\nreverse = "1"\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"clip\.reverse = '1' should be a valid number"):
+        read_preset(path)
