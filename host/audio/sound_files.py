@@ -85,7 +85,7 @@ class SoundWriter:
 
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink", keeps_start: bool) -> None:
         self._path = path
-        self._kept_note = "what was written before is kept" if keeps_start else "nothing was kept of it"
+        self._kept_note = "the sound before is kept" if keeps_start else "nothing was kept of it"
         self._file = file
         self._sink = sink
         self._piece = np.empty((file.channels, PIECE), np.float32)
@@ -174,7 +174,7 @@ def sound_writer(
     """Open a file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix; ``as_float``: unclipped 32-bit WAV.
 
     It appears only if the block succeeds. Bytes of WAV and FLAC, and sound of Ogg, do not depend on block sizes. With
-    ``keeps_start``, the block may go on after a failure, such as a full disk: the file holds what was written before.
+    ``keeps_start``, the block may go on after a failure, such as a full disk: the file holds the sound before it.
 
     Raises:
         UserError: unsupported suffix, or rate outside 6 to 192 kHz, or as `check_output`.

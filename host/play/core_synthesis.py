@@ -92,9 +92,8 @@ class CoreSynthesis:
         fields.decodes_ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
         fields.knobs, fields.needed_at = self._sent_knobs() if engine.decodes_alone else None, NEVER
         if not fields.knobs and (self._known or not engine.decodes_alone):
-            fields.needed_at = (
-                self._ahead_hop + 1
-            ) * engine.knob_hop + 1  # codes are known, and decoded before they sound
+            # The next hop's codes are known then, and decoded before they sound.
+            fields.needed_at = (self._ahead_hop + 1) * engine.knob_hop + 1
         if self._known:
             fields.needed_at = int(min(self._next_end, fields.needed_at))
         fields.codes_end = engine.frame_of(self._next_hop)

@@ -196,10 +196,12 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize("what", ABSENT)
-def test_where_a_preset_of_the_set_lacks_a_file_the_preset_before_plays_on(timbrel, tiny_path, chosen, tmp_path, what):
+@pytest.mark.parametrize("absent_file", ABSENT)
+def test_where_a_preset_of_the_set_lacks_a_file_the_preset_before_plays_on(
+    timbrel, tiny_path, chosen, tmp_path, absent_file
+):
     broken = chosen / "aa.toml"
-    broken.write_text("format = 1\n" + ABSENT[what].replace("MODEL", str(tiny_path())))
+    broken.write_text("format = 1\n" + ABSENT[absent_file].replace("MODEL", str(tiny_path())))
     save(tmp_path / "tune.mid", [*programs((0, 2)), ON, OFF, *programs((0, 1)), ON, OFF])
     save(tmp_path / "plain.mid", [*programs((0, 2)), ON, OFF, ON, OFF])
     sounds = []
