@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,8 @@ from .render_loop import EventSource, RenderLoop
 JACK = "JACK"  # in PortAudio's name of this API
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 REST_REPORT_SECONDS = 0.5  # between reports while nothing sounds or moves
-COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
-REST_COMMAND_SECONDS = 0.1  # the same while nothing sounds or moves
+FLUSH_SECONDS = 0.02  # longest wait for a command while it records or loads, and so between flushes of a recording
+COMMAND_SECONDS = 0.1  # the same otherwise: each look takes time from the sound
 MOST_COMMANDS = 64  # lists of commands read between two flushes: a millisecond
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has run all its parts
 RESCAN_SECONDS = 1.0  # between scans for added and removed ports
@@ -345,10 +345,9 @@ def _serve(state: ProcessState, sound_thread: threading.Thread) -> None:
             next_port_scan = now + RESCAN_SECONDS
             _rescan(state)
         preset_requests |= _programs(state)
-        longest_wait_seconds = REST_COMMAND_SECONDS if is_resting else COMMAND_SECONDS
-        for command in _commands(
-            state.pipe, min(longest_wait_seconds, max(0.0, last_report_time + report_seconds - now))
-        ):
+        is_loading = load_thread is not None and load_thread.is_alive()
+        longest_wait_seconds = FLUSH_SECONDS if state.loop.recording or is_loading else COMMAND_SECONDS
+        for command in _commands(state, min(longest_wait_seconds, max(0.0, last_report_time + report_seconds - now))):
             match command:
                 case Stop():
                     return
@@ -402,12 +401,16 @@ def _report(state: ProcessState, sent_events: Sequence[Event]) -> Sequence[Event
     return state_events
 
 
-def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
-    """Yield the parent's commands, after at most so many seconds."""
-    if pipe.poll(seconds):
+def _commands(state: ProcessState, seconds: float) -> Iterator[Command]:
+    """Yield the parent's commands, after at most so many seconds, less where a program changes."""
+    assert state.loop is not None
+    ready = wait([state.pipe, state.loop.program_arrival.receiver], seconds)
+    if state.loop.program_arrival.receiver in ready:
+        state.loop.program_arrival.clear()
+    if state.pipe in ready:
         for _ in range(MOST_COMMANDS):
-            yield from pipe.recv()
-            if not pipe.poll(0):
+            yield from state.pipe.recv()
+            if not state.pipe.poll(0):
                 return
 
 

@@ -133,6 +133,7 @@ class RenderLoop:
         self.standing = player.standing  # a copy for other threads; the player and its rack belong to this thread
         self.measured: deque[int] = deque(maxlen=64)  # samples from an event's arrival to its effect
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for the preset loader
+        self.program_arrival = Arrival()  # set with each of them
         self._lowest, self._whole_blocks = lowest_latency, whole_blocks
         self._reserve_samples = 0 if lowest_latency or whole_blocks else sink.block
         self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
@@ -374,6 +375,7 @@ class RenderLoop:
                 self.measured.append(effect_sample - self._timeline.sample(timed_event.seconds))
                 if isinstance(timed_event.event, ProgramChange) or _selects_bank(timed_event.event):
                     self.programs.append(timed_event.event)
+                    self.program_arrival.set()
         return has_events
 
 

@@ -13,12 +13,13 @@ class Arrival:
 
     Attributes:
         flag: 1 once it is set, else 0. The first to set it also sends a byte to ``descriptor``, which ends a `wait`.
+        receiver: the socket that receives it, to wait for it among others.
     """
 
     def __init__(self) -> None:
         self.flag = ctypes.c_int32()
-        self._receiver, self._sender = socket.socketpair()
-        for end in (self._receiver, self._sender):
+        self.receiver, self._sender = socket.socketpair()
+        for end in (self.receiver, self._sender):
             end.setblocking(False)
 
     @property
@@ -38,10 +39,10 @@ class Arrival:
 
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            while self._receiver.recv(MOST_BYTES):
+            while self.receiver.recv(MOST_BYTES):
                 pass
         self.expect()  # last: an event that raises the flag from here on sends a byte
 
     def wait(self, seconds: float) -> bool:
         """Return whether it was set in this time."""
-        return bool(select.select([self._receiver], [], [], seconds)[0])
+        return bool(select.select([self.receiver], [], [], seconds)[0])

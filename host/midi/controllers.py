@@ -291,8 +291,9 @@ class ControllerState:
                 }
             case ControllersReset(_, channel):
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", RESET), event)
-            case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):
-                self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", number), event)
+            case ControlChange(_, channel, number):
+                if not (is_member := self._is_member(channel)) or number == SLIDE:
+                    self._keep(event.time, _Subject(channel, is_member, "controller", number), event)
 
     @property
     def keys(self) -> list[NoteOn]:
@@ -366,7 +367,7 @@ class ControllerState:
     def _keep(self, time: int, subject: _Subject, *events: Event) -> None:
         """Replace a subject's events, which become the newest."""
         self._messages.pop(subject, None)
-        self._messages[subject] = [replace(event, time=time) for event in events]
+        self._messages[subject] = [event if event.time == time else replace(event, time=time) for event in events]
 
 
 def hands_off() -> list[Event]:

@@ -263,6 +263,7 @@ class Macros:
                 if entry.target in ranges:
                     self._adding.setdefault(entry.target, []).append((name, entry))
         self._own = {target: present(target) for target in self._adding}  # knob values of targets
+        self._added = {target: self._sum(target) for target in self._adding}  # by the macros as they stand
         turned_macros = [
             name for name, resting_position in self._rests.items() if self._positions[name] != resting_position
         ]
@@ -281,6 +282,7 @@ class Macros:
         if target in self._positions:
             self._positions[target] = value
             for moved_target in self._moved[target]:
+                self._added[moved_target] = self._sum(moved_target)
                 self._send(time, moved_target)
         elif target in self._own:
             self._own[target] = value
@@ -288,10 +290,12 @@ class Macros:
         else:
             self._move(time, target, value, channel)
 
+    def _sum(self, target: str) -> float:
+        return sum(entry.added(self._positions[name], self._rests[name]) for name, entry in self._adding[target])
+
     def _send(self, time: int, target: str) -> None:
-        added = [entry.added(self._positions[name], self._rests[name]) for name, entry in self._adding[target]]
         low, high = self._ranges[target]
-        self._move(time, target, min(max(self._own[target] + sum(added), low), high), None)
+        self._move(time, target, min(max(self._own[target] + self._added[target], low), high), None)
 
 
 def make_mapper(

@@ -110,7 +110,7 @@ class CoreSynthesis:
 
     def _sent_knobs(self) -> int | None:
         """Send the ramps that alone make the codes; return the address of theirs, None where more moves codes."""
-        if not self._processor.knobs_make_codes:
+        if not self._processor.knobs_make_codes(self.now - self._engine.lookback):
             return None
         for knob in self._knobs:
             knob.send()

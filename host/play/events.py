@@ -151,10 +151,9 @@ class EventProcessor(EventDispatcher):
         """Return whether pressure or slide of MPE may move latents of single notes."""
         return self._mpe.moves_codes
 
-    @property
-    def knobs_make_codes(self) -> bool:
-        """Return whether notes have the codes of the latents' ramps, but for those of gestures."""
-        return not self.fingers_move_codes and self._layers.are_common and self.codes.follow_knobs
+    def knobs_make_codes(self, time: int) -> bool:
+        """Return whether notes have the codes of the latents' ramps from a sample on, but for those of gestures."""
+        return not self.fingers_move_codes and self._layers.are_common and self.codes.follow_knobs(time)
 
     def motion_of(self, voices: list[Voice], gestures: bool = True) -> VoiceMotion:
         """As `VoiceMotion`."""

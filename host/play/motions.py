@@ -105,6 +105,8 @@ class Latents:
             self.targets[MORPH] = Ramp(morph.position, ramp)
             self._way = WAYS[morph.shape]
         self._spans = card.spans
+        # Whether no knob has been beyond its latent's range.
+        self._knobs_in_spans = all(low <= value <= high for value, (low, high) in zip(rest, card.spans, strict=True))
         movers = [make_mover(settings, number, rest, tempo_bpm, card, path) for number, settings in enumerate(motion)]
         movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
         # After a beat restart, each mover's offset to its old value fades out.
@@ -137,13 +139,18 @@ class Latents:
                 self._latest_row = max(self._latest_row, time)
         return np.array([rows[time] for time in samples], np.float32)
 
-    @property
-    def follow_knobs(self) -> bool:
-        """Return whether codes are the values of `knobs`: nothing else moves them for any bus.
+    def follow_knobs(self, time: int) -> bool:
+        """Return whether codes from sample ``time`` on are the values of `knobs`: nothing else moves them for any bus.
 
-        Without motions a touched latent has its knob's value too.
+        Without motions a touched latent has its knob's value too. A morph that rests at 0 changes no knob within its
+        latent's range.
         """
-        return not (self._movers or self._pressed or self._morphs)
+        return not (self._movers or self._pressed) and (not self._morphs or self._morph_rests(time))
+
+    def _morph_rests(self, time: int) -> bool:
+        morph = self.targets[MORPH]
+        rests_at_0 = morph.target == 0.0 and morph.has_settled(time) and MORPH not in self._grips
+        return rests_at_0 and self._knobs_in_spans
 
     def differ(self, buses: Collection[int]) -> bool:
         """Return whether notes of these buses may have codes other than `codes_at`'s."""
@@ -193,6 +200,9 @@ class Latents:
                 if target in ramps:
                     ramps[target].move(time, value)
         self.targets[target].move(time, value)
+        if target in self._places:
+            low, high = self._spans[self._places[target]]
+            self._knobs_in_spans = self._knobs_in_spans and low <= value <= high
         self._settled, self._rest = max(self._settled, time + self._ramp), None
         if target in self._grips:
             self._grips[target].turn(time)

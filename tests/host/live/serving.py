@@ -10,6 +10,7 @@ from timbrel.host.events import ProgramChange
 from timbrel.host.live import audio_process
 from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.live.render_loop import ForwardedEvents
+from timbrel.host.midi.arrival import Arrival
 from timbrel.host.session.messages import PresetLines, Setup, Stop
 from timbrel.host.session.meters import Meters
 
@@ -23,6 +24,7 @@ class StandingLoop:
         self.player, self.swapped, self.meters = self, [], Meters(0)
         self.sink = SimpleNamespace(block=128, stuck=False)
         self.forwarded, self.recording = ForwardedEvents(threading.Event()), False
+        self.programs, self.program_arrival = deque(), Arrival()
 
     def brace(self, blocks):
         pass
@@ -40,7 +42,6 @@ class Served:
     def __init__(self, preset, channels=(), **setup):
         self._ours, theirs = Pipe()
         self.loop = StandingLoop()
-        self.loop.programs = deque()
         self._state = ProcessState(Setup(str(preset), **setup), theirs, loop=self.loop, rate=48000)
         names = {None: str(preset), **dict(channels)}
         self._state.presets.activate(names, self._state.presets.opened(names))
@@ -70,6 +71,7 @@ class Served:
         """Program changes."""
         self._state.presets._programs = tuple(map(str, presets))
         self.loop.programs.extend(ProgramChange(0, channel, number) for number in range(len(presets)))
+        self.loop.program_arrival.set()
 
     def names(self):
         """Presets that play, by channel."""
