@@ -1,4 +1,4 @@
-"""An input of JACK: a client whose thread queues messages in C, or in Python where that is not compiled."""
+"""MIDI inputs of JACK: a client whose thread queues messages in C, or in Python where that is not compiled."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,7 @@ from ..errors import UserError
 from .arrival import Arrival
 
 LIBRARY = Path(__file__).with_name("jack_core.so.1")  # no name of a Python module
-VERSION = 1
+VERSION = 2
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
 ACTIVE_SENSING = 0xFE
 QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
@@ -32,21 +32,27 @@ MIDI_TYPE = b"8 bit raw midi"
 class MessageSource(Protocol):
     """An input as RtMidi has it."""
 
-    def open_virtual_port(self, name: str) -> None:
-        """Register the input, to which senders can be connected."""
-
     def get_message(self) -> tuple[bytes, float] | None:
         """Next message, and seconds since the one before."""
 
 
-def open_jack_input(name: str, arrival: Arrival) -> MessageSource:
-    """A client with one input; ``arrival`` is set with each message.
+class JackMidi(Protocol):
+    """A client of JACK with any number of inputs: JACK wakes each client in each cycle."""
+
+    def open_input(self, name: str) -> MessageSource:
+        """Register an input, to which senders can be connected; close the client only after it."""
+
+
+def open_jack_midi(name: str, arrival: Arrival) -> JackMidi:
+    """A client without inputs; ``arrival`` is set with each message.
 
     Raises:
         UserError: no server answers.
     """
     core, jack = _load_core(), load_jack()
-    return PythonJackInput(name, arrival) if core is None or jack is None else JackInput(core, jack, name, arrival)
+    return (
+        PythonJackMidi(name, arrival) if core is None or jack is None else CompiledJackMidi(core, jack, name, arrival)
+    )
 
 
 @functools.cache
@@ -65,9 +71,9 @@ def _load_core(path: Path = LIBRARY) -> ctypes.CDLL | None:
             return None
     except (OSError, AttributeError):
         return None
-    core.jack_input_bytes.restype = ctypes.c_int64
-    core.jack_input_open.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int32]
-    core.jack_input_use.argtypes = [ctypes.c_void_p] * 2
+    core.jack_client_bytes.restype = core.jack_input_bytes.restype = ctypes.c_int64
+    core.jack_client_open.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int32]
+    core.jack_input_open.argtypes = [ctypes.c_void_p] * 3
     core.jack_input_next.argtypes = [ctypes.c_void_p] * 3
     return core
 
@@ -84,41 +90,36 @@ class _Clock:
         return elapsed_seconds
 
 
-class JackInput:
+class CompiledJackMidi:
     """JACK's thread never waits for Python: where it did, JACK and all its clients waited with it."""
 
     def __init__(self, core: ctypes.CDLL, jack: ctypes.CDLL, name: str, arrival: Arrival) -> None:
-        """As `open_jack_input`."""
+        """As `open_jack_midi`."""
         jack.jack_client_open.restype = jack.jack_port_register.restype = ctypes.c_void_p
         status = ctypes.c_int()
         client = jack.jack_client_open(name.encode(), NO_START_SERVER, ctypes.byref(status))
         if client is None:
             raise no_server_error(f"status {status.value:#x}")
         self._core, self._jack, self._client = core, jack, ctypes.c_void_p(client)
-        self._queue = ctypes.create_string_buffer(core.jack_input_bytes())
+        self._state = ctypes.create_string_buffer(core.jack_client_bytes())
         functions = (jack.jack_port_get_buffer, jack.jack_midi_get_event_count, jack.jack_midi_event_get)
         addresses = [ctypes.cast(function, ctypes.c_void_p) for function in functions]
-        core.jack_input_open(self._queue, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
-        self._event, self._seconds = ctypes.create_string_buffer(LONGEST), ctypes.c_double()
-        self._event_at, self._seconds_at = ctypes.addressof(self._event), ctypes.addressof(self._seconds)
-        self._queue_at, self._clock = ctypes.addressof(self._queue), _Clock()
-        jack.jack_set_process_callback(self._client, core.jack_input_process, self._queue)
+        core.jack_client_open(self._state, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
+        jack.jack_set_process_callback(self._client, core.jack_client_process, self._state)
         jack.jack_activate(self._client)  # before there is an input: senders may be connected as soon as there is one
         self._ports: list[ctypes.c_void_p] = []
-        weakref.finalize(self, self._close, jack, self._client, self._ports, self._queue, arrival)
+        self._queues: list[object] = []
+        weakref.finalize(self, self._close, jack, self._client, self._ports, self._queues, self._state, arrival)
 
-    def open_virtual_port(self, name: str) -> None:
+    def open_input(self, name: str) -> MessageSource:
         port = self._jack.jack_port_register(self._client, name.encode(), MIDI_TYPE, IS_INPUT, 0)
         if port is None:
             raise no_server_error("it refuses an input")
+        queue = ctypes.create_string_buffer(self._core.jack_input_bytes())
         self._ports.append(ctypes.c_void_p(port))
-        self._core.jack_input_use(self._queue, self._ports[-1])
-
-    def get_message(self) -> tuple[bytes, float] | None:
-        size = self._core.jack_input_next(self._queue_at, self._event_at, self._seconds_at)
-        if size == 0:
-            return None
-        return self._event.raw[:size], self._clock.elapsed(self._seconds.value)
+        self._queues.append(queue)
+        self._core.jack_input_open(queue, self._state, self._ports[-1])
+        return _CompiledInput(self._core, queue)
 
     @staticmethod
     def _close(
@@ -129,35 +130,53 @@ class JackInput:
         jack.jack_client_close(client)
 
 
-class PythonJackInput:
+class _CompiledInput:
+    def __init__(self, core: ctypes.CDLL, queue: ctypes.Array[ctypes.c_char]) -> None:
+        self._core, self._queue, self._queue_at = core, queue, ctypes.addressof(queue)
+        self._event, self._seconds = ctypes.create_string_buffer(LONGEST), ctypes.c_double()
+        self._event_at, self._seconds_at = ctypes.addressof(self._event), ctypes.addressof(self._seconds)
+        self._clock = _Clock()
+
+    def get_message(self) -> tuple[bytes, float] | None:
+        size = self._core.jack_input_next(self._queue_at, self._event_at, self._seconds_at)
+        if size == 0:
+            return None
+        return self._event.raw[:size], self._clock.elapsed(self._seconds.value)
+
+
+class PythonJackMidi:
     """JACK's thread calls Python."""
 
     def __init__(self, name: str, arrival: Arrival) -> None:
-        """As `open_jack_input`."""
+        """As `open_jack_midi`."""
         import jack  # JACK-Client; `JackConnections` has imported it before any input is opened
 
         try:
             self._client: Any = jack.Client(name, no_start_server=True)
         except jack.JackError as error:
             raise no_server_error(error) from None
-        self._ports: list[Any] = []
-        self._messages: deque[tuple[bytes, float]] = deque(maxlen=QUEUE)
-        self._clock = _Clock()
+        self._inputs: list[_PythonInput] = []
         leaving = _Leaving(jack.CallbackExit)
-        self._client.set_process_callback(
-            functools.partial(_collect_messages, self._ports, self._messages, arrival, leaving)
-        )
+        self._client.set_process_callback(functools.partial(_collect_messages, self._inputs, arrival, leaving))
         self._client.activate()  # before there is an input: senders may be connected as soon as there is one
         # At exit at the latest: JACK's thread calls Python.
-        weakref.finalize(self, _close, self._client, self._ports, leaving)
+        weakref.finalize(self, _close, self._client, self._inputs, leaving)
 
-    def open_virtual_port(self, name: str) -> None:
-        self._ports.append(self._client.midi_inports.register(name))
+    def open_input(self, name: str) -> MessageSource:
+        self._inputs.append(_PythonInput(self._client.midi_inports.register(name)))
+        return self._inputs[-1]
+
+
+class _PythonInput:
+    def __init__(self, port: Any) -> None:
+        self.port = port
+        self.messages: deque[tuple[bytes, float]] = deque(maxlen=QUEUE)
+        self._clock = _Clock()
 
     def get_message(self) -> tuple[bytes, float] | None:
-        if not self._messages:
+        if not self.messages:
             return None
-        message, arrival_seconds = self._messages.popleft()
+        message, arrival_seconds = self.messages.popleft()
         return message, self._clock.elapsed(arrival_seconds)
 
 
@@ -174,7 +193,7 @@ class _Leaving:
         return not Path(f"/proc/self/task/{self.thread}").exists()
 
 
-def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
+def _close(client: Any, inputs: Sequence[_PythonInput], leaving: _Leaving) -> None:
     """Close a client without ending its thread from outside.
 
     JACK cancels the thread at any of its instructions: one that holds the interpreter's lock then, or waits for it,
@@ -182,9 +201,9 @@ def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
     """
     import jack
 
-    for port in ports:  # as in `JackInput`
+    for each in inputs:  # as in `CompiledJackMidi`
         with contextlib.suppress(jack.JackError):
-            port.disconnect()
+            each.port.disconnect()
     leaving.end_requested = True
     _wait_until(lambda: leaving.thread is not None, CALL_LOOKS)
     if leaving.thread is not None:
@@ -200,17 +219,15 @@ def _wait_until(has_ended: Callable[[], bool], look_count: int) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _collect_messages(
-    ports: Sequence[Any], messages: deque[tuple[bytes, float]], arrival: Arrival, leaving: _Leaving, frame_count: int
-) -> None:
-    """In JACK's thread; does not hold the input, which then is closed when dropped."""
+def _collect_messages(inputs: Sequence[_PythonInput], arrival: Arrival, leaving: _Leaving, frame_count: int) -> None:
+    """In JACK's thread; does not hold the client, which then is closed when dropped."""
     if leaving.end_requested:
         leaving.thread = threading.get_native_id()
         raise leaving.exit  # JACK ends its thread, out of Python
-    for port in ports:
-        for _, message_bytes in port.incoming_midi_events():
+    for each in inputs:
+        for _, message_bytes in each.port.incoming_midi_events():
             if 0 < len(message_bytes) <= LONGEST and bytes(message_bytes[:1])[0] != ACTIVE_SENSING:
-                messages.append((bytes(message_bytes), time.perf_counter()))
+                each.messages.append((bytes(message_bytes), time.perf_counter()))
                 arrival.set()
 
 

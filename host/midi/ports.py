@@ -19,7 +19,7 @@ from ..events import Event
 from .arrival import Arrival
 from .controllers import HeldEvents
 from .decode import MidiDecoder
-from .jack_input import QUEUE, load_jack, no_server_error, open_jack_input
+from .jack_input import QUEUE, JackMidi, load_jack, no_server_error, open_jack_midi
 
 
 class JackConnections:
@@ -162,6 +162,7 @@ class Inputs:
         self._refused: dict[str, tuple[str, int]] = {}  # ports that cannot be opened: message, scans in a row
         # None: the system reports no connections, and RtMidi opens and closes inputs.
         self._wires = JackConnections(f"{CLIENT}-wires") if self.whole_blocks else None
+        self._jack_midi: JackMidi | None = None
         # RtMidi's client would have a thread that JACK wakes in each cycle.
         self._finder: Any = self._wires or _client(self._rtmidi, self._api, "list")
         if VIRTUAL in self._names or not self._names:
@@ -317,8 +318,9 @@ class Inputs:
             port.source.open_virtual_port("in")
         else:
             ports_before = self._wires.ports()
-            port = _Port(name, open_jack_input(f"{CLIENT}-in", self._arrival))
-            port.source.open_virtual_port("in")
+            self._jack_midi = self._jack_midi or open_jack_midi(f"{CLIENT}-in", self._arrival)
+            count = 1 + len(self._ports)  # of inputs, which stay registered
+            port = _Port(name, self._jack_midi.open_input("in" if count == 1 else f"in-{count}"))
             port.place = min(self._wires.ports() - ports_before, default=None)
         self._ports += (port,)
         return port

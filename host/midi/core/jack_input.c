@@ -10,12 +10,17 @@
 
 enum { ACTIVE_SENSING = 0xFE, HEADER_BYTES = sizeof(double) + sizeof(uint16_t) };
 
-struct JackInput {
+struct JackClient {
 	PortBuffer port_buffer;
 	EventCount event_count;
 	EventGet event_get;
-	_Atomic(void *) port;
 	int32_t *flag, bell;
+	_Atomic(JackInput *) newest;
+};
+
+struct JackInput {
+	void *port;
+	JackInput *older;
 	_Atomic uint32_t written, read; /* bytes, modulo 2^32 */
 	uint8_t ring[RING_BYTES];       /* records: seconds, size, bytes */
 };
@@ -32,7 +37,7 @@ static void get(const JackInput *input, uint32_t position, void *bytes, uint32_t
 		((uint8_t *)bytes)[index] = input->ring[(position + index) % RING_BYTES];
 }
 
-static void queue_event(JackInput *input, const JackEvent *event)
+static void queue_event(const JackClient *client, JackInput *input, const JackEvent *event)
 {
 	uint32_t written = atomic_load_explicit(&input->written, memory_order_relaxed);
 	uint32_t waiting = written - atomic_load_explicit(&input->read, memory_order_acquire);
@@ -44,41 +49,48 @@ static void queue_event(JackInput *input, const JackEvent *event)
 	put(input, written + sizeof seconds, &size, sizeof size);
 	put(input, written + HEADER_BYTES, event->bytes, size);
 	atomic_store_explicit(&input->written, written + HEADER_BYTES + size, memory_order_release);
-	if (__atomic_exchange_n(input->flag, 1, __ATOMIC_ACQ_REL) == 0)
-		(void)!send(input->bell, "", 1, MSG_DONTWAIT);
+	if (__atomic_exchange_n(client->flag, 1, __ATOMIC_ACQ_REL) == 0)
+		(void)!send(client->bell, "", 1, MSG_DONTWAIT);
 }
 
 int32_t jack_input_version(void) { return INPUT_VERSION; }
 
+int64_t jack_client_bytes(void) { return sizeof(JackClient); }
+
 int64_t jack_input_bytes(void) { return sizeof(JackInput); }
 
-void jack_input_open(JackInput *input, PortBuffer buffer, EventCount count, EventGet get_event, int32_t *flag,
-                     int32_t bell)
+void jack_client_open(JackClient *client, PortBuffer buffer, EventCount count, EventGet get_event, int32_t *flag,
+                      int32_t bell)
 {
-	memset(input, 0, sizeof *input);
-	input->port_buffer = buffer;
-	input->event_count = count;
-	input->event_get = get_event;
-	input->flag = flag;
-	input->bell = bell;
+	memset(client, 0, sizeof *client);
+	client->port_buffer = buffer;
+	client->event_count = count;
+	client->event_get = get_event;
+	client->flag = flag;
+	client->bell = bell;
 }
 
-void jack_input_use(JackInput *input, void *port) { atomic_store(&input->port, port); }
-
-int jack_input_process(uint32_t frames, void *data)
+void jack_input_open(JackInput *input, JackClient *client, void *port)
 {
-	JackInput *input = data;
-	void *port = atomic_load(&input->port);
-	if (!port)
-		return 0;
-	void *buffer = input->port_buffer(port, frames);
-	uint32_t count = input->event_count(buffer);
-	for (uint32_t index = 0; index < count; index++) {
-		JackEvent event;
-		if (input->event_get(&event, buffer, index) != 0 || event.size == 0 || event.size > LONGEST_EVENT)
-			continue;
-		if (event.bytes[0] != ACTIVE_SENSING)
-			queue_event(input, &event);
+	memset(input, 0, sizeof *input);
+	input->port = port;
+	input->older = atomic_load(&client->newest);
+	atomic_store(&client->newest, input);
+}
+
+int jack_client_process(uint32_t frames, void *data)
+{
+	JackClient *client = data;
+	for (JackInput *input = atomic_load(&client->newest); input; input = input->older) {
+		void *buffer = client->port_buffer(input->port, frames);
+		uint32_t count = client->event_count(buffer);
+		for (uint32_t index = 0; index < count; index++) {
+			JackEvent event;
+			if (client->event_get(&event, buffer, index) != 0 || event.size == 0 || event.size > LONGEST_EVENT)
+				continue;
+			if (event.bytes[0] != ACTIVE_SENSING)
+				queue_event(client, input, &event);
+		}
 	}
 	return 0;
 }

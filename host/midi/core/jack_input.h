@@ -1,7 +1,7 @@
-/* A MIDI input of JACK, read by a thread that never enters Python (docs/internals/processes.md).
+/* MIDI inputs of a client of JACK, read by a thread that never enters Python (docs/internals/processes.md).
 
-   The caller allocates jack_input_bytes() and gives `jack_input_process` to jack_set_process_callback. JACK's thread
-   queues events; one other thread takes them. */
+   The caller allocates jack_client_bytes() and jack_input_bytes() for each input, and gives `jack_client_process` to
+   jack_set_process_callback. JACK's thread queues events; one other thread takes them. */
 #ifndef TIMBREL_JACK_INPUT_H
 #define TIMBREL_JACK_INPUT_H
 
@@ -15,7 +15,7 @@
 #endif
 
 enum {
-	INPUT_VERSION = 1,
+	INPUT_VERSION = 2,
 	LONGEST_EVENT = 256, /* bytes, which may be several messages; a damaged event could have any length */
 	RING_BYTES = 1 << 18 /* 20,000 short messages, when sweeps of eight knobs send 400 a second */
 };
@@ -32,20 +32,22 @@ typedef void *(*PortBuffer)(void *port, uint32_t frames);
 typedef uint32_t (*EventCount)(void *buffer);
 typedef int (*EventGet)(JackEvent *event, void *buffer, uint32_t index);
 
+typedef struct JackClient JackClient;
 typedef struct JackInput JackInput;
 
 INPUT_API int32_t jack_input_version(void);
+INPUT_API int64_t jack_client_bytes(void);
 INPUT_API int64_t jack_input_bytes(void);
 
-/* Begin without a port. An event sets `flag`; where it was 0, it also sends a byte to `bell`, a socket. */
-INPUT_API void jack_input_open(JackInput *input, PortBuffer buffer, EventCount count, EventGet get, int32_t *flag,
-                               int32_t bell);
+/* Begin without inputs. An event sets `flag`; where it was 0, it also sends a byte to `bell`, a socket. */
+INPUT_API void jack_client_open(JackClient *client, PortBuffer buffer, EventCount count, EventGet get, int32_t *flag,
+                                int32_t bell);
 
-/* Give JACK's thread a port; NULL takes it away. */
-INPUT_API void jack_input_use(JackInput *input, void *port);
+/* Have JACK's thread read a port of the client, from now on. One thread at a time opens inputs. */
+INPUT_API void jack_input_open(JackInput *input, JackClient *client, void *port);
 
 /* JACK's process callback: queue the cycle's events, with the time of Python's perf_counter; a full ring drops them. */
-INPUT_API int jack_input_process(uint32_t frames, void *input);
+INPUT_API int jack_client_process(uint32_t frames, void *client);
 
 /* Copy the next event into `bytes`, of LONGEST_EVENT, and its time into `seconds`; return its size, 0 for none. */
 INPUT_API int32_t jack_input_next(JackInput *input, uint8_t *bytes, double *seconds);

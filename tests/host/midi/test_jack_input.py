@@ -2,7 +2,6 @@
 
 import ctypes
 import time
-from collections import deque
 
 import pytest
 from timbrel.host.midi import jack_input
@@ -22,49 +21,54 @@ class Event(ctypes.Structure):
 
 
 class Cycle:
-    """JACK's functions of a port, for the compiled queue."""
+    """JACK's functions of a client's ports, for the compiled queues."""
 
-    def __init__(self, arrival):
-        self.events = []
+    def __init__(self, arrival, ports=1):
+        self._events = {}
         at = ctypes.c_void_p
         self._functions = (
             ctypes.CFUNCTYPE(at, at, ctypes.c_uint32)(lambda port, frames: port),
-            ctypes.CFUNCTYPE(ctypes.c_uint32, at)(lambda buffer: len(self.events)),
+            ctypes.CFUNCTYPE(ctypes.c_uint32, at)(lambda buffer: len(self._events.get(buffer, ()))),
             ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Event), at, ctypes.c_uint32)(self._get),
         )
         self._core = jack_input._load_core()
-        self._queue = ctypes.create_string_buffer(self._core.jack_input_bytes())
+        self._client = ctypes.create_string_buffer(self._core.jack_client_bytes())
         addresses = [ctypes.cast(one, at) for one in self._functions]
         self._arrival = arrival
-        self._core.jack_input_open(self._queue, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
+        self._core.jack_client_open(self._client, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
+        self._queues = []
+        for _ in range(ports):
+            self.open_port()
 
-    def use_port(self):
-        self._core.jack_input_use(self._queue, 1)
+    def open_port(self):
+        self._queues.append(ctypes.create_string_buffer(self._core.jack_input_bytes()))
+        self._core.jack_input_open(self._queues[-1], self._client, len(self._queues))
 
-    def send(self, *events):
+    def send(self, *events, port=1):
         """A cycle of JACK's with these events."""
-        self.events = [ctypes.create_string_buffer(event, max(1, len(event))) for event in events]
-        self._sizes = list(map(len, events))
-        assert self._core.jack_input_process(128, self._queue) == 0
+        self._events = {
+            port: [(len(event), ctypes.create_string_buffer(event, max(1, len(event)))) for event in events]
+        }
+        assert self._core.jack_client_process(128, self._client) == 0
 
-    def received(self):
+    def received(self, port=1):
         """All that waits: (bytes, seconds)."""
         events, event, seconds = [], ctypes.create_string_buffer(jack_input.LONGEST), ctypes.c_double()
-        while size := self._core.jack_input_next(self._queue, event, ctypes.byref(seconds)):
+        while size := self._core.jack_input_next(self._queues[port - 1], event, ctypes.byref(seconds)):
             events.append((event.raw[:size], seconds.value))
         return events
 
     def _get(self, event, buffer, index):
-        event.contents.size, event.contents.bytes = self._sizes[index], ctypes.addressof(self.events[index])
+        event.contents.size, memory = self._events[buffer][index]
+        event.contents.bytes = ctypes.addressof(memory)
         return 0
 
 
 @needs_core
 def test_long_events_and_those_that_nobody_needs_are_passed_over():
-    cycle = Cycle(arrival := Arrival())
-    cycle.send(*CYCLE)
-    assert not cycle.received()  # it has no port yet
-    cycle.use_port()
+    cycle = Cycle(arrival := Arrival(), ports=0)
+    cycle.send(*CYCLE)  # it has no port yet
+    cycle.open_port()
     cycle.send(b"\xfe")
     assert not arrival.wait(0)
     before = time.perf_counter()
@@ -81,7 +85,6 @@ def test_long_events_and_those_that_nobody_needs_are_passed_over():
 @needs_core
 def test_the_longest_event_comes_whole_and_a_longer_one_does_not():
     cycle = Cycle(Arrival())
-    cycle.use_port()
     longest = bytes([0xF0, *(value % 128 for value in range(jack_input.LONGEST - 2)), 0xF7])
     cycle.send(longest, longest[:-1] + b"\x00\xf7")
     assert [data for data, _ in cycle.received()] == [longest]
@@ -90,7 +93,6 @@ def test_the_longest_event_comes_whole_and_a_longer_one_does_not():
 @needs_core
 def test_a_full_queue_drops_what_follows_and_goes_round():
     cycle = Cycle(Arrival())
-    cycle.use_port()
     for turn in range(3):
         sent = [bytes([0xB0, number % 128, number // 128 % 128]) for number in range(25_000)]
         for start in range(0, len(sent), 1000):
@@ -98,6 +100,18 @@ def test_a_full_queue_drops_what_follows_and_goes_round():
         received = [data for data, _ in cycle.received()]
         assert jack_input.QUEUE < len(received) < len(sent), turn
         assert received == sent[: len(received)]
+
+
+@needs_core
+def test_each_port_of_a_client_has_a_queue_of_its_own():
+    cycle = Cycle(arrival := Arrival(), ports=3)
+    for port in (3, 1, 2):
+        arrival.clear()
+        cycle.send(*KEPT[:port], port=port)
+        assert arrival.wait(0)
+    for port in (1, 2, 3):
+        assert [data for data, _ in cycle.received(port)] == KEPT[:port]
+        assert not cycle.received(port)
 
 
 class Port:
@@ -109,12 +123,13 @@ class Port:
 
 
 def test_python_passes_over_the_same_events():
-    kept, arrival, leaving = deque(), Arrival(), jack_input._Leaving(Exception)
-    jack_input._collect_messages([Port(*CYCLE[:-1]), Port(CYCLE[-1])], kept, arrival, leaving, 128)
-    assert [data for data, _ in kept] == KEPT
+    arrival, leaving = Arrival(), jack_input._Leaving(Exception)
+    inputs = [jack_input._PythonInput(Port(*CYCLE[:-1])), jack_input._PythonInput(Port(CYCLE[-1]))]
+    jack_input._collect_messages(inputs, arrival, leaving, 128)
+    assert [[data for data, _ in each.messages] for each in inputs] == [KEPT[:-1], KEPT[-1:]]
     assert arrival.wait(0)
     arrival.clear()
-    jack_input._collect_messages([Port(b"\xfe")], kept, arrival, leaving, 128)
+    jack_input._collect_messages([jack_input._PythonInput(Port(b"\xfe"))], arrival, leaving, 128)
     assert not arrival.wait(0)
 
 

@@ -426,10 +426,10 @@ def spin():
 for _ in range(2):  # JACK's thread waits for the interpreter most of the time
     threading.Thread(target=spin, daemon=True).start()
 for number in range(10):
-    source = jack_input.open_jack_input(f"closing{number}", Arrival())
-    source.open_virtual_port("in")
+    client = jack_input.open_jack_midi(f"closing{number}", Arrival())
+    sources = [client.open_input("in"), client.open_input("in-2")]
     time.sleep(0.02)
-    del source
+    del client, sources
 print("closed", flush=True)
 """
 
