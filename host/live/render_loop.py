@@ -1,6 +1,7 @@
 """Render loop: keeps the sound card's ring buffer full, measures CPU load."""
 
 import ctypes
+import itertools
 import sys
 import threading
 import time
@@ -8,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
+
+import numpy as np
 
 from ..arrays import Array
 from ..audio.sound_card import SPARE_BLOCKS, Ear, Sink
@@ -34,6 +37,7 @@ READ_SECONDS = 0.00005  # from the moment when a block is due until the card has
 REST_LOOK_SECONDS = 0.2  # between looks at the card, at rest
 PATIENCE_BLOCKS = 4  # without progress, before checking that the card still exists
 MOST_UNACCOUNTED = 4  # runs of the core that wait to be noted, while the ring lacks blocks
+NOTED_BLOCKS = 16  # of runs that wait otherwise, unless a block took half its length: noting costs a block's time
 FORGET_SECONDS = 10.0  # time constant of the card's clock
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
 
@@ -194,6 +198,7 @@ class RenderLoop:
             self.started = True
             while not self._ending.is_set() and self.sink.alive:
                 if self.player.resting and not self.recording:
+                    self._account_all()
                     self._play_silence()
                 if not self._wait():
                     continue
@@ -210,7 +215,7 @@ class RenderLoop:
                     first_seconds, *block_seconds = self._run.seconds
                     seconds = [python_seconds + first_seconds, *block_seconds]
                     self._unaccounted.append((seconds, self._run.sound.copy(), events))
-                    if not self._lacks_block() or len(self._unaccounted) >= MOST_UNACCOUNTED:
+                    if len(self._unaccounted) >= MOST_UNACCOUNTED or (self._is_due() and not self._lacks_block()):
                         self._account_all()
                     continue
                 self._account_all()  # a take that begins with this block counts from it
@@ -225,11 +230,19 @@ class RenderLoop:
                 self._account_all()
             self._account_all()
 
+    def _is_due(self) -> bool:
+        """Return whether the blocks that wait for it should be noted."""
+        seconds = [block_seconds for run_seconds, _, _ in self._unaccounted for block_seconds in run_seconds]
+        return len(seconds) >= NOTED_BLOCKS or max(seconds) > self.sink.block / self.sink.rate / 2
+
     def _account_all(self) -> None:
-        """Note the blocks that wait for it: a block that is due goes before."""
-        for seconds, sound, events in self._unaccounted:
-            self._account(seconds, sound, events)
+        """Note the blocks that wait for it, together: a block that is due goes before."""
+        if not self._unaccounted:
+            return
+        seconds, sounds, events = zip(*self._unaccounted, strict=True)
         self._unaccounted.clear()
+        sound = sounds[0] if len(sounds) == 1 else np.concatenate(sounds, axis=1)
+        self._account([*itertools.chain(*seconds)], sound, [*itertools.chain(*events)])
 
     def _leave_alone(self, run: UnattendedRun, events: list[Event]) -> None:
         """Have the core fill the ring, with ``events`` in its first block, until more arrive or Python is needed.

@@ -11,7 +11,7 @@ from timbrel.host.audio.sound_card import PortAudioRing
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterTouch, PitchBend
 from timbrel.host.live import audio_process
 from timbrel.host.live.audio_process import ProcessState
-from timbrel.host.live.render_loop import RenderLoop
+from timbrel.host.live.render_loop import NOTED_BLOCKS, RenderLoop
 from timbrel.host.midi.arrival import Arrival
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play import player as player_module
@@ -164,6 +164,32 @@ def test_a_note_has_the_code_of_its_own_hop_where_a_knob_moves_just_before_it(ma
             player.schedule(NoteOn(time + 90 * number, 0, 50 + number, 100))
     expected = asked_for(players[0], COUNT, 128)
     assert np.array_equal(lent(players[1], Ring(44_100, 128), Arrival(), COUNT), expected)
+
+
+@pytest.mark.parametrize("shape", ["linear", "spherical"])
+def test_the_core_reads_the_knobs_where_a_morph_rests_at_0_and_clamps_none(make_patch, recorded, shape):
+    maps = [entry | {"low": low, "high": high} for entry, (low, high) in zip(KNOBS, recorded.card.spans, strict=True)]
+    maps.append({"number": 1, "target": "morph", "low": 0.0, "high": 1.0})
+    maps.append({"number": 16, "target": "latent.3", "low": -5.0, "high": 5.0})  # beyond its span
+    patch = make_patch(recorded, morph={"values": [0.5] * 8, "shape": shape}, cc=maps)
+    wheel = {0: 127, 9300: 127, 9500: 64, 15_000: 0}  # the first one is before the note
+    events = [ControlChange(time, 0, 1, value) for time, value in wheel.items()] + [NoteOn(100, 0, 60, 100)]
+    events += [ControlChange(time, 0, 70 + time // 400 % 8, time // 40 % 128) for time in range(200, 38_000, 400)]
+    events += [ControlChange(50, 0, 1, 0), ControlChange(50_000, 0, 16, 127), NoteOff(55_000, 0, 60)]
+    players = [player_of(patch, 44_100, 128) for _ in range(2)]
+    for player in players:
+        for event in sorted(events, key=lambda event: event.time):
+            player.schedule(event)
+    expected, ring = asked_for(players[0], 60_000, 128), Ring(44_100, 128)
+    run, alone = unattended_run(44_100, 128), []
+    for end in range(3000, 60_001, 3000):
+        lent_by(run, players[1], ring, Arrival(), end)
+        alone.append(bool(run.fields.knobs))
+    assert np.array_equal(np.concatenate(ring.blocks, axis=1)[:, :60_000], expected)
+    assert alone[:3] == [True] * 3
+    assert alone[3:5] == [False] * 2
+    assert alone[6:16] == [True] * 10
+    assert alone[17:] == [False] * 3
 
 
 @pytest.mark.parametrize("sent_before", [False, True])
@@ -374,8 +400,26 @@ def test_a_block_that_is_due_goes_before_the_notes_of_those_before_it(make_patch
     arrival = Arrival()
     loop = RenderLoop(player_of(make_patch(recorded), 48_000, 128), ring, [], on_block=note, arrival=arrival)
     loop.run()  # the card reads each block at once, so that one is always due
-    assert [place for place, _ in written] == [4 * 128] * 4 + [8 * 128] * 4 + [12 * 128] * 4
-    assert sum(length for _, length in written) == ring.written
+    assert written == [(4 * 128, 4 * 128), (8 * 128, 4 * 128), (12 * 128, 4 * 128)]
+
+
+@pytest.mark.parametrize(("pace", "noted"), [(0.0, [NOTED_BLOCKS]), (0.6, [3])])
+def test_blocks_are_noted_together_unless_one_took_long(make_patch, recorded, pace, noted):
+    block, lengths = 128, []
+    ring = Ring(48_000, block, depth=2)
+    loop = RenderLoop(
+        player_of(make_patch(recorded), 48_000, block),
+        ring,
+        [],
+        on_block=lambda sound, _: lengths.append(sound.shape[1]),
+    )
+    for _ in range(20):
+        loop._unaccounted.append(([pace * block / 48_000] * 3, np.zeros((2, 3 * block), np.float32), []))
+        if loop._is_due():
+            break
+    loop._account_all()
+    assert lengths == [-(-blocks // 3) * 3 * block for blocks in noted]
+    assert loop._count == sum(lengths) // block
 
 
 def test_a_take_counts_from_the_block_that_begins_it(monkeypatch):
