@@ -44,7 +44,10 @@ static void restore_denormals(unsigned mode)
 }
 
 #define NAME(name) plain_##name
+#define WIDE 4
+#include "dense.h"
 #include "kernels.h"
+#undef WIDE
 #undef NAME
 
 #ifdef HAS_AVX2
@@ -55,7 +58,10 @@ static void restore_denormals(unsigned mode)
 #pragma GCC target("avx2")
 #endif
 #define NAME(name) avx2_##name
+#define WIDE 8
+#include "dense.h"
 #include "kernels.h"
+#undef WIDE
 #undef NAME
 #if defined(__clang__)
 #pragma clang attribute pop

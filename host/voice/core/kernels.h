@@ -34,56 +34,6 @@ static inline float NAME(energy)(const float *values, int32_t count)
 
 /* ---- The decoder ---- */
 
-/* outputs[row] = inputs[row] weights + biases, leaky where `slope` is below 1. Each output adds its inputs in order,
-   so that a row is the same alone and among others. `rows` is a constant where this is called. */
-static inline __attribute__((always_inline)) void NAME(dense_rows)(const float *inputs, int32_t rows, int32_t stride,
-                                                                   int32_t count, const float *weights,
-                                                                   const float *biases, int32_t width, float slope,
-                                                                   float *outputs)
-{
-	int32_t lanes = rows > 4 ? 1 : 2; /* vectors of outputs at a time: as many sums as registers hold */
-	for (int32_t column = 0; column < width; column += lanes * LANES) {
-		NAME(lanes) sums[8][2];
-		for (int32_t row = 0; row < rows; ++row)
-			for (int32_t lane = 0; lane < lanes; ++lane)
-				sums[row][lane] = NAME(load)(biases + column + lane * LANES);
-		const float *weight = weights + (int64_t)column * count, *input = inputs;
-		for (int32_t place = 0; place < count; ++place, weight += LANES, ++input)
-			for (int32_t lane = 0; lane < lanes; ++lane) {
-				NAME(lanes) factor = NAME(load)(weight + (int64_t)lane * count * LANES);
-				for (int32_t row = 0; row < rows; ++row)
-					sums[row][lane] += input[(int64_t)row * stride] * factor;
-			}
-		for (int32_t row = 0; row < rows; ++row)
-			for (int32_t lane = 0; lane < lanes; ++lane) {
-				float *output = outputs + (int64_t)row * stride + column + lane * LANES;
-				NAME(store)(output, sums[row][lane]);
-				if (slope < 1.0f)
-					for (int32_t lane_index = 0; lane_index < LANES; ++lane_index)
-						output[lane_index] = output[lane_index] > 0.0f ? output[lane_index] : output[lane_index] * slope;
-			}
-	}
-}
-
-static void NAME(dense)(const float *inputs, int32_t rows, int32_t stride, int32_t count, const float *weights,
-                        const float *biases, int32_t width, float slope, float *outputs)
-{
-	for (int32_t first = 0; first < rows;) {
-		const float *row_inputs = inputs + (int64_t)first * stride;
-		float *row_outputs = outputs + (int64_t)first * stride;
-		int32_t remaining = rows - first, batch = remaining >= 5 ? 8 : remaining >= 3 ? 4 : remaining;
-		if (batch == 8) /* the rows beyond the last are scratch: their sums are not read */
-			NAME(dense_rows)(row_inputs, 8, stride, count, weights, biases, width, slope, row_outputs);
-		else if (batch == 4)
-			NAME(dense_rows)(row_inputs, 4, stride, count, weights, biases, width, slope, row_outputs);
-		else if (batch == 2)
-			NAME(dense_rows)(row_inputs, 2, stride, count, weights, biases, width, slope, row_outputs);
-		else
-			NAME(dense_rows)(row_inputs, 1, stride, count, weights, biases, width, slope, row_outputs);
-		first += batch;
-	}
-}
-
 static void NAME(decode)(Core *core, const float *const *codes, const int32_t *keys, int32_t count, float *frames)
 {
 	const Instrument *model = core->instrument;
