@@ -32,6 +32,19 @@ static inline float NAME(energy)(const float *values, int32_t count)
 	return ((total[0] + total[4]) + (total[2] + total[6])) + ((total[1] + total[5]) + (total[3] + total[7]));
 }
 
+/* Replace values by 2 to the power of `unit` times them. The limits are far beyond those of float results; in a loop of
+   their own they are no branches of the powers. */
+static inline void NAME(raise_to)(double unit, float *values, int32_t count)
+{
+	const float limit = (float)(1000.0 / unit);
+	for (int32_t index = 0; index < count; ++index) {
+		float value = values[index] > limit ? limit : values[index];
+		values[index] = value < -limit ? -limit : value;
+	}
+	for (int32_t index = 0; index < count; ++index)
+		values[index] = (float)normal_power_of_two((double)values[index] * unit);
+}
+
 /* ---- The decoder ---- */
 
 static void NAME(decode)(Core *core, const float *const *codes, const int32_t *keys, int32_t count, float *frames)
@@ -62,12 +75,16 @@ static void NAME(decode)(Core *core, const float *const *codes, const int32_t *k
 			layer_outputs = swap;
 			inputs = model->widths[layer];
 		}
-		for (int32_t row = 0; row < rows; ++row)
+		for (int32_t row = 0; row < rows; ++row) {
+			const float *restrict outputs = layer_inputs + (int64_t)row * stride;
+			float *restrict frame = frames + (int64_t)(begin + row) * values;
+			const float most = model->most;
 			for (int32_t value = 0; value < values; ++value) {
-				float nepers = layer_inputs[(int64_t)row * stride + value] + model->means[value];
-				frames[(int64_t)(begin + row) * values + value] =
-					(float)exponential((double)(nepers > model->most ? model->most : nepers));
+				float nepers = outputs[value] + model->means[value];
+				frame[value] = nepers > most ? most : nepers;
 			}
+			NAME(raise_to)(1.44269504088896340736, frame, values);
+		}
 	}
 }
 
@@ -861,8 +878,8 @@ static void NAME(filter)(Core *core, const float *decibels, double first, NAME(S
 	const Instrument *model = core->instrument;
 	float gains[MOST_BANDS], *factors = core->factors, *noise = core->moved;
 	int32_t bins = model->bins, first_bin = model->muted_bins > model->lowest_bin ? model->muted_bins : model->lowest_bin;
-	for (int32_t band = 0; band < model->filter_bands; ++band)
-		gains[band] = (float)decibels_to_gain((double)decibels[band]);
+	memcpy(gains, decibels, sizeof(float) * (size_t)model->filter_bands);
+	NAME(raise_to)(0.16609640474436811739, gains, model->filter_bands);
 	for (int32_t bin = 0; bin < bins; ++bin) {
 		int32_t low = model->filter_low[bin];
 		factors[bin] = gains[low] + (gains[low + 1] - gains[low]) * model->filter_share[bin];
