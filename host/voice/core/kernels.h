@@ -931,6 +931,10 @@ static void NAME(move_image)(const Instrument *model, const float *image, double
 		curves[NAME(COSINE) * bins + bin] = (float)angle.cosine;
 		curves[NAME(SINE) * bins + bin] = (float)angle.sine;
 	}
+	if (noise_angle == 0.0) { /* the width adds no angle to that of noise */
+		memcpy(curves + NAME(OWN) * bins, curves + NAME(COSINE) * bins, sizeof(float) * 2 * (size_t)bins);
+		return;
+	}
 	for (int32_t bin = 0; bin < bins; ++bin) {
 		Direction noise = quarter_direction(amount * angles[bin] + noise_angle);
 		curves[NAME(OWN) * bins + bin] = (float)noise.cosine;
