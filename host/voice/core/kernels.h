@@ -262,22 +262,42 @@ static double NAME(held_level)(const Voice *voice, int64_t time)
 	return voice->sustain + (1.0 - voice->sustain) * (decay_share * decay_share * decay_share);
 }
 
-static void NAME(envelope)(const Voice *voice, int64_t start, int32_t count, float *levels)
+/* Samples of a block until a moment. */
+static inline int32_t NAME(samples_until)(int64_t moment, int64_t start, int32_t count)
 {
-	int64_t settled_time = voice->on + voice->attack + (voice->sustain < 1.0 ? voice->decay : 0);
-	int32_t held_count = voice->off == NEVER || voice->off >= start + count ? count
-	               : voice->off > start ? (int32_t)(voice->off - start) : 0;
-	for (int32_t sample = 0; sample < held_count; ++sample)
-		levels[sample] = start >= settled_time ? (float)voice->sustain : (float)NAME(held_level)(voice, start + sample);
+	return moment <= start ? 0 : moment < start + count ? (int32_t)(moment - start) : count;
+}
+
+/* Each part of the envelope has a loop without branches, which uses vectors; samples are exact as doubles. */
+static void NAME(envelope)(const Voice *voice, int64_t start, int32_t count, float *restrict levels)
+{
+	int64_t top = voice->on + voice->attack, settled = top + voice->decay;
+	int32_t held_count = voice->off == NEVER ? count : NAME(samples_until)(voice->off, start, count);
+	int32_t sample = 0, rising = NAME(samples_until)(top, start, held_count);
+	for (; sample < rising; ++sample)
+		levels[sample] = (float)NAME(held_level)(voice, start + sample);
+	int32_t falling = NAME(samples_until)(settled, start, held_count);
+	const double sustain = voice->sustain, decay = (double)voice->decay, until_settled = (double)(settled - start);
+	for (; sample < falling; ++sample) {
+		double share = (until_settled - sample) / decay;
+		levels[sample] = (float)(sustain + (1.0 - sustain) * (share * share * share));
+	}
+	for (; sample < held_count; ++sample)
+		levels[sample] = (float)sustain;
 	if (held_count == count)
 		return;
-	float level_at_off = (float)NAME(held_level)(voice, voice->off);
-	for (int32_t sample = held_count; sample < count; ++sample) {
-		double release_share = (double)(voice->off + voice->release - (start + sample)) / (double)voice->release;
-		release_share = release_share < 0.0 ? 0.0 : release_share > 1.0 ? 1.0 : release_share;
-		double cube = release_share * release_share * release_share;
-		levels[sample] = level_at_off * (float)(voice->closes ? sqrt(sqrt(release_share)) : cube);
+	const float level_at_off = (float)NAME(held_level)(voice, voice->off);
+	int64_t silent = voice->off + voice->release;
+	const double release = (double)voice->release, until_silent = (double)(silent - start);
+	int32_t sounding = NAME(samples_until)(silent, start, count);
+	for (; voice->closes && sample < sounding; ++sample)
+		levels[sample] = level_at_off * (float)sqrt(sqrt((until_silent - sample) / release));
+	for (; sample < sounding; ++sample) {
+		double share = (until_silent - sample) / release;
+		levels[sample] = level_at_off * (float)(share * share * share);
 	}
+	for (; sample < count; ++sample)
+		levels[sample] = 0.0f;
 }
 
 /* ---- Gestures ---- */
@@ -379,7 +399,7 @@ static void NAME(find_release)(const Gesture *gesture, Voice *voice, int64_t ste
 	voice->release_step = step;
 }
 
-static double NAME(between_steps)(double first_gain, double last_gain, int64_t sample)
+static double NAME(between_steps)(double first_gain, double last_gain, int32_t sample)
 {
 	return (last_gain - first_gain) * ((double)sample / CURVE_STEP) + first_gain;
 }
@@ -392,31 +412,33 @@ static void NAME(multiply_gesture)(const Gesture *gesture, Voice *voice, int64_t
 	               : gesture->off > start ? (int32_t)(gesture->off - start) : 0;
 	for (int32_t sample = 0; sample < held_count;) {
 		int64_t elapsed = start + sample - gesture->begin, step = floor_divide(elapsed, CURVE_STEP);
-		int64_t first = elapsed - step * CURVE_STEP, run = CURVE_STEP - first;
+		int32_t first = (int32_t)(elapsed - step * CURVE_STEP), run = CURVE_STEP - first;
 		run = run < held_count - sample ? run : held_count - sample;
 		NAME(find_held)(gesture, voice, step);
-		for (int64_t index = 0; index < run; ++index)
-			levels[sample + index] *= (float)NAME(between_steps)(voice->held_from, voice->held_to, first + index);
-		sample += (int32_t)run;
+		const double from = voice->held_from, to = voice->held_to;
+		for (int32_t index = 0; index < run; ++index)
+			levels[sample + index] *= (float)NAME(between_steps)(from, to, first + index);
+		sample += run;
 	}
 	if (held_count == count)
 		return;
 	if (!voice->left_known) {
 		int64_t elapsed = gesture->off - gesture->begin, step = floor_divide(elapsed, CURVE_STEP);
 		NAME(find_held)(gesture, voice, step);
-		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, elapsed - step * CURVE_STEP);
+		int32_t place = (int32_t)(elapsed - step * CURVE_STEP);
+		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, place);
 		voice->left_known = 1;
 	}
 	for (int32_t sample = held_count; sample < count;) {
 		int64_t elapsed = start + sample - gesture->off, step = floor_divide(elapsed, CURVE_STEP);
-		int64_t first = elapsed - step * CURVE_STEP, run = CURVE_STEP - first;
+		int32_t first = (int32_t)(elapsed - step * CURVE_STEP), run = CURVE_STEP - first;
 		run = run < count - sample ? run : count - sample;
 		if (gesture->release_points)
 			NAME(find_release)(gesture, voice, step);
-		for (int64_t index = 0; index < run; ++index)
+		for (int32_t index = 0; index < run; ++index)
 			levels[sample + index] *= voice->left * (gesture->release_points ?
 				(float)NAME(between_steps)(voice->release_from, voice->release_to, first + index) : 1.0f);
-		sample += (int32_t)run;
+		sample += run;
 	}
 }
 
