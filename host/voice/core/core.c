@@ -161,6 +161,7 @@ static void take_scratch(Core *core, Arena *arena)
 	float **arrays[] = {&core->level, &core->smoothed, &core->factors, &core->moved, &core->noise};
 	for (size_t index = 0; index < sizeof arrays / sizeof *arrays; ++index)
 		*arrays[index] = take_floats(arena, wide);
+	core->sources = take(arena, wide * (int64_t)sizeof(int32_t));
 	core->low = take_floats(arena, model->lows + 1);
 	core->power = take_floats(arena, model->bands);
 	core->heights = take_floats(arena, model->harmonics + MOST_MODES);

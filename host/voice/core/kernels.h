@@ -1076,10 +1076,12 @@ static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
 		level[bin] = level[model->muted_bins];
 	if (ratio != 1.0) {
 		float gain = (float)(1.0 / sqrt(ratio));
-		for (int32_t bin = 0; bin < bins; ++bin) {
-			double source_bin = nearest((double)bin / ratio);
-			other[bin] = source_bin < bins ? level[(int32_t)source_bin] * gain : 0.0f;
-		}
+		int32_t *restrict sources = core->sources;
+		for (int32_t bin = 0; bin < bins; ++bin)
+			sources[bin] = (int32_t)nearest((double)bin / ratio);
+		level[bins] = 0.0f;
+		for (int32_t bin = 0; bin < bins; ++bin)
+			other[bin] = level[sources[bin] < bins ? sources[bin] : bins] * gain;
 		float *swap = level;
 		level = other;
 		other = swap;

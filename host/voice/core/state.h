@@ -56,6 +56,7 @@ struct Core {
 	float *spectrum_re, *spectrum_im; /* [channels][bins + PADDING] */
 	float *points;                    /* [4][half] */
 	float *frame, *level, *smoothed, *factors, *moved, *noise, *low, *power; /* [bins + PADDING] or wider */
+	int32_t *sources; /* bins that move to each bin */
 	float *heights; /* [harmonics + MOST_MODES] */
 	double *orders, *sounding; /* sounding: [latents] */
 	double *free_turns;        /* [most_free, unison] */
