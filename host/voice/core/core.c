@@ -65,9 +65,25 @@ static void restore_denormals(unsigned mode)
 #undef NAME
 #if defined(__clang__)
 #pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f")
+#endif
+#define NAME(name) avx512_##name
+#define WIDE 16
+#include "dense.h"
+#undef WIDE
+#undef NAME
+#if defined(__clang__)
+#pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
+
+static const Kernels avx512_kernels = {avx2_decode, avx2_render,      avx2_ahead, avx2_convert,
+                                       avx2_mix,    avx2_add_gesture, avx2_peaks, avx512_dense};
 #endif
 
 /* ---- Memory ---- */
@@ -192,6 +208,8 @@ static int64_t lay_out(Core *core, const Instrument *instrument, void *memory)
 static const Kernels *kernels_of(int32_t instructions)
 {
 #ifdef HAS_AVX2
+	if (instructions >= 2 && core_instructions() >= 2)
+		return &avx512_kernels;
 	if (instructions >= 1 && core_instructions() >= 1)
 		return &avx2_kernels;
 #else
@@ -208,7 +226,9 @@ int32_t core_version(void)
 int32_t core_instructions(void)
 {
 #ifdef HAS_AVX2
-	return __builtin_cpu_supports("avx2") ? 1 : 0;
+	if (!__builtin_cpu_supports("avx2"))
+		return 0;
+	return __builtin_cpu_supports("avx512vbmi2") ? 2 : 1; /* those before it become slower with such vectors */
 #else
 	return 0;
 #endif

@@ -8,9 +8,14 @@ typedef int32_t NAME(choice) __attribute__((vector_size(4 * WIDE))); /* -1 or 0 
 static inline NAME(wide) NAME(load_weights)(const float *weights, int32_t vector, int64_t apart)
 {
 	const float *first = weights + vector * WIDE / LANES * apart + vector * WIDE % LANES;
+#if WIDE > 8
+	return __builtin_shufflevector(avx2_load(first), avx2_load(first + apart), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+	                               13, 14, 15);
+#else
 	NAME(wide) value;
 	memcpy(&value, first, sizeof value);
 	return value;
+#endif
 }
 
 /* outputs[row] = inputs[row] weights + biases of `vectors` vectors of outputs, leaky where `slope` is below 1. Each output
@@ -34,8 +39,8 @@ static inline __attribute__((always_inline)) void NAME(dense_block)(const float 
 		for (int32_t vector = 0; vector < vectors; ++vector) {
 			NAME(wide) sum = sums[row][vector];
 			NAME(choice) positive = sum > 0.0f;
-			positive = ((NAME(choice))sum & positive) | ((NAME(choice))(sum * slope) & ~positive);
-			memcpy(outputs + (int64_t)row * stride + vector * WIDE, &positive, sizeof positive);
+			NAME(choice) chosen = ((NAME(choice))sum & positive) | ((NAME(choice))(sum * slope) & ~positive);
+			memcpy(outputs + (int64_t)row * stride + vector * WIDE, &chosen, sizeof chosen);
 		}
 }
 
@@ -48,7 +53,9 @@ static void NAME(dense)(const float *inputs, int32_t rows, int32_t stride, int32
 			const float *row_inputs = inputs + (int64_t)first * stride;
 			float *row_outputs = outputs + (int64_t)first * stride + column;
 			int32_t remaining = rows - first;
-			if (remaining == 1)
+			if (width - column < 2 * WIDE) /* widths are multiples of 16 */
+				NAME(dense_block)(row_inputs, 4, 1, stride, count, column_weights, biases + column, slope, row_outputs);
+			else if (remaining == 1)
 				NAME(dense_block)(row_inputs, 1, 2, stride, count, column_weights, biases + column, slope, row_outputs);
 			else if (remaining == 2)
 				NAME(dense_block)(row_inputs, 2, 2, stride, count, column_weights, biases + column, slope, row_outputs);

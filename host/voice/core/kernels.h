@@ -68,8 +68,8 @@ static void NAME(decode)(Core *core, const float *const *codes, const int32_t *k
 		float *layer_inputs = core->inputs, *layer_outputs = core->outputs;
 		int32_t inputs = model->latents + model->middles;
 		for (int32_t layer = 0; layer < LAYERS; ++layer) {
-			NAME(dense)(layer_inputs, rows, stride, inputs, model->weights[layer], model->biases[layer], model->widths[layer],
-			            layer < LAYERS - 1 ? model->slope : 1.0f, layer_outputs);
+			core->kernels->dense(layer_inputs, rows, stride, inputs, model->weights[layer], model->biases[layer],
+			                     model->widths[layer], layer < LAYERS - 1 ? model->slope : 1.0f, layer_outputs);
 			float *swap = layer_inputs;
 			layer_inputs = layer_outputs;
 			layer_outputs = swap;
@@ -1572,4 +1572,4 @@ static void NAME(peaks)(const float *sound, int32_t channels, int64_t count, flo
 }
 
 static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(ahead), NAME(convert),
-                                      NAME(mix),    NAME(add_gesture), NAME(peaks)};
+                                      NAME(mix),    NAME(add_gesture), NAME(peaks),  NAME(dense)};

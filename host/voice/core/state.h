@@ -37,6 +37,8 @@ typedef struct {
 	            float *sound);
 	void (*add_gesture)(Core *core, Voice *voice, int64_t hop, float *codes);
 	void (*peaks)(const float *sound, int32_t channels, int64_t count, float *peaks);
+	void (*dense)(const float *inputs, int32_t rows, int32_t stride, int32_t count, const float *weights,
+	              const float *biases, int32_t width, float slope, float *outputs);
 } Kernels;
 
 struct Core {
