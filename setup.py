@@ -66,7 +66,7 @@ LIBRARIES = [
     Extension(
         "timbrel.host.voice.voice_core",
         [f"{CORE}/{name}.c" for name in ("core", "unattended", "grains")],
-        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state", "unattended", "grains")]
+        depends=[f"{CORE}/{name}.h" for name in ("core", "dense", "kernels", "maths", "state", "unattended", "grains")]
         + [CLOCK],
         extra_compile_args=FLAGS,
         optional=True,  # without it, numpy plays

@@ -12,7 +12,7 @@ from .errors import UserError
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
 VERSION = 10
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
-INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
+INSTRUCTIONS = ("the processor's basic", "AVX2", "AVX-512")  # by the number that core_instructions returns
 CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
 LAYERS, UNISON, MASTERS, SINES = 4, 8, 8, 5
 PARTS = 4  # of voices

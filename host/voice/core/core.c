@@ -44,7 +44,10 @@ static void restore_denormals(unsigned mode)
 }
 
 #define NAME(name) plain_##name
+#define WIDE 4
+#include "dense.h"
 #include "kernels.h"
+#undef WIDE
 #undef NAME
 
 #ifdef HAS_AVX2
@@ -55,13 +58,32 @@ static void restore_denormals(unsigned mode)
 #pragma GCC target("avx2")
 #endif
 #define NAME(name) avx2_##name
+#define WIDE 8
+#include "dense.h"
 #include "kernels.h"
+#undef WIDE
+#undef NAME
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f")
+#endif
+#define NAME(name) avx512_##name
+#define WIDE 16
+#include "dense.h"
+#undef WIDE
 #undef NAME
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
+
+static const Kernels avx512_kernels = {avx2_decode, avx2_render,      avx2_ahead, avx2_convert,
+                                       avx2_mix,    avx2_add_gesture, avx2_peaks, avx512_dense};
 #endif
 
 /* ---- Memory ---- */
@@ -155,6 +177,7 @@ static void take_scratch(Core *core, Arena *arena)
 	float **arrays[] = {&core->level, &core->smoothed, &core->factors, &core->moved, &core->noise};
 	for (size_t index = 0; index < sizeof arrays / sizeof *arrays; ++index)
 		*arrays[index] = take_floats(arena, wide);
+	core->sources = take(arena, wide * (int64_t)sizeof(int32_t));
 	core->low = take_floats(arena, model->lows + 1);
 	core->power = take_floats(arena, model->bands);
 	core->heights = take_floats(arena, model->harmonics + MOST_MODES);
@@ -185,6 +208,8 @@ static int64_t lay_out(Core *core, const Instrument *instrument, void *memory)
 static const Kernels *kernels_of(int32_t instructions)
 {
 #ifdef HAS_AVX2
+	if (instructions >= 2 && core_instructions() >= 2)
+		return &avx512_kernels;
 	if (instructions >= 1 && core_instructions() >= 1)
 		return &avx2_kernels;
 #else
@@ -201,7 +226,9 @@ int32_t core_version(void)
 int32_t core_instructions(void)
 {
 #ifdef HAS_AVX2
-	return __builtin_cpu_supports("avx2") ? 1 : 0;
+	if (!__builtin_cpu_supports("avx2"))
+		return 0;
+	return __builtin_cpu_supports("avx512vbmi2") ? 2 : 1; /* those before it become slower with such vectors */
 #else
 	return 0;
 #endif

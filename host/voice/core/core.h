@@ -136,7 +136,7 @@ typedef struct {
 } Bus;
 
 CORE_API int32_t core_version(void);
-/* 0: those of every processor of this kind; 1: AVX2. */
+/* 0: those of every processor of this kind; 1: AVX2; 2: AVX-512 as well, for the decoder's layers. */
 CORE_API int32_t core_instructions(void);
 CORE_API int64_t core_sizes(int32_t structure); /* of Instrument, Gesture, Voice, Ramp, Bus, UnattendedRun, GrainCut, Grain */
 CORE_API int64_t core_bytes(const Instrument *instrument);

@@ -32,57 +32,20 @@ static inline float NAME(energy)(const float *values, int32_t count)
 	return ((total[0] + total[4]) + (total[2] + total[6])) + ((total[1] + total[5]) + (total[3] + total[7]));
 }
 
+/* Replace values by 2 to the power of `unit` times them. The limits are far beyond those of float results; in a loop of
+   their own they are no branches of the powers. */
+static inline void NAME(raise_to)(double unit, float *values, int32_t count)
+{
+	const float limit = (float)(1000.0 / unit);
+	for (int32_t index = 0; index < count; ++index) {
+		float value = values[index] > limit ? limit : values[index];
+		values[index] = value < -limit ? -limit : value;
+	}
+	for (int32_t index = 0; index < count; ++index)
+		values[index] = (float)normal_power_of_two((double)values[index] * unit);
+}
+
 /* ---- The decoder ---- */
-
-/* outputs[row] = inputs[row] weights + biases, leaky where `slope` is below 1. Each output adds its inputs in order,
-   so that a row is the same alone and among others. `rows` is a constant where this is called. */
-static inline __attribute__((always_inline)) void NAME(dense_rows)(const float *inputs, int32_t rows, int32_t stride,
-                                                                   int32_t count, const float *weights,
-                                                                   const float *biases, int32_t width, float slope,
-                                                                   float *outputs)
-{
-	int32_t lanes = rows > 4 ? 1 : 2; /* vectors of outputs at a time: as many sums as registers hold */
-	for (int32_t column = 0; column < width; column += lanes * LANES) {
-		NAME(lanes) sums[8][2];
-		for (int32_t row = 0; row < rows; ++row)
-			for (int32_t lane = 0; lane < lanes; ++lane)
-				sums[row][lane] = NAME(load)(biases + column + lane * LANES);
-		const float *weight = weights + (int64_t)column * count, *input = inputs;
-		for (int32_t place = 0; place < count; ++place, weight += LANES, ++input)
-			for (int32_t lane = 0; lane < lanes; ++lane) {
-				NAME(lanes) factor = NAME(load)(weight + (int64_t)lane * count * LANES);
-				for (int32_t row = 0; row < rows; ++row)
-					sums[row][lane] += input[(int64_t)row * stride] * factor;
-			}
-		for (int32_t row = 0; row < rows; ++row)
-			for (int32_t lane = 0; lane < lanes; ++lane) {
-				float *output = outputs + (int64_t)row * stride + column + lane * LANES;
-				NAME(store)(output, sums[row][lane]);
-				if (slope < 1.0f)
-					for (int32_t lane_index = 0; lane_index < LANES; ++lane_index)
-						output[lane_index] = output[lane_index] > 0.0f ? output[lane_index] : output[lane_index] * slope;
-			}
-	}
-}
-
-static void NAME(dense)(const float *inputs, int32_t rows, int32_t stride, int32_t count, const float *weights,
-                        const float *biases, int32_t width, float slope, float *outputs)
-{
-	for (int32_t first = 0; first < rows;) {
-		const float *row_inputs = inputs + (int64_t)first * stride;
-		float *row_outputs = outputs + (int64_t)first * stride;
-		int32_t remaining = rows - first, batch = remaining >= 5 ? 8 : remaining >= 3 ? 4 : remaining;
-		if (batch == 8) /* the rows beyond the last are scratch: their sums are not read */
-			NAME(dense_rows)(row_inputs, 8, stride, count, weights, biases, width, slope, row_outputs);
-		else if (batch == 4)
-			NAME(dense_rows)(row_inputs, 4, stride, count, weights, biases, width, slope, row_outputs);
-		else if (batch == 2)
-			NAME(dense_rows)(row_inputs, 2, stride, count, weights, biases, width, slope, row_outputs);
-		else
-			NAME(dense_rows)(row_inputs, 1, stride, count, weights, biases, width, slope, row_outputs);
-		first += batch;
-	}
-}
 
 static void NAME(decode)(Core *core, const float *const *codes, const int32_t *keys, int32_t count, float *frames)
 {
@@ -105,19 +68,23 @@ static void NAME(decode)(Core *core, const float *const *codes, const int32_t *k
 		float *layer_inputs = core->inputs, *layer_outputs = core->outputs;
 		int32_t inputs = model->latents + model->middles;
 		for (int32_t layer = 0; layer < LAYERS; ++layer) {
-			NAME(dense)(layer_inputs, rows, stride, inputs, model->weights[layer], model->biases[layer], model->widths[layer],
-			            layer < LAYERS - 1 ? model->slope : 1.0f, layer_outputs);
+			core->kernels->dense(layer_inputs, rows, stride, inputs, model->weights[layer], model->biases[layer],
+			                     model->widths[layer], layer < LAYERS - 1 ? model->slope : 1.0f, layer_outputs);
 			float *swap = layer_inputs;
 			layer_inputs = layer_outputs;
 			layer_outputs = swap;
 			inputs = model->widths[layer];
 		}
-		for (int32_t row = 0; row < rows; ++row)
+		for (int32_t row = 0; row < rows; ++row) {
+			const float *restrict outputs = layer_inputs + (int64_t)row * stride;
+			float *restrict frame = frames + (int64_t)(begin + row) * values;
+			const float most = model->most;
 			for (int32_t value = 0; value < values; ++value) {
-				float nepers = layer_inputs[(int64_t)row * stride + value] + model->means[value];
-				frames[(int64_t)(begin + row) * values + value] =
-					(float)exponential((double)(nepers > model->most ? model->most : nepers));
+				float nepers = outputs[value] + model->means[value];
+				frame[value] = nepers > most ? most : nepers;
 			}
+			NAME(raise_to)(1.44269504088896340736, frame, values);
+		}
 	}
 }
 
@@ -295,22 +262,42 @@ static double NAME(held_level)(const Voice *voice, int64_t time)
 	return voice->sustain + (1.0 - voice->sustain) * (decay_share * decay_share * decay_share);
 }
 
-static void NAME(envelope)(const Voice *voice, int64_t start, int32_t count, float *levels)
+/* Samples of a block until a moment. */
+static inline int32_t NAME(samples_until)(int64_t moment, int64_t start, int32_t count)
 {
-	int64_t settled_time = voice->on + voice->attack + (voice->sustain < 1.0 ? voice->decay : 0);
-	int32_t held_count = voice->off == NEVER || voice->off >= start + count ? count
-	               : voice->off > start ? (int32_t)(voice->off - start) : 0;
-	for (int32_t sample = 0; sample < held_count; ++sample)
-		levels[sample] = start >= settled_time ? (float)voice->sustain : (float)NAME(held_level)(voice, start + sample);
+	return moment <= start ? 0 : moment < start + count ? (int32_t)(moment - start) : count;
+}
+
+/* Each part of the envelope has a loop without branches, which uses vectors; samples are exact as doubles. */
+static void NAME(envelope)(const Voice *voice, int64_t start, int32_t count, float *restrict levels)
+{
+	int64_t top = voice->on + voice->attack, settled = top + voice->decay;
+	int32_t held_count = voice->off == NEVER ? count : NAME(samples_until)(voice->off, start, count);
+	int32_t sample = 0, rising = NAME(samples_until)(top, start, held_count);
+	for (; sample < rising; ++sample)
+		levels[sample] = (float)NAME(held_level)(voice, start + sample);
+	int32_t falling = NAME(samples_until)(settled, start, held_count);
+	const double sustain = voice->sustain, decay = (double)voice->decay, until_settled = (double)(settled - start);
+	for (; sample < falling; ++sample) {
+		double share = (until_settled - sample) / decay;
+		levels[sample] = (float)(sustain + (1.0 - sustain) * (share * share * share));
+	}
+	for (; sample < held_count; ++sample)
+		levels[sample] = (float)sustain;
 	if (held_count == count)
 		return;
-	float level_at_off = (float)NAME(held_level)(voice, voice->off);
-	for (int32_t sample = held_count; sample < count; ++sample) {
-		double release_share = (double)(voice->off + voice->release - (start + sample)) / (double)voice->release;
-		release_share = release_share < 0.0 ? 0.0 : release_share > 1.0 ? 1.0 : release_share;
-		double cube = release_share * release_share * release_share;
-		levels[sample] = level_at_off * (float)(voice->closes ? sqrt(sqrt(release_share)) : cube);
+	const float level_at_off = (float)NAME(held_level)(voice, voice->off);
+	int64_t silent = voice->off + voice->release;
+	const double release = (double)voice->release, until_silent = (double)(silent - start);
+	int32_t sounding = NAME(samples_until)(silent, start, count);
+	for (; voice->closes && sample < sounding; ++sample)
+		levels[sample] = level_at_off * (float)sqrt(sqrt((until_silent - sample) / release));
+	for (; sample < sounding; ++sample) {
+		double share = (until_silent - sample) / release;
+		levels[sample] = level_at_off * (float)(share * share * share);
 	}
+	for (; sample < count; ++sample)
+		levels[sample] = 0.0f;
 }
 
 /* ---- Gestures ---- */
@@ -412,7 +399,7 @@ static void NAME(find_release)(const Gesture *gesture, Voice *voice, int64_t ste
 	voice->release_step = step;
 }
 
-static double NAME(between_steps)(double first_gain, double last_gain, int64_t sample)
+static double NAME(between_steps)(double first_gain, double last_gain, int32_t sample)
 {
 	return (last_gain - first_gain) * ((double)sample / CURVE_STEP) + first_gain;
 }
@@ -425,31 +412,33 @@ static void NAME(multiply_gesture)(const Gesture *gesture, Voice *voice, int64_t
 	               : gesture->off > start ? (int32_t)(gesture->off - start) : 0;
 	for (int32_t sample = 0; sample < held_count;) {
 		int64_t elapsed = start + sample - gesture->begin, step = floor_divide(elapsed, CURVE_STEP);
-		int64_t first = elapsed - step * CURVE_STEP, run = CURVE_STEP - first;
+		int32_t first = (int32_t)(elapsed - step * CURVE_STEP), run = CURVE_STEP - first;
 		run = run < held_count - sample ? run : held_count - sample;
 		NAME(find_held)(gesture, voice, step);
-		for (int64_t index = 0; index < run; ++index)
-			levels[sample + index] *= (float)NAME(between_steps)(voice->held_from, voice->held_to, first + index);
-		sample += (int32_t)run;
+		const double from = voice->held_from, to = voice->held_to;
+		for (int32_t index = 0; index < run; ++index)
+			levels[sample + index] *= (float)NAME(between_steps)(from, to, first + index);
+		sample += run;
 	}
 	if (held_count == count)
 		return;
 	if (!voice->left_known) {
 		int64_t elapsed = gesture->off - gesture->begin, step = floor_divide(elapsed, CURVE_STEP);
 		NAME(find_held)(gesture, voice, step);
-		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, elapsed - step * CURVE_STEP);
+		int32_t place = (int32_t)(elapsed - step * CURVE_STEP);
+		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, place);
 		voice->left_known = 1;
 	}
 	for (int32_t sample = held_count; sample < count;) {
 		int64_t elapsed = start + sample - gesture->off, step = floor_divide(elapsed, CURVE_STEP);
-		int64_t first = elapsed - step * CURVE_STEP, run = CURVE_STEP - first;
+		int32_t first = (int32_t)(elapsed - step * CURVE_STEP), run = CURVE_STEP - first;
 		run = run < count - sample ? run : count - sample;
 		if (gesture->release_points)
 			NAME(find_release)(gesture, voice, step);
-		for (int64_t index = 0; index < run; ++index)
+		for (int32_t index = 0; index < run; ++index)
 			levels[sample + index] *= voice->left * (gesture->release_points ?
 				(float)NAME(between_steps)(voice->release_from, voice->release_to, first + index) : 1.0f);
-		sample += (int32_t)run;
+		sample += run;
 	}
 }
 
@@ -911,8 +900,8 @@ static void NAME(filter)(Core *core, const float *decibels, double first, NAME(S
 	const Instrument *model = core->instrument;
 	float gains[MOST_BANDS], *factors = core->factors, *noise = core->moved;
 	int32_t bins = model->bins, first_bin = model->muted_bins > model->lowest_bin ? model->muted_bins : model->lowest_bin;
-	for (int32_t band = 0; band < model->filter_bands; ++band)
-		gains[band] = (float)decibels_to_gain((double)decibels[band]);
+	memcpy(gains, decibels, sizeof(float) * (size_t)model->filter_bands);
+	NAME(raise_to)(0.16609640474436811739, gains, model->filter_bands);
 	for (int32_t bin = 0; bin < bins; ++bin) {
 		int32_t low = model->filter_low[bin];
 		factors[bin] = gains[low] + (gains[low + 1] - gains[low]) * model->filter_share[bin];
@@ -963,6 +952,10 @@ static void NAME(move_image)(const Instrument *model, const float *image, double
 		Direction angle = quarter_direction(amount * angles[bin]);
 		curves[NAME(COSINE) * bins + bin] = (float)angle.cosine;
 		curves[NAME(SINE) * bins + bin] = (float)angle.sine;
+	}
+	if (noise_angle == 0.0) { /* the width adds no angle to that of noise */
+		memcpy(curves + NAME(OWN) * bins, curves + NAME(COSINE) * bins, sizeof(float) * 2 * (size_t)bins);
+		return;
 	}
 	for (int32_t bin = 0; bin < bins; ++bin) {
 		Direction noise = quarter_direction(amount * angles[bin] + noise_angle);
@@ -1083,10 +1076,12 @@ static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
 		level[bin] = level[model->muted_bins];
 	if (ratio != 1.0) {
 		float gain = (float)(1.0 / sqrt(ratio));
-		for (int32_t bin = 0; bin < bins; ++bin) {
-			double source_bin = nearest((double)bin / ratio);
-			other[bin] = source_bin < bins ? level[(int32_t)source_bin] * gain : 0.0f;
-		}
+		int32_t *restrict sources = core->sources;
+		for (int32_t bin = 0; bin < bins; ++bin)
+			sources[bin] = (int32_t)nearest((double)bin / ratio);
+		level[bins] = 0.0f;
+		for (int32_t bin = 0; bin < bins; ++bin)
+			other[bin] = level[sources[bin] < bins ? sources[bin] : bins] * gain;
 		float *swap = level;
 		level = other;
 		other = swap;
@@ -1577,4 +1572,4 @@ static void NAME(peaks)(const float *sound, int32_t channels, int64_t count, flo
 }
 
 static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(ahead), NAME(convert),
-                                      NAME(mix),    NAME(add_gesture), NAME(peaks)};
+                                      NAME(mix),    NAME(add_gesture), NAME(peaks),  NAME(dense)};

@@ -104,22 +104,32 @@ static inline Direction quarter_direction(double turns)
 	return (Direction){root * (from_eighth.cosine - from_eighth.sine), root * (from_eighth.cosine + from_eighth.sine)};
 }
 
-/* Cosine and sine of an angle in cycles. */
+/* x with its sign turned where bit 1 of `bits` is set. */
+static inline double turned_by(double x, uint64_t bits)
+{
+	uint64_t value;
+	memcpy(&value, &x, sizeof value);
+	value ^= (bits & 2) << 62;
+	memcpy(&x, &value, sizeof x);
+	return x;
+}
+
+/* Cosine and sine of an angle in cycles, without branches. */
 static inline Direction direction(double turns)
 {
-	double part = turns - nearest(turns), quarter = nearest(4.0 * part);
-	Direction small = small_direction((part - 0.25 * quarter) * 6.28318530717958647693);
-	double cosine = small.cosine, sine = small.sine;
-	switch ((int)quarter & 3) {
-	case 1:
-		return (Direction){-sine, cosine};
-	case 2:
-		return (Direction){-cosine, -sine};
-	case 3:
-		return (Direction){sine, -cosine};
-	default:
-		return (Direction){cosine, sine};
-	}
+	const double magic = 6755399441055744.0; /* as in nearest: the sum's last bits are the number of quarters */
+	double part = turns - nearest(turns), shifted = 4.0 * part + magic;
+	Direction small = small_direction((part - 0.25 * (shifted - magic)) * 6.28318530717958647693);
+	uint64_t quarters, cosine, sine;
+	memcpy(&quarters, &shifted, sizeof quarters);
+	memcpy(&cosine, &small.cosine, sizeof cosine);
+	memcpy(&sine, &small.sine, sizeof sine);
+	uint64_t exchanged = (cosine ^ sine) & -(quarters & 1); /* an odd quarter exchanges both */
+	cosine ^= exchanged;
+	sine ^= exchanged;
+	memcpy(&small.cosine, &cosine, sizeof cosine);
+	memcpy(&small.sine, &sine, sizeof sine);
+	return (Direction){turned_by(small.cosine, quarters + 1), turned_by(small.sine, quarters)};
 }
 
 /* Random numbers on [0, 1) as host/signal.py's `uniforms`. */

@@ -37,6 +37,8 @@ typedef struct {
 	            float *sound);
 	void (*add_gesture)(Core *core, Voice *voice, int64_t hop, float *codes);
 	void (*peaks)(const float *sound, int32_t channels, int64_t count, float *peaks);
+	void (*dense)(const float *inputs, int32_t rows, int32_t stride, int32_t count, const float *weights,
+	              const float *biases, int32_t width, float slope, float *outputs);
 } Kernels;
 
 struct Core {
@@ -56,6 +58,7 @@ struct Core {
 	float *spectrum_re, *spectrum_im; /* [channels][bins + PADDING] */
 	float *points;                    /* [4][half] */
 	float *frame, *level, *smoothed, *factors, *moved, *noise, *low, *power; /* [bins + PADDING] or wider */
+	int32_t *sources; /* bins that move to each bin */
 	float *heights; /* [harmonics + MOST_MODES] */
 	double *orders, *sounding; /* sounding: [latents] */
 	double *free_turns;        /* [most_free, unison] */
