@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +25,7 @@ from timbrel.host.session.messages import (
     Report,
     Say,
     Setup,
+    Stop,
     View,
 )
 from timbrel.host.session.meters import Meters
@@ -81,6 +83,18 @@ def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(st
     assert state.loop.swapped == []
     assert "play.phase = 'best'" in line
     assert "'coherent'" in line
+
+
+def test_a_program_change_ends_one_wait_for_commands(state):
+    parent, state.pipe = Pipe()
+    state.loop.program_arrival.set()
+    assert list(audio_process._commands(state, PATIENCE_SECONDS)) == []
+    assert not state.loop.program_arrival.wait(0)
+    assert list(audio_process._commands(state, 0.0)) == []
+    state.loop.program_arrival.set()
+    parent.send([Stop()])
+    assert list(map(type, audio_process._commands(state, PATIENCE_SECONDS))) == [Stop]
+    assert not state.loop.program_arrival.wait(0)
 
 
 def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, monkeypatch):

@@ -61,6 +61,11 @@ def test_program_changes_and_bank_selects_are_left_to_who_loads(make_patch, hour
     loop, _, _ = looped(make_patch, hours, [Timed(100.02, event) for event in [*others, *asked]])
     loop.run()
     assert [replace(event, time=0) for event in loop.programs] == asked
+    assert loop.program_arrival.wait(0)
+    loop, _, _ = looped(make_patch, hours, [Timed(100.02, event) for event in others])
+    loop.run()
+    assert not loop.programs
+    assert not loop.program_arrival.wait(0)
 
 
 def test_while_a_loop_runs_nothing_is_collected_and_afterwards_all_is_as_before(make_patch, hours):

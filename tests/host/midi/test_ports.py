@@ -339,6 +339,15 @@ def test_a_connection_that_exists_may_be_asked_for_again_and_one_that_cannot_be_
             inputs._wires.connect("Nobody:out", place)
 
 
+def test_one_client_has_all_inputs_and_each_hears_its_own_sender():
+    with controller("Left hand") as left_hand, controller("Right hand") as right_hand:
+        inputs = Inputs([], "jack")
+        comes(inputs, (left_hand, b"\xb0\x14\x01"), (right_hand, b"\xb0\x15\x02"))
+        assert inputs._wires.ports() == {f"timbrel-midi-in:{name}" for name in ("in", "in-2", "in-3")}
+        senders = [inputs._wires.into(port.place) for port in inputs._ports]
+        assert sorted(senders, key=len) == [set(), {"Left hand:out"}, {"Right hand:out"}]
+
+
 class Queue:
     """RtMidi's, with messages and their seconds since the one before."""
 
