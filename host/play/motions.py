@@ -142,15 +142,14 @@ class Latents:
     def follow_knobs(self, time: int) -> bool:
         """Return whether codes from sample ``time`` on are the values of `knobs`: nothing else moves them for any bus.
 
-        Without motions a touched latent has its knob's value too. A morph that rests at 0 changes no knob within its
+        Without motions a touched target has its knob's value too. A morph that rests at 0 changes no knob within its
         latent's range.
         """
         return not (self._movers or self._pressed) and (not self._morphs or self._morph_rests(time))
 
     def _morph_rests(self, time: int) -> bool:
         morph = self.targets[MORPH]
-        rests_at_0 = morph.target == 0.0 and morph.has_settled(time) and MORPH not in self._grips
-        return rests_at_0 and self._knobs_in_spans
+        return morph.target == 0.0 and morph.has_settled(time) and self._knobs_in_spans
 
     def differ(self, buses: Collection[int]) -> bool:
         """Return whether notes of these buses may have codes other than `codes_at`'s."""

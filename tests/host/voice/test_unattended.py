@@ -422,6 +422,22 @@ def test_blocks_are_noted_together_unless_one_took_long(make_patch, recorded, pa
     assert loop._count == sum(lengths) // block
 
 
+def test_blocks_are_noted_before_a_rest(make_patch, recorded, monkeypatch):
+    order, ring, player = [], Ring(48_000, 128), player_of(make_patch(recorded), 48_000, 128)
+    loop = RenderLoop(player, ring, [], on_block=lambda sound, _: order.append(sound.shape[1]), recording=False)
+    loop._unaccounted.append(([0.0], np.zeros((2, 128), np.float32), []))
+
+    def rest():
+        order.append("rest")
+        loop.stop()
+
+    monkeypatch.setattr(Player, "resting", True)
+    monkeypatch.setattr(loop, "_play_silence", rest)
+    monkeypatch.setattr(loop, "_wait", lambda: False)
+    loop.run()
+    assert order == [128, "rest"]
+
+
 def test_a_take_counts_from_the_block_that_begins_it(monkeypatch):
     """The card reads each block at once: one is always due, and those before it wait to be noted."""
     monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
