@@ -182,7 +182,8 @@ class CoreTables:
         counts = np.array([len(bands) for bands, _ in decoded.taps], np.int32)
         tap_bands, tap_shares = np.zeros((len(counts), bins), np.int32), np.zeros((len(counts), bins), np.float32)
         for tap, (bands, shares) in enumerate(decoded.taps):
-            tap_bands[tap, : len(bands)], tap_shares[tap, : len(bands)] = bands, shares
+            tap_bands[tap, : len(bands)] = np.maximum.accumulate(bands)  # shares of 0 may have any band
+            tap_shares[tap, : len(bands)] = shares
         self._set(
             spread_taps=len(counts),
             tap_counts=counts,

@@ -66,7 +66,7 @@ typedef struct {
 	const float *gains;                                    /* [channels, unison] */
 	const float *lobes;                                    /* [lobe_steps + 1, 2 taps + 1] */
 	const float *noise, *low_noise;                        /* of each frame real parts, then imaginary ones */
-	const int32_t *tap_counts, *tap_bands;                 /* [spread_taps], [spread_taps, bins] */
+	const int32_t *tap_counts, *tap_bands;                 /* [spread_taps], [spread_taps, bins], ascending */
 	const float *tap_shares, *low_spread;                  /* [spread_taps, bins], [bands, lows] */
 	const int32_t *filter_low;
 	const float *filter_share;

@@ -95,7 +95,16 @@ static void NAME(noise_levels)(const Instrument *model, const float *power, floa
 	for (int32_t tap = 0; tap < model->spread_taps; ++tap) {
 		const int32_t *band = model->tap_bands + (int64_t)tap * model->bins;
 		const float *share = model->tap_shares + (int64_t)tap * model->bins;
-		for (int32_t bin = 0; bin < model->tap_counts[tap]; ++bin)
+		int32_t bin = 0, count = model->tap_counts[tap];
+		for (; bin + LANES <= count; bin += LANES) {
+			if (band[bin] == band[bin + LANES - 1]) { /* bands ascend: all bins of the vector are in one */
+				NAME(lanes) sum = NAME(load)(residue + bin) + NAME(load)(share + bin) * power[band[bin]];
+				NAME(store)(residue + bin, sum);
+			} else
+				for (int32_t lane = bin; lane < bin + LANES; ++lane)
+					residue[lane] += power[band[lane]] * share[lane];
+		}
+		for (; bin < count; ++bin)
 			residue[bin] += power[band[bin]] * share[bin];
 	}
 	for (int32_t bin = 0; bin < model->bins; ++bin)
