@@ -201,9 +201,9 @@ def _close(client: Any, inputs: Sequence[_PythonInput], leaving: _Leaving) -> No
     """
     import jack
 
-    for each in inputs:  # as in `CompiledJackMidi`
+    for python_input in inputs:  # as in `CompiledJackMidi`
         with contextlib.suppress(jack.JackError):
-            each.port.disconnect()
+            python_input.port.disconnect()
     leaving.end_requested = True
     _wait_until(lambda: leaving.thread is not None, CALL_LOOKS)
     if leaving.thread is not None:
@@ -224,10 +224,10 @@ def _collect_messages(inputs: Sequence[_PythonInput], arrival: Arrival, leaving:
     if leaving.end_requested:
         leaving.thread = threading.get_native_id()
         raise leaving.exit  # JACK ends its thread, out of Python
-    for each in inputs:
-        for _, message_bytes in each.port.incoming_midi_events():
+    for python_input in inputs:
+        for _, message_bytes in python_input.port.incoming_midi_events():
             if 0 < len(message_bytes) <= LONGEST and bytes(message_bytes[:1])[0] != ACTIVE_SENSING:
-                each.messages.append((bytes(message_bytes), time.perf_counter()))
+                python_input.messages.append((bytes(message_bytes), time.perf_counter()))
                 arrival.set()
 
 

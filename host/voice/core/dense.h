@@ -4,13 +4,13 @@
 typedef float NAME(wide) __attribute__((vector_size(4 * WIDE)));
 typedef int32_t NAME(choice) __attribute__((vector_size(4 * WIDE))); /* -1 or 0 each, or a number's bits */
 
-/* An input's weights of the `vector`-th WIDE outputs; those of each eight outputs lie `apart`. */
-static inline NAME(wide) NAME(load_weights)(const float *weights, int32_t vector, int64_t apart)
+/* An input's weights of the `vector`-th WIDE outputs; those of each eight outputs lie `group_stride` apart. */
+static inline NAME(wide) NAME(load_weights)(const float *weights, int32_t vector, int64_t group_stride)
 {
-	const float *first = weights + vector * WIDE / LANES * apart + vector * WIDE % LANES;
+	const float *first = weights + vector * WIDE / LANES * group_stride + vector * WIDE % LANES;
 #if WIDE > 8
-	return __builtin_shufflevector(avx2_load(first), avx2_load(first + apart), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
-	                               13, 14, 15);
+	return __builtin_shufflevector(avx2_load(first), avx2_load(first + group_stride), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+	                               11, 12, 13, 14, 15);
 #else
 	NAME(wide) value;
 	memcpy(&value, first, sizeof value);
@@ -20,7 +20,7 @@ static inline NAME(wide) NAME(load_weights)(const float *weights, int32_t vector
 
 /* outputs[row] = inputs[row] weights + biases of `vectors` vectors of outputs, leaky where `slope` is below 1. Each output
    adds its inputs in order, so that a row is the same alone and among others. `rows` and `vectors` are constants where
-   this is called: the sums stay in registers. No branch depends on an output's sign, which nothing foretells. */
+   this is called: the sums stay in registers. No branch depends on an output's sign, which cannot be predicted. */
 static inline __attribute__((always_inline)) void NAME(dense_block)(const float *inputs, int32_t rows, int32_t vectors,
                                                                     int32_t stride, int32_t count, const float *weights,
                                                                     const float *biases, float slope, float *outputs)
