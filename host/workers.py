@@ -1,9 +1,8 @@
-"""Tasks in other processes or in a Ray cluster, in their order; cores that other processes leave idle."""
+"""Tasks in other processes or in a Ray cluster, in their order."""
 
 import contextlib
 import importlib
 import logging
-import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -12,15 +11,12 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
-
-import psutil
 
 from .child_process import FreshContext
 from .errors import Failure, TimbrelError, UserError
@@ -195,40 +191,3 @@ def _work_on_node(work: Callable[[Task], Result], task: Task) -> tuple[Result | 
         return work(task), None
     except TimbrelError as error:
         return None, type(error)(*on_this_machine(error))
-
-
-SLACK = 0.25  # of a core: constant load of an idle desktop's programs
-GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of them or more
-
-
-def processors_worked() -> Callable[[], float]:
-    """A function that totals our cores' busy seconds, without time stolen by a VM host."""
-    core_indices = _allowed()
-
-    def total_busy_seconds() -> float:
-        core_times = psutil.cpu_times(percpu=True)
-        return sum(_worked(core_times[core_index]) for core_index in core_indices if core_index < len(core_times))
-
-    return total_busy_seconds
-
-
-def free_processors() -> int:
-    """This process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
-    total_busy_seconds = processors_worked()
-    start_seconds, busy_seconds_at_start = time.perf_counter(), total_busy_seconds()
-    time.sleep(GLANCE_SECONDS)
-    busy_cores = (total_busy_seconds() - busy_seconds_at_start) / (time.perf_counter() - start_seconds)
-    return max(1, math.floor(len(_allowed()) - busy_cores + SLACK))
-
-
-def _allowed() -> list[int]:
-    """Return the indices of the cores that this process may use."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
-        return list(process.cpu_affinity())
-    return list(range(psutil.cpu_count() or 1))
-
-
-def _worked(core_times: object) -> float:
-    """Return the seconds that a core was busy."""
-    return sum(getattr(core_times, field_name, 0.0) for field_name in ("user", "nice", "system", "irq", "softirq"))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ..host.workers import SLACK, processors_worked
+from ..host.processors import SLACK, processors_worked
 
 WINDOW_SECONDS = 0.25  # of steps, to measure the load: 25 ticks on most systems
 WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more after a second

@@ -13,7 +13,6 @@ import typer
 from ..config import configured
 from ..errors import UserError
 from ..files import hushed
-from ..session.panel_process import has_display, leading_to, missing
 from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
 
 if TYPE_CHECKING:
@@ -40,10 +39,11 @@ def served(
             raise UserError(f"{'--lan' if lan else f'--port {port}'} goes with --panel; add that")
         yield None
         return
+    from ..session.panel_process import PanelProcess, has_display, leading_to, missing
+
     if (missing_line := missing()) is not None:
         raise UserError(missing_line)
     from ..panel.process import run
-    from ..session.panel_process import PanelProcess
 
     with PanelProcess(run, lan, port or 0, report=report) as panel_process:
         print(f"panel: {panel_process.url()}", flush=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..play.render import RenderOptions
     from ..preset.library import Patch
+    from ..processors import FreeProcessors
     from ..progress import Display
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -190,6 +191,9 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file, or several into a folder."""
+    from ..processors import FreeProcessors
+
+    free_processors = FreeProcessors()  # counts while the rest is imported and opened
     from ..play.render import RenderOptions
     from ..preset.library import open_patch
     from ..preset.plugin_consent import ask_for
@@ -206,7 +210,14 @@ def render(
             for file_number, (tune_file, sound_file) in enumerate(file_pairs, 1):
                 display.stage("rendering" if len(file_pairs) == 1 else f"rendering {file_number} of {len(file_pairs)}")
                 written_files += _rendered(
-                    patch, tune_file, sound_file, names_by_channel, program_presets, render_options, display
+                    patch,
+                    tune_file,
+                    sound_file,
+                    names_by_channel,
+                    program_presets,
+                    render_options,
+                    display,
+                    free_processors,
                 )
     finally:  # those before an error or Ctrl-C are whole
         if written_files:
@@ -268,6 +279,7 @@ def _rendered(
     program_presets: "Sequence[str]",
     options: "RenderOptions",
     display: "Display",
+    free_processors: "FreeProcessors",
 ) -> list[Path]:
     """Render a MIDI file, and return the files that were written."""
     from ..midi.files import read_performance
@@ -287,9 +299,7 @@ def _rendered(
         display.say(f"warning: {line}")
     process_count = 1
     if worth_sharing(performance, options.sample_rate):
-        from ..workers import free_processors
-
-        process_count = min(PARTS, free_processors())
+        process_count = min(PARTS, free_processors.count())
     return render(
         arranged.patches,
         performance,

@@ -523,7 +523,7 @@ def _begin_take(state: ProcessState) -> None:
 
     def begin(time: int, primed: int) -> None:
         swap = Swap(presets=loaded_presets, primed=primed, block=block_samples)
-        state.outbox.append(Take(time, swap, player.standing, rack.latency_samples))
+        state.outbox.append(Take(time, swap, player.standing, player.rack.latency_samples))
         render_loop.recording = True
 
     player.swap(rack, (), begin)

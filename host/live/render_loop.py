@@ -7,14 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from ..arrays import Array
 from ..audio.sound_card import SPARE_BLOCKS, Ear, Sink
-from ..events import ControlChange, Event, ProgramChange
+from ..events import ControlChange, Event, ProgramChange, retimed
 from ..midi.arrival import Arrival
 from ..midi.ports import Timed
 from ..play.player import Player
@@ -384,7 +383,7 @@ class RenderLoop:
                         block_start_sample -= block_start_sample % self.sink.block
                     effect_sample = max(effect_sample, block_start_sample + self.delay_samples)
                 self._latest[source_index] = effect_sample
-                self.player.schedule(replace(timed_event.event, time=effect_sample))
+                self.player.schedule(retimed(timed_event.event, effect_sample))
                 self.measured.append(effect_sample - self._timeline.sample(timed_event.seconds))
                 if isinstance(timed_event.event, ProgramChange) or _selects_bank(timed_event.event):
                     self.programs.append(timed_event.event)

@@ -108,13 +108,13 @@ def rendering() -> None:
     """A minute of eight voices, as many processes as there are processors against one."""
     from offline import host, performance
     from timbrel.host.play.voices import PARTS
-    from timbrel.host.workers import free_processors
+    from timbrel.host.processors import FreeProcessors
 
     played = performance()
 
     def together() -> float:
         began = time.perf_counter()
-        free = free_processors()  # as the command asks
+        free = FreeProcessors().count()  # as the command asks
         return time.perf_counter() - began + host(played, "coherent", min(PARTS, free))
 
     def alone() -> float:

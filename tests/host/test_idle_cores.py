@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import mido
 import psutil
 import pytest
-from timbrel.host import workers
+from timbrel.host import processors
 from timbrel.host.play import render as rendering
 
 from ..patience import until
@@ -18,27 +18,51 @@ from ..patience import until
 def machine(monkeypatch):
     """A function that makes a machine of so many processors, of which others use that many all the time."""
 
-    def make(processors, busy):
-        clock = [0.0]
-        monkeypatch.setattr(workers.time, "perf_counter", lambda: clock[0])
-        monkeypatch.setattr(workers.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-        monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(processors)), raising=False)
+    def make(count, busy):
+        clock = SimpleNamespace(now=0.0, own=0.0, others=0.0, slept=0.0)
+
+        def sleep(seconds):
+            clock.now += seconds
+            clock.slept += seconds
+
+        monkeypatch.setattr(processors, "time", SimpleNamespace(perf_counter=lambda: clock.now, sleep=sleep))
+        worked = SimpleNamespace(times=lambda: (clock.own / 2, 0.0, 0.0, clock.own / 2, 99.0))  # itself, its children
+        monkeypatch.setattr(processors, "os", worked)
+        monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(count)), raising=False)
 
         def times(percpu):
-            return [SimpleNamespace(user=clock[0] * min(1.0, max(0.0, busy - n)), idle=9.0) for n in range(processors)]
+            others = [clock.now * min(1.0, max(0.0, busy - n)) for n in range(count)]
+            return [SimpleNamespace(user=each + (clock.own + clock.others) / count, idle=9.0) for each in others]
 
         monkeypatch.setattr(psutil, "cpu_times", times)
+        return clock
 
     return make
 
 
 @pytest.mark.parametrize(
-    ("processors", "busy", "free"),
+    ("count", "busy", "free"),
     [(2, 0.0, 2), (2, 0.2, 2), (2, 0.4, 1), (2, 1.0, 1), (2, 2.0, 1), (1, 1.0, 1), (8, 3.0, 5), (8, 3.3, 4)],
 )
-def test_what_others_use_is_not_free_and_one_always_is(machine, processors, busy, free):
-    machine(processors, busy)
-    assert workers.free_processors() == free
+def test_what_others_use_is_not_free_and_one_always_is(machine, count, busy, free):
+    clock = machine(count, busy)
+    free_processors = processors.FreeProcessors()
+    assert free_processors.count() == free
+    clock.now, clock.own = clock.now + 2.0, clock.own + 1.5  # what this process does is no other's
+    slept = clock.slept
+    assert free_processors.count() == free
+    assert clock.slept == slept  # two seconds are more than a glance
+
+
+def test_a_count_tells_of_the_time_since_the_last_one(machine):
+    clock = machine(2, 0.0)
+    free_processors = processors.FreeProcessors()
+    clock.now, clock.others = 10.0, 9.0
+    assert free_processors.count() == 1
+    assert clock.slept == 0
+    clock.now += 0.04
+    assert free_processors.count() == 2
+    assert clock.slept == pytest.approx(processors.GLANCE_SECONDS - 0.04)
 
 
 def test_a_process_that_never_waits_takes_one():
@@ -46,7 +70,7 @@ def test_a_process_that_never_waits_takes_one():
     spin = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
     spinning = [subprocess.Popen([sys.executable, "-c", spin, str(os.getpid())]) for _ in alone]
     try:
-        until(lambda: workers.free_processors() <= max(1, len(alone) // 2), "fewer free processors")
+        until(lambda: processors.FreeProcessors().count() <= max(1, len(alone) // 2), "fewer free processors")
     finally:
         for process in spinning:
             process.kill()
@@ -62,7 +86,7 @@ def test_a_long_render_takes_as_many_processes_as_others_leave_processors(
     file.tracks.append(mido.MidiTrack(messages))
     file.save(tmp_path / "long.mid")
     asked = []
-    monkeypatch.setattr(workers, "free_processors", lambda: free)
+    monkeypatch.setattr(processors.FreeProcessors, "count", lambda self: free)
     monkeypatch.setattr(rendering, "render", lambda *_, **options: asked.append(options["processes"]) or [])
     assert timbrel("render", "gm-keys", tmp_path / "long.mid", "-o", tmp_path / "x.wav").status == 0
     assert asked == [processes]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host import workers
-from timbrel.host.workers import SLACK
+from timbrel.host import processors as host_processors
+from timbrel.host.processors import SLACK
 from timbrel.train import loop, threads
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
@@ -174,7 +174,7 @@ def spin(seconds):
 
 
 def test_what_all_have_done_includes_our_own_and_is_no_more_than_the_processors_can():
-    worked = workers.processors_worked()
+    worked = host_processors.processors_worked()
     began, all_before, own_before = time.perf_counter(), worked(), time.process_time()
     while time.process_time() - own_before < 0.5:
         pass
@@ -194,7 +194,7 @@ def test_processors_that_are_not_ours_do_not_count(monkeypatch):
 
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [Times(10.0), Times(20.0), Times(40.0)])
     monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: [1, 2], raising=False)
-    assert workers.processors_worked()() == 66.0
+    assert host_processors.processors_worked()() == 66.0
 
 
 @pytest.fixture
