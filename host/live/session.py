@@ -128,6 +128,7 @@ AGAIN_SECONDS = 1.0  # between attempts to reopen a lost card
 REST_SECONDS = 0.3  # timeout for the last recorded messages
 PATIENCE_SECONDS = 0.6  # timeout of a process after stop
 TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within them, the settings before come back
+STEADY_SECONDS = 10.0  # of playing: an error of the sound process within them would come again at once
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
@@ -254,7 +255,7 @@ def _sound(pipe: Connection, setup: Setup) -> None:
 
 
 class _Lost(Exception):
-    """The card is gone."""
+    """The card is gone, or the sound process after it has played for a while."""
 
 
 class _NoCard(UserError):
@@ -269,6 +270,7 @@ class _AudioProcess:
         self._writer = PipeWriter(self._pipe)
         self._last_message_time = time.monotonic()
         self._patience = math.inf  # seconds without a message; finite while the process calls a driver
+        self._steady_time = math.inf  # from which on another process follows this one after an error
         self.underruns = 0
         self.setup = setup  # with the current presets
 
@@ -280,6 +282,7 @@ class _AudioProcess:
                 if isinstance(message, Say):
                     frontends.show(message)
                 if isinstance(message, Ready):
+                    self._steady_time = time.monotonic() + STEADY_SECONDS
                     return message.status
             if not frontends.keep(queue):
                 stop.set()
@@ -302,6 +305,8 @@ class _AudioProcess:
                 match message:
                     case Lost(reason):
                         raise _Lost(reason)
+                    case Fault(lines, exit_status, _) if exit_status != 2 and time.monotonic() >= self._steady_time:
+                        raise _Lost(f"the sound process has failed: {lines[-1]}")  # on stage, silence is worse
                     case Fault(lines, exit_status, no_card):
                         raise (_NoCard if no_card else UserError if exit_status == 2 else Failure)(*lines)
                     case DriverCall(seconds):

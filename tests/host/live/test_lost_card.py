@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.audio.sound_card import LOST_SECONDS, ProgressWatch
+from timbrel.host.errors import Failure, UserError
 from timbrel.host.live import audio_process, session
 from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
-from timbrel.host.session.messages import DriverCall, Lost, Say, Setup, Standing
+from timbrel.host.session.messages import DriverCall, Fault, Lost, Ready, Say, Setup, Standing
 
 from ..fake_card import FakeSink
 from .playing import player_of
@@ -87,6 +88,31 @@ def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
     assert list(audio.messages()) == []
     audio._last_message_time = LONG_AGO
     assert list(audio.messages()) == []
+
+
+def test_an_error_of_a_process_that_has_played_for_a_while_is_told_as_a_loss_and_another_follows():
+    audio = object.__new__(session._AudioProcess)
+    audio._pipe, process = Pipe()
+    audio._patience, audio._steady_time, audio.setup = math.inf, math.inf, Setup("p")
+    error, refusal = Fault(["internal error: KeyError: 3"], 1), Fault(["no such card"], 2)
+    process.send(error)
+    with pytest.raises(Failure, match=r"^internal error: KeyError: 3$"):
+        list(audio.messages())
+    process.send(Ready(None))
+    silent_frontends = SimpleNamespace(keep=lambda queue: True)
+    began = time.monotonic()
+    assert audio.wait_until_ready(threading.Event(), silent_frontends, None) is None
+    assert audio._steady_time >= began + session.STEADY_SECONDS
+    process.send(error)
+    with pytest.raises(Failure):
+        list(audio.messages())
+    audio._steady_time = LONG_AGO
+    process.send(error)
+    with pytest.raises(session._Lost, match="the sound process has failed: internal error: KeyError: 3"):
+        list(audio.messages())
+    process.send(refusal)
+    with pytest.raises(UserError, match="no such card"):
+        list(audio.messages())
 
 
 def test_a_process_says_when_it_calls_a_driver(monkeypatch, presets):
