@@ -5,14 +5,13 @@ import math
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
 from ..arrays import Array, address_of
-from ..events import Event
+from ..events import Event, retimed
 from ..unattended import LARGEST_RATIO, UnattendedRun
 from ..voice_library import NEVER, voice_library
 from .effects import EffectChain
@@ -57,8 +56,7 @@ class Output:
 
     def schedule(self, event: Event) -> Event:
         """Schedule an event of the next block or later; return it in source samples."""
-        time = self.source_time(event.time)
-        event = event if time == event.time else replace(event, time=time)
+        event = retimed(event, self.source_time(event.time))
         self._events.append(event)
         return event
 
@@ -159,6 +157,8 @@ class Output:
         """Run the effects on whole quanta, [2, n], with their moves."""
         if not self.effects:
             return audio
+        if not np.isfinite(audio).all():  # filters would ring with it for good
+            audio = np.nan_to_num(audio, nan=0.0, posinf=0.0, neginf=0.0)
         piece_start, audio_end = self._processed_count, self._processed_count + audio.shape[1]
         processed_pieces: list[Array] = []
         while self._effect_moves and self._effect_moves[0][0] < audio_end:

@@ -4,7 +4,6 @@ MIDI cannot query a controller's position.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ..errors import UserError
@@ -12,6 +11,7 @@ from ..events import (
     NULL_PARAMETER,
     AllOff,
     ChannelPressure,
+    Clock,
     ControlChange,
     ControllersReset,
     DataEntry,
@@ -24,8 +24,10 @@ from ..events import (
     Part,
     PitchBend,
     SystemReset,
+    Tempo,
     Timing,
     ZoneSize,
+    retimed,
 )
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
@@ -242,14 +244,14 @@ class _Subject(NamedTuple):
 
     channel: int
     member: bool
-    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold", "tuning", "system"]
+    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold", "tuning", "system", "clock"]
     identifier: int | str = 0
 
 
 class ControllerState:
     """The events that set a fresh rack to the present controller state.
 
-    In order, since zones and resets override earlier messages; without relative ones (increments, clock).
+    In order, since zones and resets override earlier messages; without relative ones (increments, clock's ticks).
     """
 
     def __init__(self) -> None:
@@ -279,6 +281,11 @@ class ControllerState:
                 self._enter(entry)
             case MasterTuning(_, part):
                 self._keep(event.time, _Subject(0, False, "tuning", part), event)
+            case Tempo():
+                self._keep(event.time, _Subject(0, False, "clock", "tempo"), event)
+            case Clock(message=message) if message != "tick":  # beats run from the beginning, until they are stopped
+                stop_events = [event] if message == "stop" else []
+                self._keep(event.time, _Subject(0, False, "clock", "stop"), *stop_events)
             case SystemReset():
                 self._keys.clear()
                 self._keep(event.time, _Subject(0, False, "system"), event)
@@ -321,7 +328,7 @@ class ControllerState:
         ]
         events_after = [event for event in stored_events if event.time >= start_time]
         return [
-            replace(event, time=0) for event in (*events_before, *parameter_changes, *events_after)
+            retimed(event, 0) for event in (*events_before, *parameter_changes, *events_after)
         ] + self._reader.selected()
 
     def _is_member(self, channel: int) -> bool:
@@ -367,7 +374,7 @@ class ControllerState:
     def _keep(self, time: int, subject: _Subject, *events: Event) -> None:
         """Replace a subject's events, which become the newest."""
         self._messages.pop(subject, None)
-        self._messages[subject] = [event if event.time == time else replace(event, time=time) for event in events]
+        self._messages[subject] = [retimed(event, time) for event in events]
 
 
 def hands_off() -> list[Event]:

@@ -20,6 +20,7 @@ from ..events import (
     DataEntry,
     Event,
     KeyPressure,
+    LatchEnd,
     MasterTuning,
     NoteOff,
     NoteOn,
@@ -218,5 +219,6 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([status, len(data), *data])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
-        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | StealVoice():  # internal events
+        # internal events
+        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | LatchEnd() | StealVoice():
             raise ValueError(f"a MIDI file has no {event}")

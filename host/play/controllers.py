@@ -194,6 +194,8 @@ class Mapper:
             source = self._coarse.get((channel, number))
             if source is not None and source.has_moved:
                 self._turn_coarse(time, source, resting_value)
+                if source.fine is not None and resting_value > 0:  # to the end of all 14 bits
+                    self._turn_fine(time, source, resting_value)
 
     def _press_channel(self, time: int, channel: int, value: int) -> None:
         source = self._pressures.get(channel)

@@ -56,6 +56,7 @@ class CoreSynthesis:
         self._depth = None if depth is None else self._sent(depth).at
         self._next_hop = 0  # of the first codes that a voice lacks
         self._next_end: float = 0.0  # the first sample at which a voice may have ended
+        self._endings = 0  # releases and steals that the core knows
         self._ahead_hop, self._ahead = -1, False
         self._knobs = [SentRamp(ramp) for ramp in processor.codes.knobs]
         self._knob_places = np.array([knob.at for knob in self._knobs], np.uintp)
@@ -64,7 +65,7 @@ class CoreSynthesis:
         """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""
         for event in events:
             self._processor.apply(event)
-        self._send(bool(events))
+        self._send()
         sound = np.empty((2, count), np.float32)
         if self._known:
             self._mix(self.now, sound)
@@ -84,7 +85,7 @@ class CoreSynthesis:
         engine, fields = self._engine, run.fields
         for event in events:
             self._processor.apply(event)
-        self._send(bool(events))
+        self._send()
         self._send_codes(engine.hop_of(self.now + count - 1))
         fields.core, fields.voices, fields.voice_count = engine.core, address_of(self._places), len(self._places)
         fields.buses = ctypes.addressof(self._core_buses)
@@ -162,13 +163,15 @@ class CoreSynthesis:
             motion = self._processor.motion_of(lacking, gestures=not in_core)
             self._engine.send_codes([_stream(voice) for voice in lacking], motion, last_hop)
 
-    def _send(self, moved: bool) -> None:
-        """Send new voices and changes since the last block to the core; ``moved``: there were events."""
+    def _send(self) -> None:
+        """Send new voices and changes since the last block to the core."""
+        has_changed = self._voices.endings != self._endings
         voices = list(self._voices)
         if voices != self._known:
             self._send_voices(voices)
-            moved = True
-        if moved:
+            has_changed = True
+        if has_changed:
+            self._endings = self._voices.endings
             self._send_changes()
         for voice in self._led:
             self._send_lead(voice)

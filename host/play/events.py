@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
-from ..events import ControlChange, Event, NoteOff, NoteOn, nearest_key
+from ..events import ControlChange, Event, LatchEnd, NoteOff, NoteOn, nearest_key
 from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
 from ..preset.library import Patch
 from ..preset.modulation import modulations
-from ..preset.preset import MORPH, PROCESS_CONTROLS
+from ..preset.preset import MORPH, PROCESS_CONTROLS, Preset
 from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
 from .blended_trajectory import BlendedTrajectory
@@ -78,7 +78,14 @@ class EventProcessor(EventDispatcher):
         super().__init__(mpe, patch.tuning, knobs, self.codes)
         note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         factory = VoiceFactory(
-            engine, self._parameters, self._mpe, self._tuning, self._velocities, note_values, self._gesturing
+            engine,
+            self._parameters,
+            self._mpe,
+            self._tuning,
+            self._velocities,
+            note_values,
+            self._gesturing,
+            _known_bend(preset),
         )
         low, high = np.array(card.spans, np.float64).T
         self._layers = MotionLayers(self.codes, self._mpe, low, high, note_path, note_values, self._gesturing)
@@ -98,7 +105,10 @@ class EventProcessor(EventDispatcher):
 
     def apply(self, event: Event) -> None:
         """As its base; where nothing sounds, values are set at once, as the first note of a file needs them."""
-        super().apply(event)
+        if isinstance(event, LatchEnd):
+            self.voices.unlatch(event.time, event.key, event.channel)
+        else:
+            super().apply(event)
         if (since := self.voices.silent_since(event.time)) is not None:
             self._parameters.settle(event.time, since)
             self._mpe.settle(event.time)
@@ -293,8 +303,13 @@ def engine_and_processor(
 def engine_for(patch: Patch, live: bool = False) -> Engine[Any]:
     """Arguments and errors as in `engine_and_processor`."""
     preset, card = patch.preset, patch.model.card
-    bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
     section = kind_of(card).select_section(preset)
     label = patch.morph and patch.morph.label
+    bend = _known_bend(preset)
     request = EngineRequest(preset.latent_values(card), preset.play, section, bend, live, patch.sound, label)
     return engine_of(patch.model, request)
+
+
+def _known_bend(preset: Preset) -> float:
+    """Semitones that notes may be bent, before a message changes that."""
+    return max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)

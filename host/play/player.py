@@ -5,7 +5,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..audio.output import limit
 from ..errors import UserError, printable
-from ..events import Event, NoteOn, ParameterChange, Timing, nearest_key
+from ..events import Event, LatchEnd, NoteOn, ParameterChange, Timing, nearest_key, retimed
 from ..midi.controllers import ControllerState
 from ..preset.library import Patch
 from ..preset.recording_notes import Notes
@@ -77,6 +77,9 @@ class PlayableRack(Protocol):
 
     def shed(self, time: int) -> bool: ...
 
+    def latches(self, press: NoteOn) -> bool:
+        """Return whether a key is latched, so that this press ends it."""
+
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]: ...
 
     def prepare(self) -> None: ...
@@ -93,6 +96,19 @@ class PlayableRack(Protocol):
 
     def take_back(self, run: UnattendedRun) -> None:
         """Go on where the core stopped."""
+
+
+class _Swap(NamedTuple):
+    """A rack that waits for its turn: the arguments of `Player.swap`, and those of swaps that it took the place of."""
+
+    rack: PlayableRack
+    channels: frozenset[int]
+    calls_on_start: tuple[Callable[[int, int], None], ...]
+
+    def in_place_of(self, earlier: "_Swap | None") -> "_Swap":
+        if earlier is None:
+            return self
+        return _Swap(self.rack, earlier.channels | self.channels, (*earlier.calls_on_start, *self.calls_on_start))
 
 
 @dataclass
@@ -118,8 +134,8 @@ class Player:
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._note_samples = NOTE_SECONDS * sample_rate
         self._seats: list[_Seat] = []
-        self._next: deque[tuple[PlayableRack, Collection[int], OnStart]] = deque(maxlen=1)
-        self._unready: tuple[PlayableRack, Collection[int], OnStart] | None = None  # from `_next`, not ready yet
+        self._next: deque[_Swap] = deque()
+        self._unready: _Swap | None = None  # from `_next`, not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
         self._seconds_of_note = 0.0  # the most of the last ones
@@ -154,8 +170,7 @@ class Player:
 
     def schedule(self, event: Event) -> None:
         """A late event takes effect at the next sample."""
-        if event.time < self.now:
-            event = replace(event, time=self.now)
+        event = retimed(event, max(event.time, self.now))
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
 
     @property
@@ -164,12 +179,12 @@ class Player:
         return self._standing_events(())
 
     def swap(self, rack: PlayableRack, channels: Collection[int] = range(16), on_start: OnStart = None) -> None:
-        """Change to a rack of the same rate, once it is ready. Thread-safe.
+        """Change to a rack of the same rate, once it is ready; a later one takes its place until then. Thread-safe.
 
-        ``channels``: those with a new preset, 0 to 15. ``on_start`` receives the rack's first sample and its samples
-        rendered before.
+        ``channels``: those with a new preset, 0 to 15. ``on_start`` receives the first sample of the rack, or of the
+        one in its place, and its samples rendered before.
         """
-        self._next.append((rack, channels, on_start))
+        self._next.append(_Swap(rack, frozenset(channels), () if on_start is None else (on_start,)))
 
     def give_up_a_voice(self) -> None:
         """Steal a voice after an underrun."""
@@ -193,11 +208,14 @@ class Player:
     def block(self, count: int) -> tuple[Array, list[Event]]:
         """Next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
         self._take_seat()
-        due_events, events = self._take_events(count)
+        due_events, events, *ringing_events = self._take_events(count)
         mix, parts = self.rack.process(events, count)
         self.parts = parts
         if len(self._seats) > 1:  # one limiter for the sum, as for one rack
-            ringing = [self._ring_on(seat, due_events, count) for seat in self._seats[:-1]]
+            ringing = [
+                self._ring_on(seat, seat_events, count)
+                for seat, seat_events in zip(self._seats[:-1], ringing_events, strict=True)
+            ]
             mix = limit(sum(map(_sum, ringing), _sum(parts)))
             for channel, part in (seat_parts for seat in ringing for seat_parts in seat.items()):
                 self.parts[channel] = self.parts[channel] + part if channel in self.parts else part
@@ -228,13 +246,13 @@ class Player:
             return None
         if not all(seat.rack.lends for seat in self._seats):
             return None
-        due_events, events = self._take_events(run.fields.block)
+        due_events, events, *ringing_events = self._take_events(run.fields.block)
         free_blocks = (self._queue[0].time - self.now) // run.fields.block if self._queue else MOST_BLOCKS
         run.fields.most = min(max(1, free_blocks), MOST_BLOCKS)
         run, *ringing_runs = run.chained(len(self._seats))
         last.rack.lend(run, events)
-        for seat, ringing_run in zip(ringing, ringing_runs, strict=True):
-            seat.rack.lend(ringing_run, _counted_from(_without_new_notes(due_events), seat.since))
+        for seat, ringing_run, seat_events in zip(ringing, ringing_runs, ringing_events, strict=True):
+            seat.rack.lend(ringing_run, seat_events)
         return due_events
 
     def take_back(self, run: UnattendedRun, due_events: Sequence[Event]) -> None:
@@ -256,14 +274,22 @@ class Player:
         for seat in self._seats:
             seat.rack.prepare()
 
-    def _take_events(self, count: int) -> tuple[list[Event], list[Event]]:
-        """Take the next ``count`` samples' events; return them, and those of the current rack, in its samples."""
+    def _take_events(self, count: int) -> list[list[Event]]:
+        """Take the next ``count`` samples' events; return them, then those of the current rack and of each that rings.
+
+        The latter are in the rack's samples.
+        """
         due_events = self._due(self.now + count)
         for event in due_events:
             self._controllers.apply(event)
-        last = self._seats[-1]
+        *ringing, last = self._seats
         opening, last.opening = last.opening, ()
-        return due_events, [*opening, *_counted_from(due_events, last.since)]
+        own_events, ringing_events = _dealt(due_events, [seat.rack for seat in ringing])
+        return [
+            due_events,
+            [*opening, *_counted_from(own_events, last.since)],
+            *(_counted_from(events, seat.since) for seat, events in zip(ringing, ringing_events, strict=True)),
+        ]
 
     def _watch_silence(self, mix: Array, due_events: Sequence[Event]) -> None:
         silent = (
@@ -278,7 +304,7 @@ class Player:
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
         cut = count if self._patient else next(itertools.islice(notes, self._most_notes(end - self.now), None), count)
-        due_events = [event if event.time >= self.now else replace(event, time=self.now) for event in self._queue[:cut]]
+        due_events = [retimed(event, max(event.time, self.now)) for event in self._queue[:cut]]
         del self._queue[:cut]
         return due_events
 
@@ -292,16 +318,17 @@ class Player:
         return max(min(max(fitting, FEWEST_NOTES), NEW_NOTES), int(samples / self._note_samples))
 
     def _take_seat(self) -> None:
-        if self._next:
-            self._unready = self._next.pop()
-        if self._unready is None or not self._unready[0].ready:
+        while self._next:
+            self._unready = self._next.popleft().in_place_of(self._unready)
+        if self._unready is None or not self._unready.rack.ready:
             return
-        (rack, channels, on_start), self._unready = self._unready, None
-        if on_start is not None:
-            on_start(self.now, rack.played)
+        (rack, channels, calls_on_start), self._unready = self._unready, None
+        primed_samples = rack.played
         self._controllers.forget_knobs(channels)
         held_notes = self._controllers.keys if rack.listens else []  # a rack keeps the notes that it started
-        self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held_notes)])
+        self._open(rack, [*self._standing_events(channels), *(retimed(note, 0) for note in held_notes)])
+        for on_start in calls_on_start:
+            on_start(self.now, primed_samples)
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         if not self._patient:
             for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # silent ones first
@@ -312,9 +339,9 @@ class Player:
 
     def _open(self, rack: PlayableRack, opening: Sequence[Event]) -> None:
         began = rack.played
-        self._seats.append(_Seat(rack, self.now - began, [replace(event, time=began) for event in opening]))
+        self._seats.append(_Seat(rack, self.now - began, [retimed(event, began) for event in opening]))
         for event in opening:
-            self._controllers.apply(replace(event, time=self.now))
+            self._controllers.apply(retimed(event, self.now))
 
     def _standing_events(self, other_channels: Collection[int]) -> list[Event]:
         """Knob values lag the newest events by the latency."""
@@ -326,8 +353,8 @@ class Player:
         ]
         return self._controllers.everything(knob_events, self.now - self.rack.latency_samples)
 
-    def _ring_on(self, seat: _Seat, due_events: Sequence[Event], count: int) -> dict[int, Array]:
-        parts = seat.rack.process(_counted_from(_without_new_notes(due_events), seat.since), count)[1]
+    def _ring_on(self, seat: _Seat, events: Sequence[Event], count: int) -> dict[int, Array]:
+        parts = seat.rack.process(events, count)[1]
         if not self._patient:
             self._note_silence(seat, count, self.now + count)
         elif (self.now + count) % LOOK_SAMPLES == 0:
@@ -347,9 +374,28 @@ class Player:
         return seat.fade is not None and self.now >= seat.fade + self._fade
 
 
-def _without_new_notes(events: Sequence[Event]) -> list[Event]:
-    """Return the events of a rack that rings on, which begins no notes."""
-    return [event for event in events if not isinstance(event, NoteOn)]
+def _dealt(events: Sequence[Event], ringing: Sequence[PlayableRack]) -> tuple[list[Event], list[list[Event]]]:
+    """Return the events of the current rack, and of each that rings on, which begins no notes.
+
+    A press that ends a latched key of a rack that rings begins no note.
+    """
+    own_events, ringing_events = list[Event](), [list[Event]() for _ in ringing]
+    ended = set[tuple[int, int, float]]()  # number of a ringing rack, channel and key
+    for event in events:
+        enders = list[int]()
+        if isinstance(event, NoteOn):
+            places = [(number, event.channel, event.key) for number in range(len(ringing))]
+            enders = [place[0] for place in places if place not in ended and ringing[place[0]].latches(event)]
+            ended |= {places[number] for number in enders}
+        if not enders:
+            own_events.append(event)
+        for number, rack_events in enumerate(ringing_events):
+            if number in enders:
+                assert isinstance(event, NoteOn)
+                rack_events.append(LatchEnd(event.time, event.channel, event.key))
+            elif not isinstance(event, NoteOn):
+                rack_events.append(event)
+    return own_events, ringing_events
 
 
 def _sum(parts: Mapping[int, Array]) -> Array:
@@ -358,7 +404,7 @@ def _sum(parts: Mapping[int, Array]) -> Array:
 
 
 def _counted_from(events: Sequence[Event], start: int) -> list[Event]:
-    return list(events) if start == 0 else [replace(event, time=event.time - start) for event in events]
+    return [retimed(event, event.time - start) for event in events]
 
 
 PRIMING_BLOCKS = 8  # the second and third still decode, later ones idle
@@ -469,7 +515,7 @@ class Succession:
         mixes: list[Array] = []
         parts: list[tuple[int, int, Array]] = []
         while self.played < end:
-            if self._successors and self._successors[0].time <= self.played:
+            while self._successors and self._successors[0].time <= self.played:
                 self._follow(self._successors.pop(0))
             block_end = min([end, *(successor.time for successor in self._successors[:1])])
             if self._player.ringing:

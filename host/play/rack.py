@@ -1,8 +1,8 @@
 """Rack: instruments in parallel, one per MIDI channel or MPE zone, with effects, mixed and limited."""
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..audio.effects import EffectChain
 from ..audio.output import Output, limit
 from ..engines.engine import VoiceMaker
 from ..errors import UserError
-from ..events import Event, StealVoice, nearest_key
+from ..events import Event, NoteOn, StealVoice, nearest_key, retimed
 from ..midi.controllers import Zones
 from ..preset.library import Patch
 from ..preset.validation import check
@@ -102,6 +102,10 @@ class ChannelInstrument:
         self._processor.expect_shedding()
         self._output.schedule(StealVoice(time, 0))
 
+    def latches(self, press: NoteOn) -> bool:
+        """As `Rack.latches`."""
+        return self._processor.voices.latches(press.key, press.channel)
+
     def schedule(self, events: Sequence[Event], until: int) -> None:
         """As `Rack.schedule`."""
         scheduled = [self._output.schedule(event) for event in events]
@@ -153,7 +157,13 @@ class Rack:
     listens = False
 
     def __init__(
-        self, patches: Mapping[int, Patch], sample_rate: int, processes: int = 1, omni: bool = False, live: bool = False
+        self,
+        patches: Mapping[int, Patch],
+        sample_rate: int,
+        processes: int = 1,
+        omni: bool = False,
+        live: bool = False,
+        latency: int = 0,
     ) -> None:
         """Create the instruments.
 
@@ -162,6 +172,7 @@ class Rack:
             processes: number that shares the voices, 1 to `PARTS`; with 2 or more, play offline only, and close the
                 rack.
             omni: the first patch receives the channels without one.
+            latency: the least, in samples: events are delayed to reach it.
 
         Raises:
             UserError: a preset does not fit its model or effects, or leaves no channel to others.
@@ -196,7 +207,7 @@ class Rack:
             self.close()
             raise
         # Output samples from event to sound, equal for all channels.
-        self.latency_samples = max((i.latency_samples for i in self._instruments.values()), default=0)
+        self.latency_samples = max([latency, *(i.latency_samples for i in self._instruments.values())])
 
     @property
     def pause_seconds(self) -> float:
@@ -248,6 +259,14 @@ class Rack:
         instrument.shed(time + self.latency_samples - instrument.latency_samples)
         return True
 
+    def latches(self, press: NoteOn) -> bool:
+        """Return whether a key is latched, so that this press ends it."""
+        return any(
+            self._instruments[listener].latches(message)
+            for channel, message in self._zones.route(press)
+            if isinstance(message, NoteOn) and (listener := self._listener(channel)) is not None
+        )
+
     def close(self) -> None:
         if self._crew:
             self._crew.close()
@@ -259,15 +278,17 @@ class Rack:
         channel_events: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
-                own_channel = channel if channel in channel_events else self._omni_channel
-                for listener in channel_events if channel is None else (own_channel,):
+                for listener in channel_events if channel is None else (self._listener(channel),):
                     if listener is not None:
                         channel_events[listener].append(message)
         for channel, instrument in self._instruments.items():
             late = self.latency_samples - instrument.latency_samples
-            mine = channel_events[channel]
-            mine = [replace(event, time=event.time + late) for event in mine] if late else mine
-            instrument.schedule(mine, until + late)
+            own_events = [retimed(event, event.time + late) for event in channel_events[channel]]
+            instrument.schedule(own_events, until + late)
+
+    def _listener(self, channel: int | None) -> int | None:
+        """Return the channel of the instrument that receives a channel; None for none."""
+        return channel if channel in self._instruments else self._omni_channel
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Limited mix of the next ``count`` samples, [2, count], and channels before the limiter."""
@@ -314,6 +335,13 @@ class Rack:
         return limit(mix), parts
 
 
+def latency_of(patch: Patch, sample_rate: int) -> int:
+    """Output samples from an event to its sound; errors as `Rack`."""
+    with _naming(patch):
+        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.draft_files)
+        return Output(patch.model.card.sample_rate, sample_rate, effects).latency_samples
+
+
 def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
     """Patches by channel for an ``omni`` rack: the default first, on a free channel."""
     free = [channel for channel in range(16) if channel not in others]
@@ -323,7 +351,14 @@ def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
 def _instrument(
     patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere], live: bool, core: CoreEngine | None
 ) -> ChannelInstrument:
-    try:
+    with _naming(patch):
         return ChannelInstrument(patch, sample_rate, elsewhere, live, core)
+
+
+@contextlib.contextmanager
+def _naming(patch: Patch) -> Iterator[None]:
+    """Name the preset in errors."""
+    try:
+        yield
     except UserError as error:
         raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None

@@ -16,7 +16,7 @@ from ..audio.output import KeptSound, limit, limited
 from ..audio.sound_files import SoundWriter, sound_writer
 from ..errors import UserError
 from ..events import ControlChange, DataEntry, Event, NoteOn, ProgramChange
-from ..midi.controllers import CONFIGURATION, LOWER, MOST_MEMBERS, UPPER, ControllerReader, resized, zone_of
+from ..midi.controllers import CONFIGURATION, LOWER, MOST_MEMBERS, UPPER, ControllerReader, Zones, resized, zone_of
 from ..midi.decode import Programs, missing_program
 from ..midi.files import Performance
 from ..preset.library import Patch, open_patch
@@ -24,7 +24,7 @@ from ..preset.recording_notes import differences, edits, read_notes
 from ..progress import TOO_LOUD, clock, warn_if_slow
 from ..units import db_to_gain
 from .player import LOOK_SAMPLES, SILENCE, Succession, Successor, successors
-from .rack import Rack, as_played
+from .rack import Rack, as_played, latency_of
 
 BLOCK = 16384  # samples: long blocks decode in large batches
 AHEAD = 2  # blocks: other processes compute the next while one is mixed
@@ -103,19 +103,24 @@ def programmed(
 ) -> tuple[dict[int, Patch], list[Successor]]:
     """Initial patches by channel, and successors that program changes select.
 
-    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: program 1
-    first. ``say``: receives warnings of presets, why one cannot be used, and programs beyond the last. ``opening``:
-    opens a preset; where it raises UserError, the preset before plays on.
+    Changes apply to their own channel, or the player of its MPE zone; held notes ring out.
+
+    Args:
+        events: in order of time.
+        programs: program 1 first.
+        say: receives warnings of presets, why one cannot be used, and programs beyond the last.
+        opening: opens a preset; where it raises UserError, the preset before plays on.
     """
     counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch | None]()
     changes: dict[int, dict[int, Patch]] = {}
     beyond: dict[int, None] = {}
-    for event in events:
-        if not isinstance(event, ControlChange | ProgramChange) or event.channel not in patches:
+    zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()})
+    for channel, message in (routed for event in events for routed in zones.route(event)):
+        if channel is None or channel not in patches or not isinstance(message, ControlChange | ProgramChange):
             continue
-        counted[event.channel].apply(event)
-        if isinstance(event, ProgramChange):
-            number = counted[event.channel].number(event.program)
+        counted[channel].apply(message)
+        if isinstance(message, ProgramChange):
+            number = counted[channel].number(message.program)
             if number >= len(programs):
                 beyond[number] = None
                 continue
@@ -127,7 +132,7 @@ def programmed(
                     opened[name] = None
                     say(f"{error}; the preset before plays on")
             if (patch := opened[name]) is not None:
-                changes.setdefault(event.time, {})[event.channel] = patch
+                changes.setdefault(message.time, {})[channel] = patch
     for patch in filter(None, opened.values()):
         for warning in patch.warnings:
             say(warning)
@@ -259,8 +264,12 @@ def fade_out(samples: Array, sample_rate: int) -> None:
 def _rack(
     patches: Mapping[int, Patch], sample_rate: int, processes: int, omni: bool, successors: Sequence[Successor]
 ) -> Iterator[Rack | Succession]:
-    first = Rack(patches, sample_rate, processes, omni)
-    make = functools.partial(Rack, sample_rate=sample_rate, omni=omni)
+    # Live, each preset has a latency of its own, and so has what was recorded. Else all begin at the same time.
+    by_channel = (patches, *(successor.patches for successor in successors)) if successors and not omni else ()
+    distinct_patches = {id(patch): patch for each in by_channel for patch in each.values()}
+    latency = max((latency_of(patch, sample_rate) for patch in distinct_patches.values()), default=0)
+    first = Rack(patches, sample_rate, processes, omni, latency=latency)
+    make = functools.partial(Rack, sample_rate=sample_rate, omni=omni, latency=latency)
     rack = Succession(first, successors, sample_rate, make, live=omni) if successors else first
     with contextlib.closing(rack):
         yield rack

@@ -41,11 +41,15 @@ class VoiceFactory:
         velocities: Mapping[Note, int],
         note_values: NoteValues | None,
         gestures: GesturePlayer | None,
+        known_bend: float,
     ) -> None:
-        """``tuning``: pitches of playable keys, in semitones, 69 for 440 Hz; ``velocities``: of struck keys."""
+        """``tuning``: pitches of playable keys, in semitones, 69 for 440 Hz; ``velocities``: of struck keys.
+
+        ``known_bend``: as `EngineRequest.bend`.
+        """
         self._engine, self._parameters, self.mpe, self._tuning = engine, parameters, mpe, tuning
         self._velocities = velocities
-        self._note_values, self._gestures = note_values, gestures
+        self._note_values, self._gestures, self._known_bend = note_values, gestures, known_bend
 
     def pitch(self, key: float) -> float:
         """Pitch of a playable key, in semitones, 69 for 440 Hz."""
@@ -57,8 +61,8 @@ class VoiceFactory:
         channel, key = note
         pitch = self.pitch(key)
         stream = self._engine.start_stream(pitch, time, nearest_key(key), self._velocities[note])
-        if stream.over is not None and (semitones := self.mpe.wheel(channel).tuning) < 0:  # tuned down, it plays longer
-            stream.over = time + math.ceil((stream.over - time) * 2 ** (-semitones / 12))
+        if stream.over is not None and (semitones := self._further_down(channel)) > 0:  # it plays longer
+            stream.over = time + math.ceil((stream.over - time) * 2 ** (semitones / 12))
         offsets = NO_OFFSETS if self._note_values is None else self._note_values.offsets(note)
         gesture: Gesture | None = None
         if self._gestures is not None:
@@ -68,6 +72,11 @@ class VoiceFactory:
             envelope.attack = gesture.attack(envelope.attack)
         strength = Ramp(gain, round(RAMP_SECONDS * self._parameters.sample_rate))
         return Voice(note, bus, part, strength, envelope, stream, self.mpe.touch(channel), gesture, offsets)
+
+    def _further_down(self, channel: int) -> float:
+        """Semitones by which a channel's notes may be lower than the engine expects: by tuning, or a wider bend."""
+        wider = max(0.0, self.mpe.bend_range(channel) - self._known_bend)
+        return wider - min(0.0, self.mpe.wheel(channel).tuning)
 
     def release_samples(self, voice: Voice) -> int:
         return self._parameters.release_samples(voice.offsets.by_target)
@@ -82,6 +91,7 @@ class Voices(ABC):
         self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
         self._voices: list[Voice] = []
         self._ends: dict[int, int] = {}  # by bus, of the latest voice that has ended
+        self.endings = 0  # releases and steals so far
         self._down: set[Note] = set()
         self._pedals: set[int] = set()  # groups with pedal down
         self._sostenuto: dict[int, set[Note]] = {}  # held notes, by group with pedal down
@@ -100,6 +110,13 @@ class Voices(ABC):
     @abstractmethod
     def note_off(self, time: int, key: float, channel: int = 0) -> None:
         """Pedals may hold the key's voice."""
+
+    def latches(self, key: float, channel: int) -> bool:
+        """Return whether a second press ends a key."""
+        return False
+
+    def unlatch(self, time: int, key: float, channel: int) -> None:  # noqa: B027  # most keys do not latch
+        """End a latched key."""
 
     @abstractmethod
     def _settle(self, time: int) -> None: ...
@@ -196,10 +213,12 @@ class Voices(ABC):
     def _release(self, voice: Voice, time: int) -> None:
         voice.down = False
         if voice.envelope.off is None:
+            self.endings += 1
             voice.release(time, self._factory.release_samples(voice))
 
     def _cut(self, voice: Voice, time: int) -> None:
         if voice.stolen_at is None:
+            self.endings += 1
             voice.down = False
             voice.stolen_at = time
             if voice.envelope.on == time:  # it has played no sample
@@ -263,13 +282,23 @@ class Latch(PolyAssignment):
     """
 
     def note_on(self, time: int, key: float, gain: float, channel: int = 0) -> None:
-        latched = [v for v in self._sounding(time) if v.key == key and v.down and v.bus == self._mpe.bus(channel)]
-        if latched:
-            super().note_off(time, key, latched[0].note[0])
+        if self._latched(self._sounding(time), key, channel):
+            self.unlatch(time, key, channel)
         else:
             super().note_on(time, key, gain, channel)
 
     def note_off(self, time: int, key: float, channel: int = 0) -> None: ...
+
+    def latches(self, key: float, channel: int) -> bool:
+        return bool(self._latched(self._voices, key, channel))
+
+    def unlatch(self, time: int, key: float, channel: int) -> None:
+        for voice in self._latched(self._sounding(time), key, channel)[:1]:
+            super().note_off(time, key, voice.note[0])
+
+    def _latched(self, voices: list[Voice], key: float, channel: int) -> list[Voice]:
+        bus = self._mpe.bus(channel)
+        return [v for v in voices if v.key == key and v.down and v.stolen_at is None and v.bus == bus]
 
 
 class Struck(PolyAssignment):

@@ -263,6 +263,10 @@ def bound(
     ]
     if target in knob_targets and controller.keys() == {"number"}:
         text = with_value(text, ("knobs", knob_targets.index(target)), controller["number"])
+        number = controller["number"]  # of a table too, which would move the target twice
+        text = without_entries(
+            text, "cc", lambda map_index, cc_map: map_index in map_indices and cc_map.get("number") == number
+        )
     elif map_indices:
         text = without_entries(text, "cc", lambda map_index, cc_map: map_index in map_indices[1:])
         for key, value in controller.items():

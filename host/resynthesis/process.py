@@ -128,7 +128,8 @@ def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], opt
     }
     landmark_labels, target_name = {mark.label for mark in patch.model.card.landmarks}, changed_settings.get("to", "")
     if (
-        target_name not in landmark_labels | set(shipped_presets())
+        target_name
+        and target_name not in landmark_labels | set(shipped_presets())
         and (preset_path := preset_file(target_name)) is not None
     ):
         changed_settings["to"] = str(preset_path.resolve())

@@ -6,7 +6,6 @@ Codes are scaled, shifted, smoothed and frozen before decoding, by settings, con
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..audio.output import ROUNDING, Output, limit
 from ..audio.resampling import Resampler
 from ..engines.engine import hop_of
 from ..errors import UserError
-from ..events import ControlChange, DataEntry, Event, NoteOff, NoteOn, PitchBend
+from ..events import ControlChange, DataEntry, Event, NoteOff, NoteOn, PitchBend, retimed
 from ..kinds.table import kind_of
 from ..midi.controllers import Zones
 from ..model.card import Card
@@ -263,7 +262,7 @@ class Processor(EventDispatcher):
         for event in events:
             for _, routed_event in self._zones.route(event):
                 self._wet.event_time = routed_event.time
-                self.apply(replace(routed_event, time=round(routed_event.time * self._model_rate / self._rate)))
+                self.apply(retimed(routed_event, round(routed_event.time * self._model_rate / self._rate)))
         block_start, count = self._now, sound.shape[1]
         self._now += count
         resampled_sound = sound if self._resampler is None else self._resampler.process(sound)
@@ -390,6 +389,9 @@ class EffectRack:
     def shed(self, time: int) -> bool:
         return False
 
+    def latches(self, press: NoteOn) -> bool:
+        return False
+
     def prepare(self) -> None:
         """Do nothing."""
 
@@ -414,6 +416,6 @@ class EffectRack:
         if delay_samples := self._late_sound.shape[1]:
             sound = np.concatenate([self._late_sound, sound], axis=1)
             sound, self._late_sound = sound[:, :count], sound[:, count:]
-            events = [replace(event, time=event.time + delay_samples) for event in events]
+            events = [retimed(event, event.time + delay_samples) for event in events]
         mix = self.processor.process(events, sound)
         return mix, {CHANNEL: mix}

@@ -388,7 +388,8 @@ def _path(
         )
         targets = [SearchTarget(group, code, None) for group, code in zip(frame_groups, codes, strict=True)]
         codes = np.stack([search_result.code for search_result in method.search(model, targets)])
-    times = [round(vertex_seconds, 6) for vertex_seconds in track.seconds[vertex_frames].tolist()]
+    start_seconds = rendered_span(track, card)[0]
+    times = [round(seconds - start_seconds, 6) for seconds in track.seconds[vertex_frames].tolist()]
     start_setting = {"start": "note"} if kind_of(card).decodes_notes else {}
     motion_settings = MotionSettings.model_validate(
         {"path": [_rounded(code) for code in codes], "times": times} | start_setting

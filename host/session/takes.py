@@ -3,14 +3,14 @@
 import contextlib
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..config import own_folder
 from ..errors import TimbrelError, UserError
-from ..events import ParameterTouch
+from ..events import ParameterTouch, retimed
 from ..files import check_output
 from ..midi.controllers import HeldEvents, hands_off
 from .frontends import Frontends
@@ -97,7 +97,7 @@ class SessionRecorder:
             )
             if self._take is not None:
                 self.record(Swapped(self._take.time, self._take.swap))
-                self.record(Events([replace(event, time=self._take.time) for event in self._take.standing]))
+                self.record(Events([retimed(event, self._take.time) for event in self._take.standing]))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -114,7 +114,7 @@ class SessionRecorder:
         self._began = self._samples
         if self._midi is not None:
             touch_releases = [event for event in self._holds.take_releases(()) if isinstance(event, ParameterTouch)]
-            self._midi.add(replace(event, time=self._began) for event in (*touch_releases, *hands_off()))
+            self._midi.add(retimed(event, self._began) for event in (*touch_releases, *hands_off()))
 
     def record(self, message: Recorded) -> None:
         """Write sound, events or a swap to the files."""
@@ -122,7 +122,7 @@ class SessionRecorder:
             case Sound(data):
                 self._record_sound(data)
             case Events(events) if self._midi is not None:
-                self._midi.add(replace(event, time=event.time + self._began) for event in events)
+                self._midi.add(retimed(event, event.time + self._began) for event in events)
                 for event in events:
                     self._holds.apply(event)
             case Swapped(sample, swap) if self._midi is not None:

@@ -11,6 +11,7 @@ from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, Not
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.play.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.play.voices import Latch
 
 from .playing import LONG_RELEASE, PLAYED, RATE, perform, player_of
 
@@ -287,6 +288,9 @@ class Standing:
     def prepare(self):
         pass
 
+    def latches(self, press):
+        return False
+
 
 @pytest.mark.parametrize("listens", [False, True])
 def test_keys_that_are_held_are_those_of_a_new_rack_only_where_it_sounds_without_them(listens):
@@ -316,6 +320,62 @@ def test_a_rack_that_is_not_ready_waits_while_the_one_before_plays_on_and_the_ne
     assert player.rack is later
     assert later.heard == [NoteOn(0, 0, 61, 80)]
     assert late.heard == []
+
+
+def test_a_rack_in_the_place_of_one_that_waited_has_its_channels_and_calls_its_start_too():
+    player, calls = Player(Standing(False), RATE), []
+    late, later = Standing(False), Standing(False)
+    late.ready = later.ready = False
+    player.block(100)
+    player.schedule(ControlChange(100, 2, 20, 9))
+    player.schedule(ControlChange(100, 5, 20, 9))
+    player.schedule(ControlChange(100, 7, 20, 9))
+    player.swap(late, {2}, lambda *told: calls.append(("late", *told)))
+    player.block(100)
+    player.swap(later, {5}, lambda *told: calls.append(("later", *told)))
+    player.swap(later, {5})
+    late.ready = later.ready = True
+    player.block(100)
+    assert calls == [("late", 200, 0), ("later", 200, 0)]
+    assert [event.channel for event in later.heard if isinstance(event, ControlChange)] == [7]
+
+
+@pytest.mark.parametrize("second_keys", ["hold", "transpose"])
+def test_a_press_ends_a_latched_key_of_an_earlier_preset_and_begins_no_other(make_patch, second_keys):
+    """Racks of one preset with keys that latch, and of another."""
+    racks = []
+    for keys in ("hold", second_keys):
+        rack = Rack({0: make_patch(**LONG_RELEASE)}, RATE, omni=True)
+        if keys == "hold":
+            latching(rack)
+        racks.append(rack)
+    player = Player(racks[0], RATE)
+    perform(player, [NoteOn(0, 0, 60, 100), NoteOff(200, 0, 60)], 1000, [100])
+    player.swap(racks[1])
+    perform_on(player, [NoteOn(2000, 0, 64, 100), NoteOff(2100, 0, 64)], 3000)
+    perform_on(player, [NoteOn(3000, 0, 60, 100), NoteOff(3100, 0, 60)], 4000)
+    (voice,) = racks[0]._instruments[0]._processor.voices
+    assert voice.envelope.off is not None
+    assert [voice.key for voice in racks[1]._instruments[0]._processor.voices] == [64]
+    perform_on(player, [NoteOn(5000, 0, 60, 100)], 6000)
+    assert 60 in [voice.key for voice in racks[1]._instruments[0]._processor.voices]
+
+
+def latching(rack):
+    """Have the keys of a rack latch."""
+    voices = rack._instruments[0]._processor.voices
+    latch = Latch(16, {}, RATE, voices._factory)
+    for holder in (rack._instruments[0]._processor, rack._instruments[0]._synthesis):
+        for name in ("voices", "_voices"):
+            if getattr(holder, name, None) is voices:
+                setattr(holder, name, latch)
+
+
+def perform_on(player, events, end):
+    for event in events:
+        player.schedule(event)
+    while player.now < end:
+        player.block(100)
 
 
 def test_no_sample_jumps_when_loud_racks_come_and_go(make_patch):

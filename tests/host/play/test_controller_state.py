@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.host.events import (
     ChannelPressure,
+    Clock,
     ControlChange,
     MasterTuning,
     NoteOff,
@@ -14,6 +15,7 @@ from timbrel.host.events import (
     ParameterChange,
     PitchBend,
     SystemReset,
+    Tempo,
 )
 from timbrel.host.midi.controllers import ControllerState, HeldEvents, hands_off
 from timbrel.host.play.rack import Rack
@@ -239,3 +241,12 @@ def test_all_notes_off_leaves_the_keys_of_other_channels():
     for event in (NoteOn(0, 0, 60, 1), NoteOn(1, 1, 62, 1), ControlChange(2, 1, 123, 0)):
         state.apply(event)
     assert state.keys == [NoteOn(0, 0, 60, 1)]
+
+
+def test_the_tempo_and_a_stopped_clock_are_kept_and_a_clock_that_runs_is_where_all_begin():
+    state = ControllerState()
+    for event in (Tempo(0, 90.0), Clock(1, "start"), Clock(2, "tick"), Tempo(3, 80.0), Clock(4, "stop")):
+        state.apply(event)
+    assert state.everything() == [Tempo(0, 80.0), Clock(0, "stop")]
+    state.apply(Clock(5, "continue"))
+    assert state.everything() == [Tempo(0, 80.0)]

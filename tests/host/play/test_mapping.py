@@ -267,6 +267,14 @@ def test_a_reset_takes_both_halves_of_the_wheel_to_rest_and_moves_no_wheel_that_
     assert player.values["x"] == -1.0
 
 
+def test_a_reset_takes_both_halves_of_expression_to_its_end():
+    player = Player({"number": 11, "bits": 14, "low": -60.0, "high": 12.0})
+    player.cc(11, 20)
+    player.cc(43, 5)
+    player.cc(121, 0)
+    assert player.values["x"] == 12.0
+
+
 @pytest.mark.parametrize("takeover", ["pickup", "scale"])
 def test_the_first_message_of_a_knob_only_tells_where_it_stands(takeover):
     player = Player({"number": 20, "takeover": takeover}, present={"x": 0.5})

@@ -65,7 +65,7 @@ class FakePlugin:
         theirs.close()
         self.socket = ours
         ours.settimeout(PATIENCE_SECONDS)
-        self.said, self.states, self.parameters, self.presets, self.ready = [], {}, [], [], 0
+        self.said, self.states, self.parameters, self.presets, self.turned, self.ready = [], {}, [], [], [], 0
         self.epoch = self.loads = self.saves = 0
         self.position = self.asked = 0
 
@@ -215,6 +215,8 @@ class FakePlugin:
                 *names, last = data.decode().split("\0")
                 assert last == ""
                 self.presets = names
+            case ToPlugin.TURNED:
+                self.turned.append(head.number)
             case ToPlugin.SAY:
                 self.said.append(data.decode())
             case _:

@@ -28,7 +28,7 @@ AT_EVENTS, AT_SOUND = 192, 192 + EVENTS * EVENT.size
 FUTEX = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
 MIDI, CHOOSE, TEMPO, TRANSPORT, RESET, EXCLUSIVE = 1, 2, 3, 4, 5, 6
 LOAD_STATE, LOAD_PRESET, SAVE = 1, 2, 3
-READY, STATE, PARAMETERS, PRESETS, SAY = 101, 102, 103, 104, 105
+READY, STATE, PARAMETERS, PRESETS, SAY, TURNED = 101, 102, 103, 104, 105, 106
 PRESET = 17
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -80,6 +80,8 @@ class Server:
             self.loads = number
             self.send(STATE, 0, self.state)
         elif kind == SAVE:
+            for parameter in self.behaviour.get("turns", ()):  # on its panel
+                self.send(TURNED, parameter)
             self.send(STATE, number, self.state)
 
     def read_messages(self):

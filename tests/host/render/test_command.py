@@ -219,6 +219,35 @@ def test_where_a_preset_of_the_set_lacks_a_file_the_preset_before_plays_on(
     assert sounds[0] == sounds[1]
 
 
+def test_notes_stay_on_their_samples_where_presets_have_other_latencies(timbrel, chosen, tmp_path):
+    slow = (chosen / "b.toml").read_text() + '[[effects]]\nplugin = "BrickwallLimiter"\nlookahead_ms = 100.0\n'
+    (chosen / "b.toml").write_text(slow)
+    tune = [message for number in (0, 1, 0) for message in (*programs((0, number)), ON.copy(time=960), OFF)]
+    save(tmp_path / "tune.mid", tune)
+    ended = timbrel(
+        *("render", chosen / "a.toml", tmp_path / "tune.mid", "-o", tmp_path / "tune.wav", "--set", chosen, "--float")
+    )
+    assert (ended.status, ended.err) == (0, "")
+    level = np.abs(soundfile.read(tmp_path / "tune.wav")[0]).max(1)
+    for begin in (44100, 3 * 44100 - 22050, 4 * 44100):  # a second of rest before each note of half a second
+        assert level[begin - 4000 : begin - 400].max() < 1e-4
+        assert level[begin + 100 : begin + 1000].max() > 1e-3
+
+
+def test_a_program_change_of_a_zones_master_changes_the_zone(timbrel, chosen, tmp_path):
+    zone = [
+        mido.Message("control_change", control=number, value=value) for number, value in ((101, 0), (100, 6), (6, 5))
+    ]
+    notes = [message.copy(channel=3) for message in (ON, OFF)]
+    peaks = []
+    for name, changes in (("changed", programs((0, 1))), ("plain", [])):
+        save(tmp_path / f"{name}.mid", [*zone, *changes, *notes])
+        options = ["-o", tmp_path / f"{name}.wav", "--set", chosen]
+        assert timbrel("render", chosen / "a.toml", tmp_path / f"{name}.mid", *options).status == 0
+        peaks.append(np.abs(soundfile.read(tmp_path / f"{name}.wav")[0]).max())
+    assert 20 * np.log10(peaks[0] / peaks[1]) == pytest.approx(-12, abs=0.2)
+
+
 def test_each_channel_of_a_file_follows_its_own_program_changes(timbrel, chosen, tmp_path):
     second = [message.copy(channel=1) for message in (ON, OFF)]
     save(tmp_path / "two.mid", [*programs((1, 1)), ON, OFF], second)

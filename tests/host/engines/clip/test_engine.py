@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.engines.clip.engine import APART, FADE_SECONDS, MORPH_SECONDS, SPREAD_SECONDS
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
+from timbrel.host.events import ControlChange, DataEntry, NoteOff, NoteOn, ParameterChange, PitchBend, ZoneSize
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import ChannelInstrument, Rack
 from timbrel.host.preset.library import Patch
@@ -336,12 +336,21 @@ def test_processes_that_share_the_voices_give_the_same_bytes(patch, keys):
 
 def test_a_sound_that_is_bent_lower_than_it_could_be_known_fades_out(sound):
     """The wheel's range is 2 semitones at the note-on; two octaves later come by RPN 0."""
-    events = [on(), *(ControlChange(10, 0, number, value) for number, value in ((101, 0), (100, 0), (6, 24)))]
-    found = sound([*events, PitchBend(20, 0, -8192)], 9000)
+    found = sound([on(), DataEntry(10, 0, True, 0, "coarse", 24), PitchBend(20, 0, -8192)], 9000)
     end = int(LENGTH * 2 ** (2 / 12)) + FADE + 2
     assert found[end - 2 * FADE : end - FADE].any()
     assert not found[end:].any()
     assert np.abs(found[end - 5 : end]).max() < 0.1 * np.abs(found[end - 2 * FADE : end - FADE]).max()
+
+
+@pytest.mark.parametrize("members", [0, 15])
+def test_a_sound_plays_whole_however_far_a_range_that_is_known_at_its_start_may_bend_it(sound, members):
+    """An octave of RPN 0; or a zone of 48 semitones a finger, by RPN 6."""
+    channel, bend = (1, -2048) if members else (0, -8192)
+    wider = ZoneSize(0, 0, members) if members else DataEntry(0, 0, True, 0, "coarse", 12)
+    found = sound([wider, PitchBend(0, channel, bend), NoteOn(10, channel, 60, 100)], 3 * LENGTH)
+    assert found[2 * LENGTH - 4 * FADE : 2 * LENGTH - FADE].any()
+    assert not found[2 * LENGTH + 2 * FADE :].any()
 
 
 def test_memory_stays_flat_however_long_it_plays(patch, monkeypatch):
