@@ -4,12 +4,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
 from ..errors import UserError
-from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
+from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo, retimed
 from ..midi.decode import MidiDecoder, Programs, channel_event
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
@@ -124,6 +123,7 @@ class AudioThread:
         """Play a patch with a new player."""
         mode = self._loader.mode
         self.player = Player(rack, mode.rate, patient=mode.offline)
+        self._skipped_samples = self._rendered_samples  # of its epoch: it counts from 0
         self._set(loaded, rack)
 
     def _follow(self, loaded: LoadedPatch, rack: Rack) -> None:
@@ -167,7 +167,7 @@ class AudioThread:
 
     def _play_panel_event(self, event: Event, player: Player) -> None:
         """Play an event now; a macro that it moves no longer has the host's value."""
-        player.schedule(replace(event, time=player.now))
+        player.schedule(retimed(event, player.now))
         if isinstance(event, ParameterChange) and self.playing is not None:
             for macro_index, slot in enumerate(self.playing.slots):
                 if slot.target == event.target:
@@ -183,7 +183,11 @@ class AudioThread:
                     end = self._waiting[0].time
                     break
                 if self._change_preset(self._waiting.popleft()):  # the parameter changes are of the preset before
-                    due_events = [event for event in due_events if not isinstance(event, ParameterChange)]
+                    due_events = [
+                        retimed(event, 0 if self.player is None else self.player.now)
+                        for event in due_events
+                        if not isinstance(event, ParameterChange)
+                    ]
                 continue
             due_events += self._events(self._waiting.popleft())
         if self.player is None:
@@ -221,7 +225,7 @@ class AudioThread:
         self._skipped_samples += end - self._rendered_samples
         if self.player is not None:
             for event in reversed(audible_events):
-                self.player.schedule(replace(event, time=self.player.now))
+                self.player.schedule(retimed(event, self.player.now))
         silent_samples = min(end - self._rendered_samples, RING)
         self._memory.put(end - silent_samples, np.zeros((2, silent_samples), np.float32))
         self._rendered_samples = end

@@ -19,7 +19,7 @@ from ..session.meters import Meters, last_moved, status, status_at_rest
 from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess, has_display, leading_to
 from ..session.realtime import hurry_no_more
 from .audio_thread import AudioThread
-from .patch_loader import CHANNEL, LoadedPatch, PatchLoader
+from .patch_loader import CHANNEL, LoadedPatch, MacroTurned, PatchLoader
 from .wire import Message, ToServer
 
 NAME = "plugin"  # shown as the audio device
@@ -127,13 +127,15 @@ class PluginPanel:
         if self._loader.mode.offline:
             return
         targets = {control.target for control in loaded_patch.view.controls}
-        loaded_patch.panel_values.update(
-            {
-                event.target: event.value
-                for event in events
-                if isinstance(event, ParameterChange) and event.target in targets
-            }
-        )
+        turned_values = {
+            event.target: event.value
+            for event in events
+            if isinstance(event, ParameterChange) and event.target in targets
+        }
+        loaded_patch.panel_values.update(turned_values)
+        for macro_index, slot in enumerate(loaded_patch.slots):
+            if slot.target in turned_values:
+                self._loader.requests.put(MacroTurned(macro_index))
         self._audio.play(events)
 
     def _report(self, panel: PanelProcess) -> None:

@@ -102,15 +102,21 @@ class ChoosePreset(NamedTuple):
     number: int  # in the preset list, from 1
 
 
+class MacroTurned(NamedTuple):
+    """A macro was turned on the panel: it no longer has the host's value."""
+
+    number: int  # from 0
+
+
 class Task(Enum):
     GREET = auto()  # once the first patch is loaded
     TELL_LOADED = auto()  # the audio thread has loaded another patch
     OPEN_PANEL = auto()
 
 
-# Of other threads to the load thread: a plugin's message, presets from the panel, the error of a load on the audio
-# thread, and a line for the host's log.
-Request = Message | Load | ChoosePreset | Task | UserError | str
+# Of other threads to the load thread: a plugin's message, presets and macros from the panel, the error of a load on the
+# audio thread, and a line for the host's log.
+Request = Message | Load | ChoosePreset | MacroTurned | Task | UserError | str
 
 
 class LoadedRack(NamedTuple):

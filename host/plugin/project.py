@@ -277,8 +277,13 @@ def _with_plugins(text: str, plugin_names: Mapping[int, str], report_line: Calla
 
 
 def _remove_targets(fields: dict[str, Any], section: str) -> None:
-    """Macros keep their numbers."""
+    """Macros keep their numbers, snapshots their slots."""
     try:
+        for snapshot in fields.get("snapshot", []):
+            values = snapshot["values"].items()
+            snapshot["values"] = {target: value for target, value in values if not target.startswith(section)}
+        if "snapshot" in fields:
+            fields["snapshot"] = [snapshot for snapshot in fields["snapshot"] if snapshot["values"]]
         if "cc" in fields:
             fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]
         for macro in fields.get("macro", []):

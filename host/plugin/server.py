@@ -12,8 +12,8 @@ from ..preset.shipped import Draft
 from ..session.messages import Load
 from ..session.realtime import BESIDES, hurry, let_memory_go
 from .audio_thread import AudioThread
-from .patch_loader import ChoosePreset, OpenedPatch, PatchLoader, Request, Task
-from .wire import ControlSocket, Message, SharedMemory, ToPlugin, ToServer
+from .patch_loader import ChoosePreset, MacroTurned, OpenedPatch, PatchLoader, Request, Task
+from .wire import ControlSocket, Message, Parameter, SharedMemory, ToPlugin, ToServer
 
 if TYPE_CHECKING:
     from ..session.panel_process import PanelMain
@@ -95,6 +95,8 @@ class PluginServer:
                     self._load(loader.open_for_panel, preset, panel_request=preset)
             case ChoosePreset(number) if not loader.is_loaded(number):
                 self._load(loader.open_numbered, number)
+            case MacroTurned(number):
+                self._talk.send_turned(number)
             case UserError():
                 self._refuse(request)
             case str():
@@ -129,6 +131,8 @@ class PluginServer:
         finally:
             if from_host:
                 self.loader.count_load()
+        if panel_request is not None:
+            self._talk.send_turned(Parameter.PRESET)
         self._tell_loaded()
 
     def _refuse(self, error: UserError, panel_request: str | Draft | None = None) -> None:

@@ -66,6 +66,7 @@ class ToPlugin(IntEnum):
     PARAMETERS = 103
     PRESETS = 104
     SAY = 105
+    TURNED = 106
 
 
 class Parameter(IntEnum):
@@ -331,6 +332,10 @@ class ControlSocket:
                 1,
             )
         self.send(ToPlugin.PARAMETERS, bytes(wire_parameters))
+
+    def send_turned(self, parameter: int) -> None:
+        """Tell of a macro that was turned on the panel, or `Parameter.PRESET` after a preset was chosen there."""
+        self.send(ToPlugin.TURNED, number=parameter)
 
     def send_presets(self, names: Sequence[str]) -> None:
         self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))

@@ -194,6 +194,14 @@ static bool pass_on(core *c, const unsigned char *bytes, size_t length)
 	return true;
 }
 
+/* What a hand has turned on the panel no longer stands where the host has put it: the server has its value. Returns whether
+ * it stood there. */
+static bool let_go(core *c, uint32_t parameter)
+{
+	if (parameter < WIRE_MACROS) return atomic_fetch_and(&c->moved_macros, ~(1u << parameter)) >> parameter & 1;
+	return parameter == WIRE_PRESET && !c->chooses && atomic_exchange(&c->values[WIRE_PRESET], 0) != 0;
+}
+
 /* False where a message is not as the wire has it. */
 static bool obey(core *c, const inbox *in)
 {
@@ -209,6 +217,7 @@ static bool obey(core *c, const inbox *in)
 	case WIRE_STATE: keep_patch(c, in->head.number, in->bytes, in->head.length, &changed); break;
 	case WIRE_PARAMETERS: parameters = valid = keep_parameters(c, in->bytes, in->head.length); break;
 	case WIRE_PRESETS: parameters = valid = keep_presets(c, in->bytes, in->head.length); break;
+	case WIRE_TURNED: parameters = let_go(c, in->head.number); break;
 	default: break; /* a kind that a later server knows */
 	}
 	pthread_mutex_unlock(&k->mutex);

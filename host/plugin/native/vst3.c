@@ -260,9 +260,11 @@ static void move(struct v3_param_changes **changes, v3_param_id id, double norma
 /* The host calls the controller with it in its main thread, the only one in which it may be told of changes. */
 static void move_changes(plugin *plugin, struct v3_param_changes **changes)
 {
-	bool waiting = changes_wait(plugin);
-	if (waiting != plugin->changes_moved)
-		move(changes, ID_CHANGES, waiting);
+	bool told = atomic_exchange(&plugin->changes_told, false), waiting = changes_wait(plugin);
+	if (waiting != plugin->changes_moved || (told && atomic_load(&plugin->instance.changes))) {
+		plugin->changes_low = waiting && !plugin->changes_low; /* hosts pass over a value that stays */
+		move(changes, ID_CHANGES, !waiting ? 0 : plugin->changes_low ? 0.5 : 1);
+	}
 	plugin->changes_moved = waiting;
 }
 

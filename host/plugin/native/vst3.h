@@ -71,6 +71,8 @@ struct plugin {
 	bool lead_in;                    /* the transport rolls towards the song's beginning, or was at it last */
 	double read[READOUTS];           /* where those stood that the host reads, when it was told last */
 	_Atomic bool changes_moved;      /* whether ID_CHANGES has moved since there are changes */
+	_Atomic bool changes_told;       /* since ID_CHANGES has moved: others need another move */
+	bool changes_low;                /* of the two values that it has while there are changes */
 	point points[2][MOST_POINTS];    /* of a block, and room to sort them */
 };
 

@@ -221,6 +221,7 @@ static void tell_changes(plugin *plugin)
 {
 	if (!plugin->handler || !plugin->instance.core)
 		return;
+	plugin->changes_told = true; /* before they are taken: later ones need another move */
 	uint32_t changes = instance_take(&plugin->instance);
 	bool latency = changes & CHANGED_LATENCY || latency_is_another(plugin);
 	int32_t flags = latency ? V3_RESTART_LATENCY_CHANGED : 0;

@@ -84,7 +84,8 @@ enum wire_to_plugin {
 	WIRE_STATE,       /* number: of the question, or 0 where the server says it unasked: after each load; bytes: the state */
 	WIRE_PARAMETERS,  /* bytes: WIRE_MACROS of wire_parameter */
 	WIRE_PRESETS,     /* bytes: names of what the preset parameter chooses from 1 on, MIDI from program 0; each ended by a zero byte */
-	WIRE_SAY          /* bytes: a line for the host's log, UTF-8, no zero byte */
+	WIRE_SAY,         /* bytes: a line for the host's log, UTF-8, no zero byte */
+	WIRE_TURNED       /* number: of a macro that was turned on the panel, or WIRE_PRESET after a preset was chosen there */
 };
 
 /* What the plugin's parameters are. A macro that has not been moved from where it rests is not sent. */

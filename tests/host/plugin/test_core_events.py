@@ -141,6 +141,26 @@ def test_after_a_program_change_the_preset_parameter_may_choose_what_it_chose_be
     assert core.get(PRESET) == 0  # as the project has it
 
 
+def test_what_is_turned_on_the_panel_no_longer_stands_where_the_host_has_put_it(lib, tmp_path):
+    folder = Folder(tmp_path, turns=[0, PRESET])
+    with opened(lib, folder) as core:
+        core.wait()
+        core.activate(48000, 100)
+        core.set(0, PRESET, 2)
+        core.play([100])
+        for macro in (0, 3):
+            core.set(0, macro, 0.875)
+        core.play([100])
+        core.save()  # the server says before its answer what was turned
+        assert core.get(PRESET) == 0
+        core.offline(True)  # another epoch begins
+        core.run(100)
+        core.set(60, PRESET, 2)
+        core.run(100)
+        told = [(one["number"], one["value"]) for one in folder.heard("parameter") if one["epoch"] == 2]
+        assert told == [(3, 0.875), (PRESET, 2)]
+
+
 def test_a_program_change_while_nothing_plays_leaves_what_the_parameter_has_chosen(core, folder):
     core.set(0, PRESET, 2)
     core.midi(0, bytes((0xC0, 4)), 2)

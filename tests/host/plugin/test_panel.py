@@ -222,6 +222,22 @@ def test_what_is_turned_on_the_page_is_told_once_the_hand_rests_and_saved_and_so
     plugin.settle()
 
 
+def test_the_host_is_told_of_macros_that_are_turned_on_the_page_and_of_presets_that_are_chosen(shown):
+    plugin, page, _, _ = shown
+    plugin.reset(offline=False)
+    plugin.block(64)
+    load(shown, "gm-keys")
+    plugin.turned.clear()
+    macro = next(one for one in page.state["controls"] if one["group"] == "macro")
+    page.say("set", values={macro["target"]: 0.4, "gain": -3.0})
+    plugin.listen(lambda: plugin.turned)
+    assert set(plugin.turned) == {int(macro["target"].removeprefix("macro."))}
+    plugin.turned.clear()
+    load(shown, "gm-pad")
+    plugin.listen(lambda: plugin.turned)
+    assert plugin.turned == [Parameter.PRESET]
+
+
 def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it(shown):
     plugin, page, _, _ = shown
     load(shown, "gm-keys")

@@ -261,6 +261,12 @@ targets = [{ target = "effects.0.mix", low = 0.0, high = 1.0 }]
 [[macro]]
 name = "half"
 targets = [{ target = "effects.0.mix", low = 0.0, high = 1.0 }, { target = "pan", low = -1.0, high = 1.0 }]
+[[snapshot]]
+slot = 7
+values = { "effects.0.mix" = 0.9, "effects.1.wet_level" = 0.7, pan = 0.2 }
+[[snapshot]]
+slot = 8
+values = { "effects.0.mix" = 0.1 }
 [[effects]]
 plugin = "Nobody.vst3"
 mix = 0.5
@@ -276,6 +282,8 @@ plugin = "Reverb"
     assert [entry.target for entry in patch.preset.cc if entry.number in (90, 91)] == ["effects.1.wet_level"]
     assert [macro.name for macro in patch.preset.macro[-2:]] == ["gone", "half"]
     assert [entry.target for entry in patch.preset.macro[-1].targets] == ["pan"]
+    last = patch.preset.snapshot[-1]
+    assert (last.slot, last.values) == (7, {"effects.1.wet_level": 0.7, "pan": 0.2})
     assert collect_preset(patch).text == text  # where it is, it is heard again
 
 
