@@ -396,8 +396,9 @@ class PanelState:
                 if again and view.draft:  # of the process before, which did not save it
                     self._saved_text = ""
                     self._pages.send_state(preset=self._preset_state())
-            case Playing():
-                self._next_is_new = True
+            case Playing(played):  # also presets of other channels, which are not shown
+                shown_slots = {None} if self._view is None else {None, self._view.channel}
+                self._next_is_new = self._next_is_new or not shown_slots.isdisjoint(played)
             case Refused(presets, lines):
                 self._refused(presets, lines)
             case Session(session):

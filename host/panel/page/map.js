@@ -99,8 +99,9 @@ export function map(state, notes) {
   function grab(from) {
     const soundingCode = state.preset.motion && state.code ? state.code : state.knobs();
     const surfaceCode = surface.code(...from);
-    grip = { from, shift: soundingCode.map((value, index) => value - surfaceCode[index]) };
-    state.grab(targets());
+    release();
+    grip = { from, shift: soundingCode.map((value, index) => value - surfaceCode[index]), targets: targets() };
+    state.grab(grip.targets);
   }
 
   function follow(to) {
@@ -110,7 +111,7 @@ export function map(state, notes) {
   }
 
   function release() {
-    if (grip) state.drop(targets());
+    if (grip) state.drop(grip.targets);
     grip = key = null;
   }
 
@@ -208,7 +209,7 @@ export function map(state, notes) {
   for (const [id, factor] of Object.entries(zooms)) $(id).addEventListener("click", () => zoom(factor));
   top.addEventListener("keydown", (event) => {
     if (!surface) return;
-    if (event.key === "Enter") return take(surface.nearest(...place, 1, 1, lit));
+    if (event.key === "Enter") return takeNearest();
     const closer = { "+": CLOSER, "=": CLOSER, "-": 1 / CLOSER }[event.key];
     if (closer && !event.ctrlKey && !event.metaKey) {
       event.stopPropagation(); // elsewhere these keys move the octave
@@ -243,10 +244,14 @@ export function map(state, notes) {
   }
   $("search").addEventListener("input", search);
   $("search").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !surface || !lit?.size) return;
+    if (event.key === "Enter" && surface && lit?.size) takeNearest();
+  });
+
+  /** Takes the dot nearest to the point, of those that a search lights, if there is one. */
+  function takeNearest() {
     const dot = surface.nearest(...place, 1, 1, lit);
     if (dot >= 0) take(dot);
-  });
+  }
 
   /** Offers the colours that tell dots apart, and chooses those that this browser remembers. */
   function offer() {

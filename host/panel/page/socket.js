@@ -12,6 +12,7 @@ export class Link extends EventTarget {
   #wait = FIRST_WAIT;
   #retry = 0;
   #heldValues = new Map(); // targets in a hand, with their latest values
+  #hands = new Map(); // by target: how many hold it, such as fingers on a slider and on the map
   #moves = new Map();
   #lastMoveTime = 0;
   #timer = 0;
@@ -110,7 +111,10 @@ export class Link extends EventTarget {
   }
 
   grab(targets) {
-    for (const target of targets) this.#heldValues.set(target, null);
+    for (const target of targets) {
+      this.#hands.set(target, (this.#hands.get(target) ?? 0) + 1);
+      if (!this.#heldValues.has(target)) this.#heldValues.set(target, null);
+    }
     this.send({ t: "grab", targets });
   }
 
@@ -135,8 +139,14 @@ export class Link extends EventTarget {
 
   drop(targets) {
     this.#flush();
-    for (const target of targets) this.#heldValues.delete(target);
-    this.send({ t: "drop", targets });
+    const freeTargets = targets.filter((target) => {
+      const handCount = (this.#hands.get(target) ?? 1) - 1;
+      if (handCount) this.#hands.set(target, handCount);
+      else this.#hands.delete(target);
+      return !handCount;
+    });
+    for (const target of freeTargets) this.#heldValues.delete(target);
+    if (freeTargets.length) this.send({ t: "drop", targets: freeTargets });
   }
 
   set(values) {

@@ -114,6 +114,20 @@ def test_a_preset_that_is_loaded_again_is_as_its_file_has_it(stage, tmp_path):
     assert not out.shown("preset")["can_undo"]
 
 
+def test_a_preset_of_another_channel_leaves_the_one_that_is_shown_with_its_changes_and_its_steps(stage, tmp_path):
+    board, say, out = stage
+    shown = view(folder=tmp_path)
+    drag(say, "latent.0", 0.6)
+    board.apply_report(Playing({shown.channel + 3: "organ"}))
+    board.apply_report(View(shown))
+    assert out.values()["latent.0"] == 0.6
+    assert out.shown("preset")["can_undo"]
+    say("load", name="pad")  # asks first: the changes are not saved
+    board.apply_report(Playing({shown.channel + 3: "organ", None: "pad"}))
+    board.apply_report(View(shown))
+    assert out.values()["latent.0"] == 0.25
+
+
 def test_only_what_is_in_the_list_is_loaded(stage):
     _board, say, out = stage
     for name in ("/etc/passwd", "../pad", "pad.toml", "none"):

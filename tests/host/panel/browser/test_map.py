@@ -91,6 +91,38 @@ def test_the_arrow_keys_move_the_point_and_enter_goes_to_the_nearest_dot(host):
     assert code(host.words("set")[0]) in host.plane.codes.astype(float).tolist()
 
 
+def test_enter_goes_nowhere_while_no_sound_is_found(host):
+    page = host.open()
+    page.fill("#search", "zzz")
+    host.until(lambda: page.inner_text("#there") == "no sound is called zzz")
+    page.locator("#point").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    host.until(lambda: host.words("drop"))
+    assert not host.words("set")
+    assert all(None not in word["values"].values() for word in host.words("move"))
+    page.fill("#search", "violin")
+    page.locator("#point").focus()
+    page.keyboard.press("Enter")
+    host.until(lambda: host.words("set"))
+
+
+def test_a_second_hand_that_lets_go_leaves_the_target_to_the_first(host):
+    page = host.open()
+    at = on_map(page)
+    page.mouse.move(*at(0.3, 0.3))
+    page.mouse.down()
+    page.mouse.move(*at(0.4, 0.4), steps=5)
+    page.focus('#controls [data-target="latent.0"] input[type=range]')
+    page.keyboard.press("ArrowRight")
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(*at(0.6, 0.6), steps=5)
+    assert not host.words("drop")
+    page.mouse.up()
+    host.until(lambda: host.words("drop"))
+    assert sorted(host.words("drop")[0]["targets"]) == [f"latent.{i}" for i in range(LATENTS)]
+
+
 def test_hovering_names_the_dot_with_its_note(host):
     page = host.open()
     page.mouse.move(*on_map(page)(*host.plane.places[13]))
