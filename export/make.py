@@ -23,9 +23,11 @@ from ..host.progress import Display
 from ..host.units import note_name
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build, clip_splits, held_keys, key_splits
+from ..train.corpus.clip_table import NO_DIGEST
 from ..train.corpus.content import SHORTEST_SECONDS, are_loops, corpus_content, melodic_share, unsuited_notes
 from ..train.corpus.report import CorpusReport
-from ..train.corpus.sound_files import digests, find_sounds, own_rate
+from ..train.corpus.sfz import sfz_samples
+from ..train.corpus.sound_files import file_digest, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
 from ..train.families.recipes import load_recipe
 from ..train.frames import is_tonal, pitched_frames
@@ -237,7 +239,8 @@ def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, 
 
 def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
     """Raise UserError if the sounds are not those of the corpus."""
-    sound_digests, corpus_digests = digests(find_sounds(sounds)), corpus.files
+    sfz, corpus_digests = sfz_samples(sounds), corpus.files
+    sound_digests = {name: _digest(path) for name, path in find_sounds(sounds).items() if not sfz.is_release(path)}
     missing_names, added_names = (
         sorted(set(corpus_digests) - set(sound_digests)),
         sorted(set(sound_digests) - set(corpus_digests)),
@@ -256,6 +259,14 @@ def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
             f"{output} was begun with other sounds than {', '.join(map(str, sounds))} ({', '.join(difference_texts)}); "
             "give the same ones to go on, or another -o"
         )
+
+
+def _digest(path: Path) -> str:
+    """Return a sound's SHA-256 as a corpus has it: of zeros, if it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return NO_DIGEST.hex()
 
 
 def _select_family(corpus: Corpus, output: Path, family: str, display: Display) -> str:

@@ -369,6 +369,10 @@ def _share_like_new(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _MASK:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
+
+
+_MASK = threading.Lock()  # two threads would each restore the other's

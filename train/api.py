@@ -103,7 +103,7 @@ def build_corpus(
     if not sound_paths:
         raise UserError("sounds: none is given; give sound files, folders or addresses")
     with naming_extras():
-        from ..host.workers import free_processors
+        from ..host.processors import FreeProcessors
         from .corpus.build import build
         from .corpus.remote import source_of
         from .corpus.report import no_progress
@@ -123,7 +123,7 @@ def build_corpus(
             melodies=melodies,
             append=append,
             columns=columns,
-            workers=process_count or free_processors(),
+            workers=process_count or FreeProcessors().count(),
             ray=ray,
             progress=progress or no_progress,
         )

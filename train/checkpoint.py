@@ -18,12 +18,13 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
-    """``stale``: validations since the best one."""
+    """``stale``: validations since the best one; ``epoch_steps``: steps of an epoch, 0 in earlier files."""
 
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")
     stale: int = 0
+    epoch_steps: int = 0
 
 
 def contents(model: nn.Module, optimizers: Optimizers, progress: Progress) -> dict[str, Any]:
@@ -110,4 +111,5 @@ def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) 
 def progress_of(content: dict[str, Any]) -> Progress:
     """Return the progress that a loaded checkpoint holds."""
     saved = content["progress"]
-    return Progress(saved["step"], saved["seconds"], saved["best"], saved.get("stale", 0))  # earlier files have none
+    # earlier files lack the last two
+    return Progress(saved["step"], saved["seconds"], saved["best"], saved.get("stale", 0), saved.get("epoch_steps", 0))

@@ -303,7 +303,7 @@ class _Loop:
         )
         is_pinned = fabric.device.type == "cuda"
         self.loader = BatchLoader(data, training_settings.seed, batch_size, batch_count, is_pinned)
-        self.epoch_steps = self.loader.epoch_steps
+        self.epoch_steps = progress.epoch_steps = self.loader.epoch_steps
         self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
         self.last_step = training_settings.steps or (
             training_settings.epochs and training_settings.epochs * self.epoch_steps
@@ -513,7 +513,9 @@ class _Loop:
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
             return
-        if self.progress.step != self.logged_step:  # a finished run is resumed, or its last step was due anyway
+        # Else a finished run is resumed, or its last step was due anyway.
+        is_new = self.progress.step != self.logged_step
+        if is_new:
             entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
             self.folder.log(entry | ({"training": training_means} if training_means else {}))
             self.logged_step = self.progress.step
@@ -533,7 +535,7 @@ class _Loop:
         if may_be_best and is_better and not self.dead:
             self.progress.best, self.progress.stale = score, 0
             self.is_best = True
-        elif may_be_best:
+        elif may_be_best and is_new:
             self.progress.stale += 1
             if self.progress.stale == self.recipe.training.patience and self.options.on_message:
                 self.options.on_message(

@@ -45,12 +45,12 @@ from ...host.preset.loading import read_preset
 from ...host.preset.plugin_consent import ask_for
 from ...host.preset.preset import LatentSettings, Preset
 from ...host.preset.shipped import preset_file, shipped_presets
+from ...host.processors import FreeProcessors
 from ...host.resynthesis.codes import follow
 from ...host.resynthesis.process import process, with_options
 from ...host.resynthesis.recover import recover
 from ...host.session.messages import Setup
 from ...host.session.view_builder import controls
-from ...host.workers import free_processors
 from ..recovery.method import chosen_method
 from .automation import KnobRange, Points, bend_events, knob_changes
 from .live import LivePlayer
@@ -253,7 +253,7 @@ class Instrument:
         if isinstance(notes, Note | str):
             raise UserError(f"notes {value_text(notes)} is one sound's music; give a list, or call render")
         play = functools.partial(self.render, sample_rate=sample_rate, seconds=seconds, knobs=knobs, bend=bend)
-        with ThreadPoolExecutor(free_processors()) as pool:
+        with ThreadPoolExecutor(FreeProcessors().count()) as pool:
             return list(pool.map(play, elements("notes", notes)))
 
     def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:

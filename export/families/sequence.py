@@ -222,7 +222,9 @@ def waveforms(
     longest_samples = max(map(len, recorded_sounds))
     sounds_by_row = {
         "recording": np.stack([np.pad(sound, (0, longest_samples - len(sound))) for sound in recorded_sounds]),
-        "continued": np.stack([sound[:longest_samples] for sound in continuations]),
+        "continued": np.stack(
+            [np.pad(sound, (0, max(0, longest_samples - len(sound))))[:longest_samples] for sound in continuations]
+        ),
     }
     caption = "Recordings above, their continuations from the first frame below, in seconds."
     return clip_figures.waveforms(sounds_by_row, recipe.frames.sample_rate, caption=caption)

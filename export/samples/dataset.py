@@ -217,8 +217,8 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
 
 
 def _code(note: DrawnNote, patch: Patch) -> list[float] | None:
-    """Before macros, morph, motion and gesture; None for kits, whose keys have own codes."""
-    if patch.preset.keys:
+    """Before macros, morph, motion and gesture; None where keys or a path have codes of their own."""
+    if patch.preset.keys or any(motion.target is None for motion in patch.preset.motion):
         return None
     default_code = patch.preset.latent_values(patch.model.card)
     return [

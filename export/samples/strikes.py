@@ -280,8 +280,8 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     if not _is_equal(patch):
         return [
             KeyZone(key, key, key, tracked=False)
-            for key in range(lowest_recorded_key, highest_recorded_key + 1)
-            if key in patch.tuning
+            for key, pitch in sorted(patch.tuning.items())
+            if lowest_recorded_key - 0.5 <= pitch <= highest_recorded_key + 0.5
         ]
     sampled_keys = list(range(lowest_recorded_key, highest_recorded_key + 1, every))
     if sampled_keys[-1] != highest_recorded_key and highest_recorded_key - sampled_keys[-1] > every // 2:

@@ -37,7 +37,17 @@ from ..reports.floor_tables import floor_sentences, floors_table
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined
 from ..reports.report import FORMAT, Figures, Picture
-from .recovery_rows import FOUND_AGAIN, FURTHER, JUDGES, ROWS, TABLES, MeasuredRow, RecoveryBench, RecoverySize
+from .recovery_rows import (
+    FOUND_AGAIN,
+    FURTHER,
+    JUDGES,
+    ROWS,
+    TABLES,
+    MeasuredRow,
+    RecoveryBench,
+    RecoverySize,
+    deviation_of,
+)
 from .runs import (
     Machines,
     StudyOptions,
@@ -263,7 +273,7 @@ def _table(
     course.start_part(f"{table} {seed}")
     measured_rows: dict[str, MeasuredRow] = {}
     for row_index, row_name in enumerate(bench.rows):
-        row_path = folder / f"{bench.stamp(row_name)}-{table}-{seed}-{row_name}.npz"
+        row_path = folder / f"{bench.stamp(table, row_name)}-{table}-{seed}-{row_name}.npz"
         course.update(row_index / len(bench.rows), row_name)
         measured_row = MeasuredRow.read(row_path, bench.count(table, row_name))
         if measured_row is None:
@@ -452,7 +462,7 @@ def _compare_seeds(floors: Figures, seed_values: Sequence[Array]) -> Figures:
     """Return floors beside a row's values, [sounds] of each seed; a single seed's deviation is over sounds."""
     means = [float(values.mean()) for values in seed_values]
     sounds = np.arange(len(seed_values[0]))
-    row_deviation = float(np.std(means)) if len(means) > 1 else jackknife_deviation(mean_error, seed_values[0], sounds)
+    row_deviation = deviation_of(means) if len(means) > 1 else jackknife_deviation(mean_error, seed_values[0], sounds)
     return compare_row(floors, float(np.mean(means)), row_deviation)
 
 

@@ -150,6 +150,11 @@ def joined_targets(targets: Sequence[RecoveryTargets]) -> RecoveryTargets:
     return RecoveryTargets(sounds, labels, words, None)
 
 
+def deviation_of(seed_values: Sequence[float]) -> float:
+    """Return the sample deviation over seeds; 0 for one."""
+    return float(np.std(seed_values, ddof=1)) if len(seed_values) > 1 else 0.0
+
+
 class RecoverySize(NamedTuple):
     """``clips`` sounds per table and seed for rows that search, more for `FAST_ROWS`."""
 
@@ -199,9 +204,11 @@ class RecoveryBench:
                 "fewer --seeds"
             )
 
-    def stamp(self, row_name: str) -> str:
-        """Return a name for a row's file that changes with the models and the judges."""
+    def stamp(self, table: str, row_name: str) -> str:
+        """Return a name for a row's file that changes with the models, the judges and the recordings."""
         digest = hashlib.sha256(self._model.sha256.encode())
+        if table == "recorded":
+            digest.update(f"{self._corpus.clips_digest()} {self._size.seeds}".encode())
         if row_name in self._further_models:
             digest.update(self._further_models[row_name].sha256.encode())
         for judge in self._judges:
@@ -283,7 +290,7 @@ class RecoveryBench:
         }
         if all(row.has_codes for row in rows_by_seed):
             seed_values[FOUND_AGAIN] = [float(row.found_again.mean()) for row in rows_by_seed]
-        return figures | {name: [float(np.mean(values)), float(np.std(values))] for name, values in seed_values.items()}
+        return figures | {name: [float(np.mean(values)), deviation_of(values)] for name, values in seed_values.items()}
 
     def _posteriors(self, sounds: Array) -> Array:
         """Return label probabilities by each judge, [judges, sounds, labels]."""

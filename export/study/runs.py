@@ -80,7 +80,7 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has reached its budget of minutes or steps, or lost its patience."""
+        """Whether the run has reached its budget, or lost its patience."""
         checkpoint_path = self.folder / "last.ckpt"
         if not checkpoint_path.exists():
             return False
@@ -89,6 +89,8 @@ class Training:
             return True
         if training_settings.minutes is not None:
             return progress.seconds >= 60 * training_settings.minutes
+        if training_settings.epochs is not None:
+            return 0 < progress.epoch_steps * training_settings.epochs <= progress.step
         return progress.step >= (training_settings.steps or 0)
 
     def estimated_seconds(self, step_seconds: float, usual_steps: int) -> float:

@@ -148,7 +148,7 @@ def get(
     overwrite: Overwrite = False,
     trust: Trust = False,
 ) -> None:
-    """Fetch a pack, or take its file; prove it, and keep it among your presets. The one command that connects."""
+    """Fetch a pack, or take its file; prove it, and keep it among your presets."""
     from ..preset.fetched_packs import arrive
     from ..progress import Display
 

@@ -1,6 +1,7 @@
 """`timbrel make` goes on where it was stopped, with the same sounds and no others."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -207,6 +208,26 @@ def test_what_was_begun_with_other_sounds_is_not_gone_on_with(begun, change, wor
         f"{output} was begun with other sounds than {sounds} ({words}); give the same ones to go on, or another -o"
     )
     assert contents(output) == before
+
+
+def test_releases_of_an_sfz_and_files_that_cannot_be_read_are_the_same_sounds_again(tmp_path, monkeypatch):
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for name in ("a.wav", "rel_a.wav", "locked.wav"):
+        (sounds / name).write_bytes(name.encode())
+    (sounds / "all.sfz").write_text("<region> sample=a.wav key=60\n<region> sample=rel_a.wav key=60 trigger=release\n")
+
+    def digest(path):
+        if path.name == "locked.wav":
+            raise PermissionError(13, "Permission denied")
+        return path.name
+
+    monkeypatch.setattr(making, "file_digest", digest)
+    corpus = SimpleNamespace(files={"a.wav": "a.wav", "locked.wav": 64 * "0"})
+    making._check_same(corpus, [sounds], tmp_path / "out")
+    (sounds / "all.sfz").unlink()
+    with pytest.raises(UserError, match=r"rel_a\.wav new"):
+        making._check_same(corpus, [sounds], tmp_path / "out")
 
 
 def test_the_same_sounds_elsewhere_are_gone_on_with(begun, tmp_path):

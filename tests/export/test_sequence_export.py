@@ -47,6 +47,17 @@ def _no_voice(monkeypatch, traced_once):
         monkeypatch.setattr(module, "PART", 5)
 
 
+def test_a_continuation_that_ends_before_the_longest_recording_is_drawn_beside_it(monkeypatch):
+    recordings = {"short": np.ones(50), "long": np.ones(900)}
+    monkeypatch.setattr(reporting, "recording", lambda corpus, piece, recipe: recordings[piece])
+    drawn = []
+    monkeypatch.setattr(reporting.clip_figures, "waveforms", lambda rows, rate, caption: drawn.append(rows))
+    recipe = load_recipe("sequence-samples", SMALL)
+    reporting.waveforms(None, list(recordings), [np.ones(650), np.ones(1500)], recipe)
+    assert {name: rows.shape for name, rows in drawn[0].items()} == {"recording": (2, 900), "continued": (2, 900)}
+    assert drawn[0]["continued"].sum() == 650 + 900
+
+
 @pytest.fixture(scope="module")
 def struck(tmp_path_factory):
     """Three training clips and one for testing."""

@@ -273,6 +273,20 @@ def test_a_training_that_lost_its_patience_is_finished(
     assert Run.open(tmp_path / "run").logged()[-1]["step"] < 400
 
 
+def test_a_training_by_epochs_is_finished_after_the_last(corpus: Path, tmp_path: Path) -> None:
+    changes = [change for change in SMALL if "steps" not in change]
+    recipe = load_recipe("grain-plain", [*changes, "training.epochs=4", "training.seed=0"])
+    training = runs.Training(recipe, corpus, tmp_path / "run")
+    assert replace(training, until=0.5).train(loop.RunOptions("cpu"))
+    assert not training.is_finished
+    assert training.train(loop.RunOptions("cpu"))
+    assert training.is_finished
+    older = checkpoint.load(tmp_path / "run" / "last.ckpt")
+    del older["progress"]["epoch_steps"]
+    torch.save(older, tmp_path / "run" / "last.ckpt")
+    assert not training.is_finished  # it does not say; a resumed run has nothing to do
+
+
 def test_losses_that_compete_are_not_pruned_by(corpus: Path, tmp_path: Path) -> None:
     given = replace(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), recipe="grain-adversarial", prunes=True)
     with Display() as display, pytest.raises(UserError, match="--prune compares validations, and the losses of grain"):

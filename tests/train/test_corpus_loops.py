@@ -13,7 +13,9 @@ from timbrel.train.corpus.clip_table import LoopGrid
 from timbrel.train.corpus.content import are_loops
 from timbrel.train.corpus.loop_rendering import Kits, grooves, mix_loop, strokes
 from timbrel.train.corpus.loops import TempoEstimate, beat_of, fit_to_grid, has_beat, labelled_tempo, named_numbers
+from timbrel.train.corpus.sound_files import Unreadable
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.corpus.stored_sounds import StoredSound
 from timbrel.train.metrics.rhythm import f_measure, onset_seconds
 
 from .struck import corpus_of, drums
@@ -294,6 +296,21 @@ def test_an_unreadable_file_is_named_and_passed_over(folder, tmp_path):
     report = build([folder], tmp_path / "c", rate=RATE, loops=True)
     assert list(report.unreadable) == ["broken.wav"]
     assert report.clips == 3
+
+
+def test_a_sound_of_which_no_byte_can_be_read_is_named_and_passed_over(folder, tmp_path, monkeypatch):
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    original = StoredSound.digest
+
+    def refused(self):
+        if self.path.name == "broken.wav":
+            raise Unreadable("Permission denied")
+        return original(self)
+
+    monkeypatch.setattr(StoredSound, "digest", refused)
+    report = build([folder], tmp_path / "c", rate=RATE, loops=True)
+    assert list(report.unreadable) == ["broken.wav"]
+    assert Corpus.open(tmp_path / "c").files["broken.wav"] == 64 * "0"
 
 
 def test_loops_are_heard_as_loops_and_other_sounds_are_not(tmp_path):

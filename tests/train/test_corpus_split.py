@@ -100,8 +100,13 @@ def test_a_split_file_may_list_sounds_that_a_growing_corpus_has(sounds, tmp_path
     assert splits_of(tmp_path / "corpus")["new.wav"] == "test"
 
 
+def test_thirds_to_two_places_are_a_split():
+    assert parse_fractions("0.33/0.33/0.33") == (0.33, 0.33, 0.33)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "1", "0.5/0.5", "0.5/0.5/0.5", "0/0.5/0.5", "1.2/-0.1/-0.1", "a/b/c", "nan/0/1", "1/0/0/0"]
+    "text",
+    ["", "1", "0.5/0.5", "0.5/0.5/0.5", "0.5/0.3/0.18", "0/0.5/0.5", "1.2/-0.1/-0.1", "a/b/c", "nan/0/1", "1/0/0/0"],
 )
 def test_fractions_that_are_no_split_are_refused(text):
     with pytest.raises(UserError, match="three fractions"):

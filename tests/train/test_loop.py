@@ -397,6 +397,20 @@ def test_patience_is_kept_over_a_pause(train, monkeypatch):
     assert resume(run.folder, run.recipe, CPU).step == 5 * epoch
 
 
+def test_the_last_step_of_a_budget_is_no_validation_without_a_better_one(train, monkeypatch):
+    """It is validated twice, the second time with the same result."""
+    scores(monkeypatch, 5.0, 4.0, 4.0)
+    said = []
+    options = RunOptions("cpu", on_message=said.append)
+    outcome, run = train("tuned-8", "training.epochs=2", "training.patience=1", options=options)
+    epoch = run.logged()[0]["step"]
+    assert outcome.step == 2 * epoch
+    resume(run.folder, run.recipe, options)
+    assert not [line for line in said if "patience" in line]
+    longer = run.recipe.model_copy(update={"training": run.recipe.training.model_copy(update={"epochs": 9})})
+    assert resume(run.folder, longer, CPU).step == 3 * epoch
+
+
 def test_patience_is_refused_where_losses_compete(tone_corpus, tmp_path):
     rate = f"frames.sample_rate={Corpus.open(tone_corpus).rate}"
     recipe = load_recipe("grain-adversarial", ["training.steps=4", "training.patience=2", rate])

@@ -52,7 +52,7 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError:
         train = val = test = float("nan")
-    if not (train > 0 and val >= 0 and test >= 0 and abs(train + val + test - 1) < 0.005):  # 0.33/0.33/0.33 will do
+    if not (train > 0 and val >= 0 and test >= 0 and abs(train + val + test - 1) < 0.015):  # 0.33/0.33/0.33 will do
         raise UserError(
             f"split {text!r} is not three fractions for train/val/test that sum to 1, with some for train; "
             "for example 0.85/0.07/0.08"
@@ -206,7 +206,7 @@ def build(
             chosen_sounds = _new_sounds(chosen_sounds, writer.base)
         if loops:
             grid = append_loops(writer, chosen_sounds, name_patterns, progress)
-            files = [SourceFile(name, sound.digest()) for name, sound in chosen_sounds.items()]
+            files = [SourceFile(name, _digest(sound) or NO_DIGEST.hex()) for name, sound in chosen_sounds.items()]
         else:
             settings = ReadingSettings(rate_hz, shortest_samples, melodies, group, label)
             grid, root_key_by_name = None, dict[str, int]()

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import mimetypes
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import BinaryIO, Generic, NamedTuple, Self, TypeVar
 
@@ -274,17 +274,6 @@ def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
             "shards and tables by 'timbrel corpus build'"
         )
     return sounds
-
-
-def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
-    return {name: file_digest(path) for name, path in sounds.items()}
-
-
-def readable_digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError:
-        return ""
 
 
 def file_digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from timbrel.export.study.recovery_rows import (
     RecoveryBench,
     RecoverySize,
     correlations_of,
+    deviation_of,
     draw_codes,
 )
 from timbrel.export.study.runs import Training
@@ -214,19 +216,42 @@ def test_a_score_stands_beside_that_of_as_many_recordings(plain, monkeypatch):
 
 
 def test_rows_are_measured_again_for_another_judge_or_model(plain, words, inverted_model):
-    def bench(*judges):
-        return RecoveryBench(Corpus.open(words / "corpus"), plain._model, judges, RecoverySize(1, 2))
+    def stamp(*judges, row="network"):
+        bench = RecoveryBench(Corpus.open(words / "corpus"), plain._model, judges, RecoverySize(1, 2))
+        return bench.stamp("generated", row)
 
     first, second = plain._judges
-    stamps = {bench(first).stamp("network"), bench(second).stamp("network"), bench(first, second).stamp("network")}
+    stamps = {stamp(first), stamp(second), stamp(first, second)}
     assert len(stamps) == 3
-    assert bench(first).stamp("network") in stamps
+    assert stamp(first) in stamps
     further = dict.fromkeys(FURTHER, Model(inverted_model("labelled")))
     with_models = RecoveryBench(
         Corpus.open(words / "corpus"), plain._model, [first], RecoverySize(1, 2), further=further
     )
-    assert with_models.stamp("network") in stamps
-    assert with_models.stamp("network-codes") not in stamps
+    assert with_models.stamp("generated", "network") in stamps
+    assert with_models.stamp("generated", "network-codes") not in stamps
+
+
+def test_rows_of_recordings_are_measured_again_for_other_recordings(plain, words, monkeypatch):
+    corpus, seeds = Corpus.open(words / "corpus"), (1, 2)
+
+    def stamps(table):
+        return [
+            RecoveryBench(corpus, plain._model, plain._judges, RecoverySize(count, 2)).stamp(table, "network")
+            for count in seeds
+        ]
+
+    assert len(set(stamps("generated"))) == 1
+    first, second = stamps("recorded")
+    assert first != second
+    before = [stamps(table)[0] for table in TABLES]
+    monkeypatch.setattr(Corpus, "clips_digest", lambda self: "another")
+    assert [stamps(table)[0] == stamp for table, stamp in zip(TABLES, before, strict=True)] == [True, False]
+
+
+def test_deviations_over_seeds_are_those_of_samples():
+    assert deviation_of([1.0, 2.0, 4.0]) == pytest.approx(statistics.stdev([1.0, 2.0, 4.0]))
+    assert deviation_of([3.0]) == 0.0
 
 
 def test_the_published_search_has_one_start_and_no_pooling(plain, monkeypatch):
