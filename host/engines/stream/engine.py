@@ -148,6 +148,7 @@ class StreamSound(VoiceSound):
     note: int
     slot: int
     first_beat: float = 0.0
+    beat: float = 0.0  # at the last look
     count: int = 0  # requested frames
     now: Frame | None = None
     next: Frame | None = None
@@ -292,7 +293,7 @@ class StreamEngine(Engine[StreamSound]):
 
     def _start(self, voice_index: int, stream: StreamSound, motion: Motion, time: int) -> None:
         """Request a note's first frame."""
-        stream.first_beat = motion.beat(time)
+        stream.first_beat = stream.beat = motion.beat(time)
         pitch, code = self._pitch(stream, motion, voice_index, time), self._code(motion, voice_index, time)
         step_samples = self._samples(motion, stream, time, time, pitch)
         first_frame = self._first(pitch, stream.slot, code, step_samples, self._image(time))
@@ -360,10 +361,13 @@ class StreamEngine(Engine[StreamSound]):
         """Samples from a frame's step to the next, corrected towards the beat."""
         if self._steps_per_beat is None:
             return self._own_samples(pitch)
-        grid_samples = motion.beat_samples(time) / self._steps_per_beat
-        passed_steps = (motion.beat(time) - stream.first_beat) * self._steps_per_beat + (
-            step_time - time
-        ) / grid_samples
+        grid_samples, beat, last_beat = motion.beat_samples(time) / self._steps_per_beat, motion.beat(time), stream.beat
+        stream.beat = beat
+        if beat == last_beat:  # the clock has stopped
+            return max(1, round(grid_samples))
+        if beat < last_beat:  # it has started from the beginning
+            stream.first_beat = 0.0
+        passed_steps = (beat - stream.first_beat) * self._steps_per_beat + (step_time - time) / grid_samples
         lead_steps = passed_steps - round(passed_steps)
         return max(1, round(grid_samples * (1.0 - min(max(lead_steps, -PULL), PULL))))
 

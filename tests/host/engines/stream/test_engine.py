@@ -10,6 +10,7 @@ import scipy.signal
 import soundfile
 from onnx import helper
 from timbrel.host.engines.engine import EngineRequest, engine_of
+from timbrel.host.engines.stream.engine import StreamEngine
 from timbrel.host.engines.stream.frames import FrameInputs, FrameMaker, StreamDecodeWorker
 from timbrel.host.engines.stream.side_filters import SideFilters
 from timbrel.host.errors import UserError
@@ -295,6 +296,33 @@ def test_a_files_tempo_is_followed_from_where_it_changes(tmp_path, patch):
     found = clicks(sound, 1920)
     later = found[found > 6 * 7680]
     assert np.diff(later).mean() == pytest.approx(RATE * 60 / 100 / 4, abs=3)
+
+
+def test_a_loop_goes_on_evenly_where_the_clock_has_stopped_and_a_start_brings_it_onto_the_beat(
+    tmp_path, patch, monkeypatch
+):
+    made, tick, steps = spectral(tmp_path, patch), RATE * 60 / 125 / 24, []
+    samples = StreamEngine._samples
+
+    def counted(engine, motion, stream, time, step_time, pitch):
+        count = samples(engine, motion, stream, time, step_time, pitch)
+        steps.append((step_time, count))
+        return count
+
+    monkeypatch.setattr(StreamEngine, "_samples", counted)
+    ticks = [Clock(round(number * tick), "tick") for number in range(400)]
+    stop, start = round(50.6 * tick), round(150.3 * tick)
+    heard = [event for event in ticks if event.time <= stop or event.time > start]
+    events = [Clock(0, "start"), NoteOn(300, 0, 60, 127), *heard, Clock(stop, "stop"), Clock(start, "start")]
+    played(made, sorted(events, key=lambda event: event.time), 6 * RATE, 480)
+    step_samples = round(RATE * 60 / 125 / 4)
+    stopped = [count for time, count in steps if stop + 2 * step_samples < time < start]
+    assert len(stopped) > 5
+    assert set(stopped) == {step_samples}
+    first = ticks[151].time  # beat 0
+    later = np.array([time - first for time, _ in steps if time > first + 12 * step_samples])
+    assert len(later) > 10
+    assert np.abs(later - np.round(later / step_samples) * step_samples).max() < 48
 
 
 def test_a_stretched_frame_keeps_its_pitch(tmp_path, patch):
