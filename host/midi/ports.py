@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..events import Event
+from . import sequencer
 from .arrival import Arrival
 from .controllers import HeldEvents
 from .decode import MidiDecoder
@@ -105,6 +106,7 @@ class _Port:
     place: str | None = None  # the input's own name, if connections are known
     leaving: str | None = None  # the last sender, until its connection has gone
     guests: frozenset[str] = frozenset()  # senders connected manually, at the last scan
+    was_listed: bool = False  # as connected, by ALSA's sequencer
     patience: int = PATIENCE_LOOKS  # scans left to wait for its sender; 0 once connected
     decoder: MidiDecoder = field(default_factory=MidiDecoder)
     clock: float = 0.0  # seconds: sum of RtMidi's intervals between messages
@@ -272,7 +274,13 @@ class Inputs:
 
     def _senders(self, port: _Port) -> set[str] | None:
         """Senders that are connected to a port; None if unknown."""
-        return None if self._wires is None else self._wires.into(port.place)
+        if self._wires is not None:
+            return self._wires.into(port.place)
+        if self._api != self._rtmidi.API_LINUX_ALSA or port.name is None:
+            return None
+        is_connected = sequencer.is_connected(port.name, f"{CLIENT}-in")
+        port.was_listed = port.was_listed or is_connected is True
+        return set() if is_connected is False and port.was_listed else None
 
     def _guests(self) -> set[str]:
         return {name for port in self._ports for name in port.guests}

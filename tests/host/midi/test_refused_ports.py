@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi import ports
+from timbrel.host.midi import ports, sequencer
 from timbrel.host.midi.ports import Inputs
 
 
@@ -96,6 +96,54 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
         busy.taken = False
         inputs.poll()
         assert inputs.rescan() == ["MIDI port 'Keys' is here"]
+
+
+LISTING = """\
+Client info
+  cur  clients : 4
+  peak clients : 4
+  max  clients : 192
+
+Client   0 : "System" [Kernel Legacy]
+  Port   0 : "Timer" (Rwe-) [In/Out]
+  Port   1 : "Announce" (R-e-) [Out]
+    Connecting To: 129:0
+Client  24 : "Keys [A]" [Kernel Legacy]
+  Port   0 : "Keys MIDI 1" (RWeX) [In/Out]
+    Connecting To: 128:0[r:0], 130:0
+  Output pool :
+    Pool size          : 500
+Client 128 : "timbrel-midi-list" [User Legacy]
+Client 129 : "timbrel-midi-in" [User Legacy]
+  Port   0 : "in" (-We-) [In]
+    Connected From: 20:1, %s[r:0]
+Client 130 : "Ardour" [User Legacy]
+  Port   0 : "in" (-We-) [In]
+    Connected From: 24:0
+"""
+
+
+def test_a_port_of_alsa_that_comes_back_between_two_looks_is_connected_again(busy, monkeypatch, tmp_path):
+    """Its name and its address are the old ones."""
+    listing = tmp_path / "clients"
+    monkeypatch.setattr(sequencer, "LISTING", listing)
+    monkeypatch.setattr(ports, "SEQUENCER", tmp_path)
+    monkeypatch.setattr(busy, "get_compiled_api", lambda: [busy.API_LINUX_ALSA])
+    busy.taken, busy.listed = False, ["Keys [A]:Keys MIDI 1 24:0"]
+    inputs = Inputs()
+    (first,) = (port for port in inputs._ports if port.name != ports.VIRTUAL)
+    assert inputs.rescan() == []  # the system does not say
+    others = LISTING.replace("timbrel-midi-in", "another") % "24:1"
+    for text in (LISTING % "124:0", LISTING % "24:0", "Client info\n", others):
+        listing.write_text(text)
+        assert inputs.rescan() == []
+    listing.write_text(LISTING % "124:0")
+    name = repr(busy.listed[0])
+    assert inputs.rescan() == [f"MIDI port {name} has gone; its notes are released", f"MIDI port {name} is here"]
+    assert inputs.open == [ports.VIRTUAL, *busy.listed]
+    assert first not in inputs._ports
+    listing.write_text(LISTING % "24:0")
+    assert inputs.rescan() == []
 
 
 def test_what_has_gone_is_closed_once_the_thread_that_plays_has_released_its_notes(busy):
