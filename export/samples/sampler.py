@@ -126,7 +126,7 @@ def dspreset(layout: Layout) -> str:
         is_audible = list(layer.cc_values) == resting_values
         lines.append(f'    <group loVel="{zone.low}" hiVel="{zone.high}" volume="{is_audible:.1f}"{round_robin_text}>')
         group_regions = [region for region in resting_regions if (region.layer, region.velocity) == (layer, zone)]
-        lines += [f"      <sample {_sample(region)}/>" for region in group_regions]
+        lines += [f"      <sample {_sample(region, layout)}/>" for region in group_regions]
         lines.append("    </group>")
     lines.append("  </groups>")
     for _, cc, _ in layout.knobs[:1]:
@@ -177,7 +177,7 @@ def _region(region: Region, layout: Layout) -> str:
     return " ".join(opcodes)
 
 
-def _sample(region: Region) -> str:
+def _sample(region: Region, layout: Layout) -> str:
     """Return the DecentSampler attributes of a region."""
     key_zone, loop = region.key, region.loop
     attributes: dict[str, object] = {
@@ -189,6 +189,11 @@ def _sample(region: Region) -> str:
     }
     if not key_zone.tracked:
         attributes["pitchKeyTrack"] = "0.0"
+    if layout.one_shot:  # without an envelope, a sample sounds to its end
+        attributes["ampEnvEnabled"] = "false"
+    if region.choke is not None and not layout.knobs:  # layers of one note would cut each other
+        tag = f"choke-{region.choke}"
+        attributes |= {"tags": tag, "silencedByTags": tag, "silencingMode": "fast"}
     if loop is not None:
         attributes |= {"loopEnabled": "true", "loopStart": loop.start, "loopEnd": loop.end - 1}
     return _attributes(attributes)

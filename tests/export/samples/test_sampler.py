@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,23 @@ def test_keys_of_a_kit_carry_their_names_into_samplers_and_corpora(tmp_path: Pat
     read = sfz_samples([tmp_path])
     labels = [read.sample(tmp_path / "samples" / f"{zone.key}.flac") for zone in zones]
     assert [one and one.label for one in labels] == ["my kick -2-x", "trommel 3 ö", ""]
+
+
+def test_hits_of_a_kit_sound_to_their_end_in_both_samplers_and_a_closed_hat_cuts_the_open_one() -> None:
+    found = [
+        Region(f"{key}.flac", 1, KeyZone(key, key, key, False), VelocityZone(1, 127), 1, KnobLayer(), None, choke)
+        for key, choke in ((36, None), (42, 1), (46, 1))
+    ]
+    layout = Layout([], found, 1, 0.1, True, False, lambda velocity: velocity / 127, 2.0)
+    samples = list(ElementTree.fromstring(dspreset(layout)).iter("sample"))
+    assert [one.get("ampEnvEnabled") for one in samples] == ["false"] * 3
+    cuts = [(one.get("tags"), one.get("silencedByTags"), one.get("silencingMode")) for one in samples]
+    assert cuts == [(None, None, None)] + 2 * [("choke-1", "choke-1", "fast")]
+    assert "loop_mode=one_shot" in sfz(layout)
+    layered = [replace(region, layer=KnobLayer((0.0,), (0,), (None,), (None,))) for region in found]
+    kept = dspreset(replace(layout, regions=layered, one_shot=False, knobs=[("tone", 74, 0)]))
+    assert "ampEnvEnabled" not in kept
+    assert "silenced" not in kept  # layers of knobs sound together
 
 
 def test_a_texture_is_one_long_loop_for_all_keys(tmp_path: Path) -> None:
