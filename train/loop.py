@@ -317,6 +317,7 @@ class _Loop:
         self.is_best = False  # the weights are the best ones, since the last validation
         self.best_contents: dict[str, Any] | None = None  # of a checkpoint that is to be written
         self.validation = progress.best
+        self.judged_step = progress.step
         self.logged_step = next((entry["step"] for entry in reversed(run.logged())), None)
         self.writer = self._tensorboard_writer()
         self.move_weights: Callable[[Sequence[Batch]], Tensor] = self._move_weights
@@ -514,8 +515,7 @@ class _Loop:
         if not self.fabric.is_global_zero:
             return
         # Else a finished run is resumed, or its last step was due anyway.
-        is_new = self.progress.step != self.logged_step
-        if is_new:
+        if self.progress.step != self.logged_step:
             entry = {"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms}
             self.folder.log(entry | ({"training": training_means} if training_means else {}))
             self.logged_step = self.progress.step
@@ -528,6 +528,7 @@ class _Loop:
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code, and "
                 "knobs do nothing: if this lasts, train with another training.seed or a lower learning rate"
             )
+        is_new, self.judged_step = self.progress.step != self.judged_step, self.progress.step
         # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
         score = score_of(mean_terms)
         family = FAMILIES[self.recipe.family]

@@ -69,9 +69,11 @@ bool core_spoilt(const core *c) { return c->spoilt; }
 float core_get(const core *c, uint32_t parameter)
 {
 	if (parameter >= WIRE_PARAMETER_COUNT) return 0;
-	bool rests = parameter < WIRE_MACROS && !(c->moved_macros >> parameter & 1);
+	bool rests = parameter < WIRE_MACROS && !core_moved(c, parameter);
 	return rests ? c->rests[parameter] : c->values[parameter];
 }
+
+bool core_moved(const core *c, uint32_t macro) { return c->moved_macros >> macro & 1; }
 
 float core_loaded(const core *c, uint32_t macro) { return c->loaded[macro]; }
 

@@ -70,6 +70,7 @@ enum core_standing core_standing(const core *);
  * stays so until the core is activated again, or told again whether it bounces. */
 bool core_spoilt(const core *);
 float core_get(const core *, uint32_t parameter); /* where it stands: what the host set, else where it rests */
+bool core_moved(const core *, uint32_t macro);    /* the host has set it, and no hand has turned it since */
 float core_loaded(const core *, uint32_t macro);  /* where it stood as the state was saved that was loaded last */
 void core_parameter(const core *, uint32_t parameter, wire_parameter *description);
 bool core_preset_name(const core *, uint32_t number, char text[64]); /* from 1 on */

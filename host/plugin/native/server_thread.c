@@ -194,11 +194,15 @@ static bool pass_on(core *c, const unsigned char *bytes, size_t length)
 	return true;
 }
 
-/* What a hand has turned on the panel no longer stands where the host has put it: the server has its value. Returns whether
- * it stood there. */
+/* What a hand has turned on the panel no longer stands where the host has put it: the server has its value. The host is not
+ * told of macros: Ardour would set them to what it reads then. Returns whether it is to be told. */
 static bool let_go(core *c, uint32_t parameter)
 {
-	if (parameter < WIRE_MACROS) return atomic_fetch_and(&c->moved_macros, ~(1u << parameter)) >> parameter & 1;
+	if (c->keeper.last_answer < c->keeper.settled) return false; /* it was turned before the last load */
+	if (parameter < WIRE_MACROS) {
+		atomic_fetch_and(&c->moved_macros, ~(1u << parameter));
+		return false;
+	}
 	return parameter == WIRE_PRESET && !c->chooses && atomic_exchange(&c->values[WIRE_PRESET], 0) != 0;
 }
 

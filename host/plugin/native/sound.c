@@ -198,7 +198,7 @@ static float value_before_block(const core *c, uint32_t parameter, bool *has_mov
 			*has_moved = s->events[i].had_moved;
 			return s->events[i].old_value;
 		}
-	*has_moved = parameter < WIRE_MACROS && (c->moved_macros >> parameter & 1);
+	*has_moved = parameter < WIRE_MACROS && core_moved(c, parameter);
 	return c->values[parameter];
 }
 

@@ -70,12 +70,17 @@ static double unset_controller(uint32_t index)
 	return unset((index - INDEX_CHANGES - 1) % CONTROLLERS == CONTROLLER_BEND ? .5 : 0);
 }
 
+static bool host_has_set(const plugin *plugin, uint32_t macro)
+{
+	return atomic_load(&plugin->unset_values[macro]) == HOST_HAS_SET && core_moved(plugin->instance.core, macro);
+}
+
 bool parameter_unset(const plugin *plugin, uint32_t index, double normalised)
 {
 	float value = (float)normalised;
 	if (index > INDEX_CHANGES)
 		return value == (float)unset_controller(index);
-	if (index >= WIRE_MACROS || atomic_load(&plugin->unset_values[index]) == HOST_HAS_SET)
+	if (index >= WIRE_MACROS || host_has_set(plugin, index))
 		return false;
 	return value == atomic_load(&plugin->unset_values[index]) || value == atomic_load(&plugin->older_unset_values[index]) ||
 	       value == (float)unset(core_loaded(plugin->instance.core, index));
@@ -93,7 +98,7 @@ static double shown_value(plugin *plugin, uint32_t index)
 	if (index > INDEX_CHANGES)
 		return unset_controller(index);
 	double value = parameter_normalised(index, core_get(plugin->instance.core, index));
-	if (index >= WIRE_MACROS || atomic_load(&plugin->unset_values[index]) == HOST_HAS_SET)
+	if (index >= WIRE_MACROS || host_has_set(plugin, index))
 		return value;
 	float old_unset = atomic_exchange(&plugin->unset_values[index], (float)unset(value));
 	if (old_unset != (float)unset(value))
@@ -292,8 +297,8 @@ void controller_forget(plugin *plugin)
 	for (uint32_t i = 0; i < PARAMETERS; i++)
 		atomic_store(&plugin->shown_values[i], NAN);
 	for (uint32_t i = 0; i < WIRE_MACROS; i++) {
-		float host_has_set = HOST_HAS_SET;
-		atomic_compare_exchange_strong(&plugin->unset_values[i], &host_has_set, NOT_GIVEN);
+		float set_value = HOST_HAS_SET;
+		atomic_compare_exchange_strong(&plugin->unset_values[i], &set_value, NOT_GIVEN);
 	}
 }
 

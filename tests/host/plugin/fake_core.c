@@ -29,7 +29,7 @@ struct core {
 	size_t count;
 	bool loaded, offline, active;
 	int standing, late;
-	_Atomic uint32_t rack, loaded_rack, block, latency, least_latency;
+	_Atomic uint32_t rack, loaded_rack, block, latency, least_latency, moved;
 	float values[WIRE_PARAMETER_COUNT], loaded_values[WIRE_MACROS];
 
 	uint64_t position;
@@ -151,7 +151,11 @@ void core_set(core *core, uint32_t offset, uint32_t parameter, float value)
 	fprintf(core->calls, "set %llu %u %.9g\n", (unsigned long long)(core->position + offset), parameter, value);
 	for (uint32_t i = 0; parameter == WIRE_PRESET && i < WIRE_MACROS; i++)
 		core->values[i] = 0; /* a preset sounds as it was made, whatever was moved before */
+	if (parameter == WIRE_PRESET)
+		core->moved = 0;
 	core->values[parameter] = value;
+	if (parameter < WIRE_MACROS)
+		core->moved |= 1u << parameter;
 	add(core, offset, 0, value / LOUDEST_VALUE);
 }
 
@@ -220,6 +224,11 @@ float core_get(const core *core, uint32_t parameter)
 	return core->values[parameter];
 }
 
+bool core_moved(const core *core, uint32_t macro)
+{
+	return core->moved >> macro & 1;
+}
+
 float core_loaded(const core *core, uint32_t macro)
 {
 	return core->loaded_values[macro];
@@ -272,6 +281,7 @@ bool core_load(core *core, const void *bytes, size_t count)
 	bool elsewhere = sscanf((const char *)state, "fake rack=%u at=%f late=%d standing=%d saved=%f", &rack, &at, &core->late,
 	                        &core->standing, &saved) == 5;
 	core->loaded_rack = rack;
+	core->moved = 0;
 	for (uint32_t i = 0; i < WIRE_MACROS; i++)
 		core->values[i] = at, core->loaded_values[i] = elsewhere ? saved : at;
 	pthread_mutex_lock(&core->lock);

@@ -78,6 +78,8 @@ class Server:
         elif kind in (LOAD_STATE, LOAD_PRESET):
             self.state = content if kind == LOAD_STATE else b"preset:" + content
             self.loads = number
+            for parameter in self.behaviour.get("late_turns", ()):  # before it came to this load
+                self.send(TURNED, parameter)
             self.send(STATE, 0, self.state)
         elif kind == SAVE:
             for parameter in self.behaviour.get("turns", ()):  # on its panel

@@ -161,6 +161,24 @@ def test_what_is_turned_on_the_panel_no_longer_stands_where_the_host_has_put_it(
         assert told == [(3, 0.875), (PRESET, 2)]
 
 
+def test_what_was_turned_on_the_panel_before_a_load_leaves_what_the_host_has_loaded(lib, tmp_path):
+    for name in ("saving", "loading"):
+        (tmp_path / name).mkdir()
+    with opened(lib, Folder(tmp_path / "saving")) as core:
+        core.wait()
+        core.activate(48000, 100)
+        core.set(0, 0, 0.875)
+        core.play([100])
+        state = core.save()
+    folder = Folder(tmp_path / "loading", late_turns=[0])
+    with opened(lib, folder) as core:
+        core.wait()
+        core.load(state)
+        until(lambda: folder.heard("message"), "the load")
+        core.save()
+        assert core.get(0) == 0.875
+
+
 def test_a_program_change_while_nothing_plays_leaves_what_the_parameter_has_chosen(core, folder):
     core.set(0, PRESET, 2)
     core.midi(0, bytes((0xC0, 4)), 2)

@@ -128,6 +128,12 @@ def test_a_macro_that_a_host_has_set_rests_again_where_a_state_is_loaded(vst3, t
     assert middle(asked) == ["set 0 0 0.25"]
 
 
+def test_a_macro_that_a_host_has_set_and_that_rests_again_is_not_moved_by_what_the_host_finds_there(vst3):
+    """Ardour sets what it reads, where a plugin tells of changes."""
+    _, asked, _ = vst3("0 set 0 0.25", "64 set 17 0.5", f"512 set 0 {UNSET:.9g}", samples=1024)
+    assert [line.split()[2] for line in middle(asked)] == ["0", "17"]
+
+
 def test_a_macro_set_to_an_end_of_its_range_is_set(vst3):
     assert middle(vst3("0 set 0 0", "1 set 0 1", "2 set 0 0.5")[1]) == ["set 0 0 0", "set 1 0 1", "set 2 0 0.5"]
 
