@@ -50,6 +50,11 @@ _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, ex
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
 
 
+def ends_all_notes(event: Event) -> bool:
+    """Return whether a message ends all notes of a channel, or of all channels."""
+    return isinstance(event, SystemReset) or (isinstance(event, ControlChange) and event.number in ALL_OFF)
+
+
 class ControllerReader:
     def __init__(self) -> None:
         self._selected: dict[int, tuple[bool, int]] = {}  # by channel: registered or not, number

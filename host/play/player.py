@@ -14,7 +14,7 @@ from ..arrays import Array
 from ..audio.output import limit
 from ..errors import UserError, printable
 from ..events import Event, LatchEnd, NoteOn, ParameterChange, Timing, nearest_key, retimed
-from ..midi.controllers import ControllerState
+from ..midi.controllers import ControllerState, ends_all_notes
 from ..preset.library import Patch
 from ..preset.recording_notes import Notes
 from ..unattended import MOST_BLOCKS, UnattendedRun
@@ -377,13 +377,16 @@ class Player:
 def _dealt(events: Sequence[Event], ringing: Sequence[PlayableRack]) -> tuple[list[Event], list[list[Event]]]:
     """Return the events of the current rack, and of each that rings on, which begins no notes.
 
-    A press that ends a latched key of a rack that rings begins no note.
+    A press that ends a latched key of a rack that rings begins no note. After a message that ends all notes, a rack's
+    keys are known in the next block.
     """
     own_events, ringing_events = list[Event](), [list[Event]() for _ in ringing]
     ended = set[tuple[int, int, float]]()  # number of a ringing rack, channel and key
+    known = True
     for event in events:
         enders = list[int]()
-        if isinstance(event, NoteOn):
+        known = known and not ends_all_notes(event)
+        if known and isinstance(event, NoteOn):
             places = [(number, event.channel, event.key) for number in range(len(ringing))]
             enders = [place[0] for place in places if place not in ended and ringing[place[0]].latches(event)]
             ended |= {places[number] for number in enders}

@@ -114,7 +114,7 @@ def programmed(
     counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch | None]()
     changes: dict[int, dict[int, Patch]] = {}
     beyond: dict[int, None] = {}
-    zones = Zones({channel: patch.preset.mpe.enabled for channel, patch in patches.items()})
+    zones = Zones(dict.fromkeys(patches, False))  # of messages: a file without them has programs of its own by channel
     for channel, message in (routed for event in events for routed in zones.route(event)):
         if channel is None or channel not in patches or not isinstance(message, ControlChange | ProgramChange):
             continue

@@ -262,11 +262,11 @@ def bound(
         if any(is_knob_of(cc_map, spelling) for spelling in target_names)
     ]
     if target in knob_targets and controller.keys() == {"number"}:
-        text = with_value(text, ("knobs", knob_targets.index(target)), controller["number"])
-        number = controller["number"]  # of a table too, which would move the target twice
-        text = without_entries(
-            text, "cc", lambda map_index, cc_map: map_index in map_indices and cc_map.get("number") == number
-        )
+        knob_index = knob_targets.index(target)
+        if any(fields["cc"][map_index].get("number") == controller["number"] for map_index in map_indices):
+            text = without_knob(text, knob_index)
+        else:
+            text = with_value(text, ("knobs", knob_index), controller["number"])
     elif map_indices:
         text = without_entries(text, "cc", lambda map_index, cc_map: map_index in map_indices[1:])
         for key, value in controller.items():

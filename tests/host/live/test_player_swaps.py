@@ -7,7 +7,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.host.audio.output import LIMIT_KNEE
-from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, ParameterChange, PitchBend
+from timbrel.host.events import (
+    ChannelPressure,
+    ControlChange,
+    KeyPressure,
+    LatchEnd,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+    PitchBend,
+    SystemReset,
+)
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.play.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.play.rack import Rack
@@ -359,6 +369,19 @@ def test_a_press_ends_a_latched_key_of_an_earlier_preset_and_begins_no_other(mak
     assert [voice.key for voice in racks[1]._instruments[0]._processor.voices] == [64]
     perform_on(player, [NoteOn(5000, 0, 60, 100)], 6000)
     assert 60 in [voice.key for voice in racks[1]._instruments[0]._processor.voices]
+
+
+@pytest.mark.parametrize("end", [ControlChange(110, 0, 123, 0), ControlChange(110, 3, 120, 0), SystemReset(110), None])
+def test_a_press_after_a_message_that_ends_all_notes_begins_a_note(end):
+    before, after = Standing(False), Standing(False)
+    before.sounding, before.latches = True, lambda press: True
+    player = Player(before, RATE)
+    player.block(100)
+    player.swap(after)
+    events = [ControlChange(105, 0, 1, 9), *([end] if end else []), NoteOn(120, 0, 60, 100)]
+    perform_on(player, events, 200)
+    assert any(isinstance(event, NoteOn) for event in after.heard) is (end is not None)
+    assert any(isinstance(event, LatchEnd) for event in before.heard) is (end is None)
 
 
 def latching(rack):

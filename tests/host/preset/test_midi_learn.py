@@ -1,5 +1,6 @@
 """MIDI learn recognises encoders, NRPN knobs and knobs with a touch switch."""
 
+import json
 import tomllib
 from types import SimpleNamespace
 
@@ -136,6 +137,15 @@ def test_a_binding_has_its_controllers_keys_alone():
     assert (fields["knobs"], others) == ([], ["gain"])
     assert {"number": 21, "target": "latent.1"} in fields["cc"]
     assert {"number": 7, "relative": "65/63", "target": "latent.0", "low": -1.0, "high": 1.0} in fields["cc"]
+
+
+def test_a_knob_of_the_list_that_has_a_table_of_the_same_controller_keeps_the_tables_shape():
+    shaped_map = {"number": 74, "target": "latent.0", "low": -1.0, "high": 0.5, "curve": 2.0}
+    text = PRESET + "[[cc]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in shaped_map.items())
+    fields = tomllib.loads(bound(text, {"number": 74}, "latent.0", (-1.0, 1.0))[0])
+    assert fields["knobs"] == []
+    assert fields["cc"][1:] == [shaped_map, {"number": 21, "target": "latent.1"}]
+    assert tomllib.loads(bound(text, {"number": 75}, "latent.0", (-1.0, 1.0))[0])["knobs"] == [75, 21]
 
 
 def test_a_target_may_be_written_by_its_name():

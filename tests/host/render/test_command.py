@@ -248,6 +248,21 @@ def test_a_program_change_of_a_zones_master_changes_the_zone(timbrel, chosen, tm
     assert 20 * np.log10(peaks[0] / peaks[1]) == pytest.approx(-12, abs=0.2)
 
 
+def test_a_file_without_zones_has_its_own_programs_on_each_channel_beside_a_preset_of_a_zone(
+    timbrel, chosen, preset, tmp_path
+):
+    with_zone = tmp_path / "mpe.toml"
+    with_zone.write_text(preset.read_text() + "[mpe]\nenabled = true\n")
+    changes = [mido.Message("program_change", channel=channel, program=int(channel == 1)) for channel in range(16)]
+    peaks = []
+    for channel in (0, 1):
+        save(tmp_path / f"{channel}.mid", [*changes, *(message.copy(channel=channel) for message in (ON, OFF))])
+        options = ["-o", tmp_path / f"{channel}.wav", "--set", chosen]
+        assert timbrel("render", with_zone, tmp_path / f"{channel}.mid", *options).status == 0
+        peaks.append(np.abs(soundfile.read(tmp_path / f"{channel}.wav")[0]).max())
+    assert 20 * np.log10(peaks[1] / peaks[0]) == pytest.approx(-12, abs=0.2)
+
+
 def test_each_channel_of_a_file_follows_its_own_program_changes(timbrel, chosen, tmp_path):
     second = [message.copy(channel=1) for message in (ON, OFF)]
     save(tmp_path / "two.mid", [*programs((1, 1)), ON, OFF], second)
