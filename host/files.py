@@ -369,10 +369,14 @@ def _share_like_new(path: Path) -> None:
 
 
 def _umask() -> int:
-    with _MASK:
-        mask = os.umask(0)
-        os.umask(mask)
+    """Read it without a change where the system tells it: two threads could each restore the other's."""
+    with contextlib.suppress(OSError):
+        for line in PROCESS_STATUS.read_text(errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0)
+    os.umask(mask)
     return mask
 
 
-_MASK = threading.Lock()  # two threads would each restore the other's
+PROCESS_STATUS = Path("/proc/self/status")  # of Linux

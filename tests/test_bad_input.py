@@ -139,6 +139,7 @@ BAD = {
     "render model.onnx good.mid -o none/new.wav": ["none does not exist", "make it first"],
     "render model.onnx good.mid -o old.wav": ["old.wav exists", "--overwrite"],
     "render model.onnx good.mid -o empty": ["empty"],
+    "render model.onnx good.mid -o .": [".", "suffix"],
     "render model.onnx good.mid -o new.mp9": ["new.mp9", ".wav, .flac, .ogg"],
     "render model.onnx good.mid -o new": ["new", "without suffix"],
     f"{RENDER} --rate 15999": ["--rate 15999", "16000 to 96000"],

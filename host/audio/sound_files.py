@@ -233,9 +233,14 @@ class SoundReader:
         while len(block := self._read()):
             peak = max(block.max(), -block.min())
             if not np.isfinite(peak):
-                raise UserError(f"cannot read {self._path}: it holds samples that are not finite (NaN or infinity)")
+                raise UserError(
+                    f"cannot read {self._path}: it holds samples that are not finite (NaN or infinity); save it again "
+                    "without them"
+                )
             if peak > LOUDEST:
-                raise UserError(f"cannot read {self._path}: it holds a sample of {peak:.1g}, where 1 is full scale")
+                raise UserError(
+                    f"cannot read {self._path}: it holds a sample of {peak:.1g}, where 1 is full scale; save it softer"
+                )
             yield np.ascontiguousarray(block.T)
             is_empty = False
         if is_empty:

@@ -319,7 +319,7 @@ def _read_midi_bytes(path: Path) -> bytes:
             if not head_bytes:
                 raise UserError(f"cannot read {path}: it is empty; give a MIDI file")
             if not head_bytes.startswith(HEADER) and not (head_bytes.startswith(RIFF) and head_bytes.endswith(RMID)):
-                raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
+                raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start); give one that is")
             byte_blocks = (file.read(LARGEST_BYTES >> 8) for _ in range(1 << 8))
             midi_bytes = head_bytes + b"".join(takewhile(bool, byte_blocks))
             if file.read(1):

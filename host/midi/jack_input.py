@@ -232,4 +232,7 @@ def _collect_messages(inputs: Sequence[_PythonInput], arrival: Arrival, leaving:
 
 
 def no_server_error(reason: object) -> UserError:
-    return UserError(f"JACK does not answer ({reason}); start it, or choose another interface by --midi-api")
+    return UserError(
+        f"JACK does not answer ({reason}); start it, give another --midi-api, or play on the computer's keyboard: "
+        "'timbrel play PRESET --keys'"
+    )

@@ -337,7 +337,7 @@ def _load_onnxruntime() -> Any:
 def _check_file(path: Path) -> None:
     """Some versions open files that a graph references: check first."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give the .onnx file in it")
+        raise UserError(f"{path} is a folder; give an .onnx file")
     if not path.exists():
         raise UserError(f"model {path} does not exist; check the path, or list shipped models with 'timbrel presets'")
     if not os.access(path, os.R_OK):

@@ -182,18 +182,17 @@ def render(
         progress: receives 0 to 1.
         say: receives a warning if the limiter works hard, with the worst place.
     """
-    channels = {
-        channel
-        for patches_by_channel in (patches, *(successor.patches for successor in successors))
-        for channel in patches_by_channel
+    channels = patches.keys() | {channel for successor in successors for channel in successor.patches}
+    names = {
+        channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}")
+        for channel in (sorted(channels) if stems else ())
     }
-    names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
     with contextlib.ExitStack() as stack:
         shared = processes if worth_sharing(performance, sample_rate) and not successors else 1
         rack = stack.enter_context(_rack(patches, sample_rate, shared, omni, successors))
         writer = functools.partial(sound_writer, sample_rate=sample_rate, overwrite=overwrite, as_float=as_float)
         mix_file = stack.enter_context(writer(path))
-        stem_files = {channel: stack.enter_context(writer(name)) for channel, name in (names.items() if stems else ())}
+        stem_files = {channel: stack.enter_context(writer(name)) for channel, name in names.items()}
         files = [mix_file, *stem_files.values()]
         kept_sounds = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
         taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept_sounds.get(file, file) for file in files}
@@ -214,7 +213,7 @@ def render(
             file.finish()
     if say is not None:
         loudest.warn(str(path), sample_rate, say)
-    return [path, *(names[channel] for channel in stem_files)]
+    return [path, *names.values()]
 
 
 def render_samples(
