@@ -148,7 +148,7 @@ class StreamSound(VoiceSound):
     note: int
     slot: int
     first_beat: float = 0.0
-    beat: float = 0.0  # at the last look
+    looked: tuple[int, float] = (0, 0.0)  # sample and beat of the last look
     count: int = 0  # requested frames
     now: Frame | None = None
     next: Frame | None = None
@@ -293,7 +293,8 @@ class StreamEngine(Engine[StreamSound]):
 
     def _start(self, voice_index: int, stream: StreamSound, motion: Motion, time: int) -> None:
         """Request a note's first frame."""
-        stream.first_beat = stream.beat = motion.beat(time)
+        stream.first_beat = motion.beat(time)
+        stream.looked = time, stream.first_beat
         pitch, code = self._pitch(stream, motion, voice_index, time), self._code(motion, voice_index, time)
         step_samples = self._samples(motion, stream, time, time, pitch)
         first_frame = self._first(pitch, stream.slot, code, step_samples, self._image(time))
@@ -361,9 +362,9 @@ class StreamEngine(Engine[StreamSound]):
         """Samples from a frame's step to the next, corrected towards the beat."""
         if self._steps_per_beat is None:
             return self._own_samples(pitch)
-        grid_samples, beat, last_beat = motion.beat_samples(time) / self._steps_per_beat, motion.beat(time), stream.beat
-        stream.beat = beat
-        if beat == last_beat:  # the clock has stopped
+        grid_samples, beat = motion.beat_samples(time) / self._steps_per_beat, motion.beat(time)
+        (last_time, last_beat), stream.looked = stream.looked, (time, beat)
+        if beat == last_beat and time > last_time:  # the clock has stopped
             return max(1, round(grid_samples))
         if beat < last_beat:  # it has started from the beginning
             stream.first_beat = 0.0

@@ -59,6 +59,11 @@ def test_keys_that_are_no_semitones_apart_are_sampled_each(tmp_path: Path) -> No
     (tmp_path / "x.toml").write_text('format = 1\nmodel = "gm-partials-8"\n[tuning]\nscale = "19.scl"\n')
     zones = key_zones(open_patch(str(tmp_path / "x.toml")), 3, alike=False)
     assert all(zone.low == zone.key == zone.high and not zone.tracked for zone in zones)
+    patch = open_patch(str(tmp_path / "x.toml"))
+    lowest, highest = recorded_keys(patch)
+    heard = [key for key, pitch in patch.tuning.items() if lowest - 0.5 <= pitch <= highest + 0.5]
+    assert [zone.key for zone in zones] == sorted(heard)
+    assert len(zones) > 1.5 * (highest - lowest)  # 19 keys an octave, where there are so many
     (tmp_path / "x.toml").write_text('format = 1\nmodel = "gm-partials-8"\n[tuning]\na4_hz = 415.0\n')
     assert all(zone.tracked for zone in key_zones(open_patch(str(tmp_path / "x.toml")), 3, alike=False))
 

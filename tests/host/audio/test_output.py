@@ -151,3 +151,18 @@ def test_very_long_blocks_are_made_in_pieces_no_longer_than_an_instrument_takes(
     output, _ = make(96000, 44100, REVERB)
     assert output.read(100_000, source).shape == (2, 100_000)
     assert max(asked) <= 16_384
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_effects_ring_on_after_samples_that_are_no_numbers(number):
+    output, _ = make(44100, 44100, REVERB)
+    begin_numbers = iter([number])
+
+    def source(events, count):
+        sound = np.zeros((2, count), np.float32)
+        sound[:, 0] = next(begin_numbers, 0.5)
+        return sound
+
+    sound = np.concatenate([output.read(512, source) for _ in range(20)], axis=1)
+    assert np.isfinite(sound).all()
+    assert np.abs(sound).max() > 0.01

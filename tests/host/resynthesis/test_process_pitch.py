@@ -37,6 +37,12 @@ def keys():
     return opened
 
 
+def test_a_process_without_a_way_leads_nowhere_beside_a_preset_in_the_working_folder(keys, tmp_path, monkeypatch):
+    (tmp_path / "preset.toml").write_text('format = 1\nmodel = "gm-chroma-8"\n')
+    monkeypatch.chdir(tmp_path)
+    assert keys().preset.process.to is None
+
+
 def through(processor, sound, events=()):
     """A sound as it comes out, its latency taken off."""
     late = processor.latency_samples

@@ -310,6 +310,18 @@ def test_a_path_follows_the_sound(pair, sound_of, tmp_path):
     assert played[:, 0] == pytest.approx(expected, abs=0.015)
 
 
+def test_a_path_begins_with_the_sound_and_not_with_the_silence_before_it(pair, sound_of, tmp_path):
+    square = 0.2 * np.sign(np.sin(2 * np.pi * 441 * np.arange(2 * RATE) / RATE))
+    swell = square * np.linspace(0.5, 1.5, 2 * RATE)
+    paths = []
+    for silence in (0, RATE):
+        recover(sound_of(np.concatenate([np.zeros(silence), swell])), pair, tmp_path / f"{silence}.toml", points=8)
+        [path] = read_preset(tmp_path / f"{silence}.toml").motion
+        paths.append(path.times)
+    assert paths[1][-1] == pytest.approx(paths[0][-1], abs=0.1)
+    assert paths[1][0] < 0.1
+
+
 def test_a_path_leaves_out_what_flickers_for_less_than_a_tenth_of_a_second(pair, sound_of, tmp_path):
     samples = 0.2 * np.sign(np.sin(2 * np.pi * 441 * np.arange(2 * RATE) / RATE))
     samples[RATE : RATE + 600] *= 4
