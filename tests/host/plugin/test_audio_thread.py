@@ -1,9 +1,13 @@
 """The thread that sounds, without a plugin: what it does when."""
 
+from types import SimpleNamespace
+
 import pytest
+from timbrel.host.errors import UserError
+from timbrel.host.events import NoteOn
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.patch_loader import Mode, OpenedPatch, make_loaded_patch, rack_of
+from timbrel.host.plugin.patch_loader import LoadedRack, Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import OFFLINE, EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 
@@ -95,3 +99,31 @@ def test_an_epoch_begins_with_what_the_host_has_loaded_before_it(loads):
     memory.complete = Position(1, 64)
     assert sounding.work()
     assert sounding.playing is loader.loaded[loads]
+
+
+def test_notes_keep_their_samples_where_a_patch_is_there_only_after_some_of_an_epoch(monkeypatch):
+    """The first patch cannot be used at the host's rate."""
+    memory, loader = Memory(offline=False), Loader("gm-keys", "gm-pad")
+    loader.requests = SimpleNamespace(put=memory.done.append)
+    played, schedule = [], Player.schedule
+
+    def refuse(patch, mode):
+        raise UserError("this rate cannot be")
+
+    monkeypatch.setattr("timbrel.host.plugin.audio_thread.warm_up_for", refuse)
+    sounding = AudioThread(memory, loader)
+    memory.complete = Position(1, 512)
+    assert sounding.work()
+    assert "this rate cannot be; nothing is heard" in memory.done
+
+    def note(player, event):
+        played.append(event)
+        schedule(player, event)
+
+    monkeypatch.setattr(Player, "schedule", note)
+    later = loader.loaded[1]
+    sounding.offer(LoadedRack(loader.mode, later, rack_of(later.patch, loader.mode)))
+    memory._events = [ReceivedEvent(600, 0.0, EventKind.MIDI, 0, 1, 0x90, 60, 100, 0)]
+    memory.complete = Position(1, 768)
+    assert sounding.work()
+    assert [event for event in played if isinstance(event, NoteOn)] == [NoteOn(88, 0, 60, 100)]
