@@ -1,6 +1,7 @@
 """Errors, hints and outputs: what exists is kept, what fails leaves nothing, what appears is a file like any other."""
 
 import os
+import stat
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.host import files
 from timbrel.host.errors import Failure, TimbrelError, UserError, nearest, without_secrets
 from timbrel.host.files import (
     as_on_disk,
@@ -304,3 +306,19 @@ def test_notes_and_intervals_have_their_names_and_ratios():
     assert semitones_to_ratio(-7) == pytest.approx(2 / 3, rel=0.002)
     assert len(PITCH_CLASSES) == 12
     assert gain_to_db(0) == -float("inf")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o027])
+@pytest.mark.parametrize("told", [True, False])
+def test_new_files_are_as_readable_as_others_of_the_user(tmp_path, monkeypatch, mask, told):
+    if not told:
+        monkeypatch.setattr(files, "PROCESS_STATUS", tmp_path / "none")
+    before = os.umask(mask)
+    try:
+        with replacing(tmp_path / "new") as path:
+            path.write_text("new", encoding="utf-8")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o666 & ~mask
