@@ -36,9 +36,9 @@ class FreeProcessors:
         """
         time.sleep(max(0.0, GLANCE_SECONDS - (time.perf_counter() - self._begin[0])))
         begin, self._begin = self._begin, self._look()
-        seconds, busy_seconds, own_seconds = (now - before for now, before in zip(self._begin, begin, strict=True))
-        others = max(0.0, busy_seconds - own_seconds) / seconds
-        return max(1, math.floor(len(_allowed()) - others + SLACK))
+        seconds, busy_seconds, own_seconds = (end - start for end, start in zip(self._begin, begin, strict=True))
+        other_cores = max(0.0, busy_seconds - own_seconds) / seconds
+        return max(1, math.floor(len(_allowed()) - other_cores + SLACK))
 
     def _look(self) -> tuple[float, float, float]:
         """Return the time, and CPU seconds of all processes and of this one with its children."""

@@ -80,7 +80,7 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has reached its budget, or lost its patience."""
+        """True once the run has reached its budget, or lost its patience."""
         checkpoint_path = self.folder / "last.ckpt"
         if not checkpoint_path.exists():
             return False

@@ -8,7 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
-from ..events import ControlChange, Event, LatchEnd, NoteOff, NoteOn, nearest_key
+from ..events import (
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    LatchEnd,
+    MasterTuning,
+    NoteOff,
+    NoteOn,
+    PitchBend,
+    SystemReset,
+    nearest_key,
+)
 from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
@@ -26,7 +38,7 @@ from .mpe import NoteExpression, mpe_channels_of
 from .parameters import Level, Move, Parameters
 from .trajectory import GestureGrid
 from .voice import Voice
-from .voices import MonoAssignment, VoiceFactory, keyed
+from .voices import Latch, MonoAssignment, VoiceFactory, keyed
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
 
@@ -106,9 +118,12 @@ class EventProcessor(EventDispatcher):
     def apply(self, event: Event) -> None:
         """As its base; where nothing sounds, values are set at once, as the first note of a file needs them."""
         if isinstance(event, LatchEnd):
-            self.voices.unlatch(event.time, event.key, event.channel)
+            if isinstance(self.voices, Latch):
+                self.voices.unlatch(event.time, event.key, event.channel)
         else:
             super().apply(event)
+        if isinstance(event, PitchBend | DataEntry | MasterTuning | ControllersReset | SystemReset):
+            self.voices.follow_bends(event.time)
         if (since := self.voices.silent_since(event.time)) is not None:
             self._parameters.settle(event.time, since)
             self._mpe.settle(event.time)

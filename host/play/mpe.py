@@ -52,11 +52,6 @@ class PitchWheel:
         self._tuning, self._master = Tuning(), master
 
     @property
-    def range(self) -> float:
-        """Semitones that it bends at most, either way."""
-        return self._range
-
-    @property
     def tuning(self) -> float:
         """Semitones of its channel and of all channels, without the bend."""
         return self._tuning.semitones + self._master.semitones
@@ -252,11 +247,6 @@ class MpeChannels:
         """The wheel that bends all notes of a channel: its zone's master's, or its own."""
         master = self.zone(channel)
         return self.channel_wheels.of(channel) if master is None else self._zones[master].wheel
-
-    def bend_range(self, channel: int) -> float:
-        """Semitones that a channel's notes may be bent either way: by their wheel, and in a zone by their finger."""
-        finger_range = self._zone_of(channel).member_range if self.is_member(channel) else 0.0
-        return self.wheel(channel).range + finger_range
 
     def is_member(self, channel: int) -> bool:
         return self.zone(channel) not in (None, channel)

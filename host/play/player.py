@@ -377,16 +377,16 @@ class Player:
 def _dealt(events: Sequence[Event], ringing: Sequence[PlayableRack]) -> tuple[list[Event], list[list[Event]]]:
     """Return the events of the current rack, and of each that rings on, which begins no notes.
 
-    A press that ends a latched key of a rack that rings begins no note. After a message that ends all notes, a rack's
-    keys are known in the next block.
+    A press that ends a latched key of a rack that rings begins no note. After a message that ends all notes, presses
+    of the same block begin notes.
     """
     own_events, ringing_events = list[Event](), [list[Event]() for _ in ringing]
     ended = set[tuple[int, int, float]]()  # number of a ringing rack, channel and key
-    known = True
+    has_latches = True
     for event in events:
         enders = list[int]()
-        known = known and not ends_all_notes(event)
-        if known and isinstance(event, NoteOn):
+        has_latches = has_latches and not ends_all_notes(event)
+        if has_latches and isinstance(event, NoteOn):
             places = [(number, event.channel, event.key) for number in range(len(ringing))]
             enders = [place[0] for place in places if place not in ended and ringing[place[0]].latches(event)]
             ended |= {places[number] for number in enders}

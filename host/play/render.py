@@ -263,7 +263,7 @@ def fade_out(samples: Array, sample_rate: int) -> None:
 def _rack(
     patches: Mapping[int, Patch], sample_rate: int, processes: int, omni: bool, successors: Sequence[Successor]
 ) -> Iterator[Rack | Succession]:
-    # Live, each preset has a latency of its own, and so has what was recorded. Else all begin at the same time.
+    # A live performance contains the latency of each preset; the presets of a file share the longest.
     by_channel = (patches, *(successor.patches for successor in successors)) if successors and not omni else ()
     distinct_patches = {id(patch): patch for each in by_channel for patch in each.values()}
     latency = max((latency_of(patch, sample_rate) for patch in distinct_patches.values()), default=0)

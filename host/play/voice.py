@@ -21,6 +21,7 @@ class Voice:
 
     Pedals and all notes off apply to one `MpeChannels.group`, volume, pan, choke groups and melodies to one ``bus``:
     `MpeChannels.bus` of its channel when it began.
+    ``lower``: semitones below the engine's lowest pitch for which its stream's end has been put off.
     ``down``: its own key press lasts. ``replaced_at``: its key was struck again while a pedal held it.
     """
 
@@ -33,6 +34,7 @@ class Voice:
     touch: NoteExpression | None = None
     gesture: Gesture | None = None
     offsets: NoteOffsets = NO_OFFSETS
+    lower: float = 0.0
     down: bool = True
     replaced_at: int | None = None
     stolen_at: int | None = None

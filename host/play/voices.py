@@ -61,8 +61,6 @@ class VoiceFactory:
         channel, key = note
         pitch = self.pitch(key)
         stream = self._engine.start_stream(pitch, time, nearest_key(key), self._velocities[note])
-        if stream.over is not None and (semitones := self._further_down(channel)) > 0:  # it plays longer
-            stream.over = time + math.ceil((stream.over - time) * 2 ** (semitones / 12))
         offsets = NO_OFFSETS if self._note_values is None else self._note_values.offsets(note)
         gesture: Gesture | None = None
         if self._gestures is not None:
@@ -71,12 +69,19 @@ class VoiceFactory:
         if gesture is not None:
             envelope.attack = gesture.attack(envelope.attack)
         strength = Ramp(gain, round(RAMP_SECONDS * self._parameters.sample_rate))
-        return Voice(note, bus, part, strength, envelope, stream, self.mpe.touch(channel), gesture, offsets)
+        voice = Voice(note, bus, part, strength, envelope, stream, self.mpe.touch(channel), gesture, offsets)
+        self.lengthen(voice, time)
+        return voice
 
-    def _further_down(self, channel: int) -> float:
-        """Semitones by which a channel's notes may be lower than the engine expects: by tuning, or a wider bend."""
-        wider = max(0.0, self.mpe.bend_range(channel) - self._known_bend)
-        return wider - min(0.0, self.mpe.wheel(channel).tuning)
+    def lengthen(self, voice: Voice, time: int) -> None:
+        """Let a voice's stream end later where its bend, tuning included, is lower than the engine expects."""
+        if voice.stream.over is None:
+            return
+        touch, wheel = voice.touch, self.mpe.wheel(voice.note[0])
+        bend = wheel.bend.target if touch is None else touch.bend.target + touch.masters[-1][1].target
+        if (semitones := -bend - self._known_bend) > voice.lower:
+            left_samples = (voice.stream.over - time) * 2 ** ((semitones - voice.lower) / 12)
+            voice.stream.over, voice.lower = time + math.ceil(left_samples), semitones
 
     def release_samples(self, voice: Voice) -> int:
         return self._parameters.release_samples(voice.offsets.by_target)
@@ -115,8 +120,10 @@ class Voices(ABC):
         """Return whether a second press ends a key."""
         return False
 
-    def unlatch(self, time: int, key: float, channel: int) -> None:  # noqa: B027  # most keys do not latch
-        """End a latched key."""
+    def follow_bends(self, time: int) -> None:
+        """Let streams that end by themselves end later where a bend has gone far down."""
+        for voice in self._voices:
+            self._factory.lengthen(voice, time)
 
     @abstractmethod
     def _settle(self, time: int) -> None: ...
@@ -293,6 +300,7 @@ class Latch(PolyAssignment):
         return bool(self._latched(self._voices, key, channel))
 
     def unlatch(self, time: int, key: float, channel: int) -> None:
+        """End a latched key."""
         for voice in self._latched(self._sounding(time), key, channel)[:1]:
             super().note_off(time, key, voice.note[0])
 

@@ -48,7 +48,7 @@ def test_what_others_use_is_not_free_and_one_always_is(machine, count, busy, fre
     clock = machine(count, busy)
     free_processors = processors.FreeProcessors()
     assert free_processors.count() == free
-    clock.now, clock.own = clock.now + 2.0, clock.own + 1.5  # what this process does is no other's
+    clock.now, clock.own = clock.now + 2.0, clock.own + 1.5  # its own work is not counted as another's
     slept = clock.slept
     assert free_processors.count() == free
     assert clock.slept == slept  # two seconds are more than a glance

@@ -129,7 +129,7 @@ def test_a_macro_that_a_host_has_set_rests_again_where_a_state_is_loaded(vst3, t
 
 
 def test_a_macro_that_a_host_has_set_and_that_rests_again_is_not_moved_by_what_the_host_finds_there(vst3):
-    """Ardour sets what it reads, where a plugin tells of changes."""
+    """Ardour writes back the values that it reads after a change."""
     _, asked, _ = vst3("0 set 0 0.25", "64 set 17 0.5", f"512 set 0 {UNSET:.9g}", samples=1024)
     assert [line.split()[2] for line in middle(asked)] == ["0", "17"]
 

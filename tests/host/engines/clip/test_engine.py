@@ -334,23 +334,32 @@ def test_processes_that_share_the_voices_give_the_same_bytes(patch, keys):
     assert sounds[0].any()
 
 
-def test_a_sound_that_is_bent_lower_than_it_could_be_known_fades_out(sound):
-    """The wheel's range is 2 semitones at the note-on; two octaves later come by RPN 0."""
-    found = sound([on(), DataEntry(10, 0, True, 0, "coarse", 24), PitchBend(20, 0, -8192)], 9000)
-    end = int(LENGTH * 2 ** (2 / 12)) + FADE + 2
-    assert found[end - 2 * FADE : end - FADE].any()
-    assert not found[end:].any()
-    assert np.abs(found[end - 5 : end]).max() < 0.1 * np.abs(found[end - 2 * FADE : end - FADE]).max()
-
-
 @pytest.mark.parametrize("members", [0, 15])
-def test_a_sound_plays_whole_however_far_a_range_that_is_known_at_its_start_may_bend_it(sound, members):
-    """An octave of RPN 0; or a zone of 48 semitones a finger, by RPN 6."""
+@pytest.mark.parametrize("begin", [10, 40])
+def test_a_sound_plays_whole_however_far_it_is_bent_before_or_after_it_begins(sound, members, begin):
+    """An octave by RPN 0; or by a finger of a zone of 48 semitones, by RPN 6."""
     channel, bend = (1, -2048) if members else (0, -8192)
     wider = ZoneSize(0, 0, members) if members else DataEntry(0, 0, True, 0, "coarse", 12)
-    found = sound([wider, PitchBend(0, channel, bend), NoteOn(10, channel, 60, 100)], 3 * LENGTH)
+    events = [wider, PitchBend(20, channel, bend), NoteOn(begin, channel, 60, 100)]
+    found = sound(sorted(events, key=lambda event: event.time), 3 * LENGTH)
     assert found[2 * LENGTH - 4 * FADE : 2 * LENGTH - FADE].any()
     assert not found[2 * LENGTH + 2 * FADE :].any()
+
+
+def test_a_tuning_far_down_lets_a_sound_play_whole_too(sound):
+    found = sound([on(), DataEntry(20, 0, True, 2, "coarse", 52)], 3 * LENGTH)  # an octave by RPN 2
+    assert found[2 * LENGTH - 4 * FADE : 2 * LENGTH - FADE].any()
+
+
+@pytest.mark.parametrize("wider", [DataEntry(0, 0, True, 0, "coarse", 48), ZoneSize(0, 0, 15)])
+def test_a_wide_range_alone_lets_no_voice_last_longer(patch, wider):
+    spans = []
+    for events in ([], [wider]):
+        instrument = ChannelInstrument(patch(), RATE)
+        instrument.process([*events, NoteOn(10, 1 if isinstance(wider, ZoneSize) else 0, 60, 100)], 1000)
+        spans.append([voice.stream.over for voice in instrument._processor.voices])
+    assert spans[0] == spans[1]
+    assert len(spans[0]) == 1
 
 
 def test_memory_stays_flat_however_long_it_plays(patch, monkeypatch):
