@@ -2,9 +2,10 @@
 
 `peer.py [--preset NAME] [--held 16] [--period 128] [--seconds 60] [--pairs 5] [--busy N] [--changing]`. Chords of half
 as many notes as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a
-second each, with chords over them. With `--changing`, each striking begins with a program change. A gap is whole
-periods of zeros outside periods that JACK lost, where the preset, rendered offline, is not silent itself, as a kit is
-between its notes. Pairs in which FluidSynth gaps are repeated once.
+second each, with chords over them. Held notes are soft, so that they do not hide the beginnings of chords. With
+`--changing`, each striking begins with a program change. A gap is whole periods of zeros outside periods that JACK
+lost, where the preset, rendered offline, is not silent itself, as a kit is between its notes. Pairs in which FluidSynth
+gaps are repeated once.
 A synth that computes in JACK's own thread loses a period where one with a ring plays a gap, if the machine stops it. So
 "broken" counts both, gaps and losses, in the same part.
 
@@ -42,6 +43,7 @@ PROGRAM = 4  # FluidR3's electric piano
 CHANGED = {"electric-piano": 4, "grand-piano": 0, "jazz-vibraphone": 11, "string-ensemble": 48}  # FluidR3's
 HELD = [28, 31, 33, 35, 36, 38, 40, 41, 43, 45, 47, 48, 50, 52, 53, 55]
 MOST_HELD = len(HELD)
+HELD_VELOCITY, CHORD_VELOCITY = 20, 110
 KNOBS = range(70, 78)
 LONGEST_ALONE = 60 * RATE  # samples of chords alone
 STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
@@ -67,7 +69,7 @@ class Performance:
             self.events.append((moment - 100, bytes([CHANGE, programs[turn % len(programs)]])))
         for number, key in enumerate(keys):
             for begin in range(frame + 1200 * number, end - RATE // 2, STRUCK_AGAIN):
-                self._note(begin, key, 70, min(begin + STRUCK_AGAIN, end - RATE // 2))
+                self._note(begin, key, HELD_VELOCITY, min(begin + STRUCK_AGAIN, end - RATE // 2))
         frame += RATE
         self.held = range(frame, end - RATE // 2)
         for turn, moment in enumerate(range(frame, end - RATE, RATE // 50)):
@@ -84,7 +86,7 @@ class Performance:
     def _chord(self, frame, keys, length, over_held):
         self.chords.append((frame, over_held))
         for key in keys:
-            self._note(frame, key, 110, frame + length)
+            self._note(frame, key, CHORD_VELOCITY, frame + length)
 
     def _note(self, frame, key, velocity, end):
         self.events += [(frame, bytes([ON, key, velocity])), (end, bytes([OFF, key, 0]))]
@@ -216,14 +218,15 @@ def measured(rig, performance, period, offline=None):
         if start % period == 0 and end % period == 0 and (offline is None or not is_silent_itself(offline, start, end))
     ]
     losses = [end - begin for begin, end in rig.lost if part.start <= begin < part.stop]
-    over = _seen(onsets[is_over])
+    alone, over = _seen(onsets[~is_over]), _seen(onsets[is_over])
     late = np.zeros(1) if offline is None else _seen((onsets - onsets_of(offline, chords))[is_over])
     return {
         "gaps": float(len(gaps)),
         "gap_ms": sum(gaps) * 1000 / RATE,
         "broken": float(len(gaps) + len(losses)),
         "broken_ms": (sum(gaps) + sum(losses)) * 1000 / RATE,
-        "alone": float(np.median(_seen(onsets[~is_over]))),
+        "alone": float(np.median(alone)),
+        "alone_spread": float(alone.max() - np.median(alone)),
         "over": float(np.median(over)),
         "spread": float(over.max() - np.median(over)),
         "unseen": float(np.isnan(onsets).sum()),
@@ -259,6 +262,7 @@ COLUMNS = {
     "broken_ms": "ms broken",
     "shed": "shed",
     "alone": "onset, alone",
+    "alone_spread": "spread",
     "over": "over held",
     "spread": "spread",
     "unseen": "unseen",
