@@ -25,7 +25,7 @@ LEAST_COVER = np.float32(1e-3)  # minimum sum of squared windows: they do not ov
 POOLED = 5  # parts of the loudness curve: about ten milliseconds
 DEEPEST = np.float32(1e-6)  # relative to the loudest magnitude: softer ones carry no phase information
 QUIETEST = np.float32(1e-7)  # root mean square of a part that the gain can still correct
-MOST_GAIN = np.float32(4.0)  # 12 dB: per iteration
+MOST_GAIN = np.float32(4.0)  # 12 dB: per iteration, and of amplification at the end
 
 
 class SpectraSound:
@@ -174,7 +174,8 @@ class SpectraSound:
             current_levels, levels = (
                 np.sqrt(np.convolve(np.square(level), kernel, "same")) for level in (current_levels, levels)
             )
-        log_gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
+        least = QUIETEST if pooled > 1 else 1 / MOST_GAIN  # between two sounds, spectra may be far above the levels
+        log_gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), least, MOST_GAIN))
         part_middles = (np.arange(len(levels)) + 0.5) * self._part_samples
         return sound * np.exp(np.interp(np.arange(sound.shape[-1]), part_middles, log_gains)).astype(np.float32)
 
