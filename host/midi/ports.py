@@ -7,6 +7,7 @@ RtMidi also reads events that JACK refuses to a late client, and crashes the pro
 
 import contextlib
 import errno
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -156,6 +157,7 @@ class Inputs:
         self._rtmidi = _load()
         self._api = _choose(self._rtmidi, api)
         self._names = tuple(names)
+        self._input_name = f"{CLIENT}-{os.getpid()}"  # two timbrels look for their own ports in ALSA's list
         self._arrival = arrival or Arrival()
         self._ports: tuple[_Port, ...] = ()
         self._departures: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
@@ -278,7 +280,7 @@ class Inputs:
             return self._wires.into(port.place)
         if self._api != self._rtmidi.API_LINUX_ALSA or port.name is None:
             return None
-        is_connected = sequencer.is_connected(port.name, f"{CLIENT}-in")
+        is_connected = sequencer.is_connected(port.name, self._input_name)
         port.was_listed = port.was_listed or is_connected is True
         return set() if is_connected is False and port.was_listed else None
 
@@ -308,7 +310,7 @@ class Inputs:
             return
         if not self._idle:
             self._idle.append(_client(self._rtmidi, self._api, "in"))
-        self._idle[-1].open_port(port_index, name="in")
+        self._idle[-1].open_port(port_index, name=self._input_name)
         self._ports += (_Port(name, self._idle.pop()),)
 
     def _free(self) -> _Port:

@@ -1,5 +1,6 @@
 """MIDI ports that another program keeps for itself, or whose sender leaves, without a server of MIDI."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
         assert inputs.rescan() == ["MIDI port 'Keys' is here"]
 
 
-LISTING = """\
+LISTING = f"""\
 Client info
   cur  clients : 4
   peak clients : 4
@@ -110,21 +111,27 @@ Client   0 : "System" [Kernel Legacy]
     Connecting To: 129:0
 Client  24 : "Keys [A]" [Kernel Legacy]
   Port   0 : "Keys MIDI 1" (RWeX) [In/Out]
-    Connecting To: 128:0[r:0], 130:0
+    Connecting To: 129:0[r:0], 131:0, 132:0
   Output pool :
     Pool size          : 500
 Client 128 : "timbrel-midi-list" [User Legacy]
 Client 129 : "timbrel-midi-in" [User Legacy]
   Port   0 : "in" (-We-) [In]
+    Connected From: 24:0
+Client 130 : "timbrel-midi-in" [User Legacy]
+  Port   0 : "timbrel-midi-{os.getpid()}" (-We-) [In]
     Connected From: 20:1, %s[r:0]
-Client 130 : "Ardour" [User Legacy]
+Client 131 : "timbrel-midi-in" [User Legacy]
+  Port   0 : "timbrel-midi-{os.getppid()}" (-We-) [In]
+    Connected From: 24:0
+Client 132 : "Ardour" [User Legacy]
   Port   0 : "in" (-We-) [In]
     Connected From: 24:0
 """
 
 
 def test_a_port_of_alsa_that_comes_back_between_two_looks_is_connected_again(busy, monkeypatch, tmp_path):
-    """Its name and its address are the old ones."""
+    """Its name and its address are the old ones, and another timbrel is connected to it."""
     listing = tmp_path / "clients"
     monkeypatch.setattr(sequencer, "LISTING", listing)
     monkeypatch.setattr(ports, "SEQUENCER", tmp_path)
@@ -133,7 +140,7 @@ def test_a_port_of_alsa_that_comes_back_between_two_looks_is_connected_again(bus
     inputs = Inputs()
     (first,) = (port for port in inputs._ports if port.name != ports.VIRTUAL)
     assert inputs.rescan() == []  # the system does not say
-    others = LISTING.replace("timbrel-midi-in", "another") % "24:1"
+    others = LISTING.replace(f"timbrel-midi-{os.getpid()}", "another") % "24:1"
     for text in (LISTING % "124:0", LISTING % "24:0", "Client info\n", others):
         listing.write_text(text)
         assert inputs.rescan() == []
