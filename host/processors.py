@@ -28,12 +28,16 @@ class FreeProcessors:
     def __init__(self) -> None:
         self._total_busy_seconds = processors_worked()
         self._begin = self._look()
+        self._was_counted = False
 
     def count(self) -> int:
-        """Cores that other processes left idle since the last count, at least one.
+        """Cores that other processes left idle since the last count (on Windows in a new glance), at least one.
 
         Sleeps until `GLANCE_SECONDS` have passed since then.
         """
+        if self._was_counted and os.name == "nt":  # os.times has no times of children there: workers count as others
+            self._begin = self._look()
+        self._was_counted = True
         time.sleep(max(0.0, GLANCE_SECONDS - (time.perf_counter() - self._begin[0])))
         begin, self._begin = self._begin, self._look()
         seconds, busy_seconds, own_seconds = (end - start for end, start in zip(self._begin, begin, strict=True))

@@ -26,8 +26,9 @@ def machine(monkeypatch):
             clock.slept += seconds
 
         monkeypatch.setattr(processors, "time", SimpleNamespace(perf_counter=lambda: clock.now, sleep=sleep))
-        worked = SimpleNamespace(times=lambda: (clock.own / 2, 0.0, 0.0, clock.own / 2, 99.0))  # itself, its children
-        monkeypatch.setattr(processors, "os", worked)
+        # itself, its children
+        system = SimpleNamespace(name="posix", times=lambda: (clock.own / 2, 0.0, 0.0, clock.own / 2, 99.0))
+        monkeypatch.setattr(processors, "os", system)
         monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(count)), raising=False)
 
         def times(percpu):
@@ -63,6 +64,17 @@ def test_a_count_tells_of_the_time_since_the_last_one(machine):
     clock.now += 0.04
     assert free_processors.count() == 2
     assert clock.slept == pytest.approx(processors.GLANCE_SECONDS - 0.04)
+
+
+def test_on_windows_workers_that_have_ended_are_not_counted_as_others(machine):
+    """Its os.times has no times of children."""
+    clock = machine(8, 0.0)
+    processors.os.name = "nt"
+    free_processors = processors.FreeProcessors()
+    clock.now, clock.others = 2.0, 8.0
+    assert free_processors.count() == 4  # before any worker
+    clock.now, clock.others = 4.0, 24.0
+    assert free_processors.count() == 8
 
 
 def test_a_process_that_never_waits_takes_one():
