@@ -112,3 +112,11 @@ def own_folder(name: str) -> Path:
         return folder
     data_folder = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
     return (data_folder if data_folder.is_absolute() else Path.home() / ".local/share") / "timbrel" / name
+
+
+def missing_preset_folder() -> list[str]:
+    """A line if the configuration file names a folder of presets that does not exist; UserError as `own_folder`."""
+    folder = str(own_folder("presets"))
+    if configured("presets", "folder") is None or os.path.isdir(folder):  # noqa: PTH112 - Path's raises PermissionError
+        return []
+    return [f"{config_file()}: presets.folder = {folder!r} is no folder; create it, or name another"]

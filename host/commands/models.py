@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .options import INFO_HELP, Overwrite, Trust, known_names, opened_model
+from ..config import missing_preset_folder
+from .options import INFO_HELP, Overwrite, Trust, known_names, opened_model, warn
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -128,6 +129,7 @@ def presets() -> None:
     from ..preset.loading import described_presets
     from ..preset.shipped import preset_names, shipped_models
 
+    warn(missing_preset_folder())
     program_numbers = {name: number for number, name in enumerate(preset_names(), 1)}
     preset_entries = list(described_presets())
     model_files = {name: path for name, path in shipped_models().items() if name not in program_numbers}

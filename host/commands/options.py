@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..config import missing_preset_folder
 from ..errors import TimbrelError, UserError
 
 if TYPE_CHECKING:
@@ -36,8 +37,16 @@ def known_names(incomplete: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+def warn_of_folder(context: typer.Context, name: str) -> str:
+    """Warn if the configured folder of presets is missing; return the preset's name."""
+    with contextlib.suppress(TimbrelError):  # of the configuration file: looking up an own preset reports it
+        if not context.resilient_parsing:  # completion by a shell
+            warn(missing_preset_folder())
+    return name
+
+
 PRESET_HELP = "A preset or model, shipped or your own, a .toml preset, an instrument's folder, a pack or an .onnx file."
-PresetName = Annotated[str, typer.Argument(help=PRESET_HELP, autocompletion=known_names)]
+PresetName = Annotated[str, typer.Argument(help=PRESET_HELP, autocompletion=known_names, callback=warn_of_folder)]
 MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, or a preset that has one."
 INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 

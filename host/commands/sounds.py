@@ -21,6 +21,7 @@ from .options import (
     opened_model,
     presets_in,
     warn,
+    warn_of_folder,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def demo(
 @commands.command()
 def process(
     sound: Annotated[Path, typer.Argument(help="A sound file.")],
-    preset: Annotated[str, typer.Option(help=PRESET_HELP, autocompletion=known_names)],
+    preset: Annotated[str, typer.Option(help=PRESET_HELP, autocompletion=known_names, callback=warn_of_folder)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     scale: Annotated[
         list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")

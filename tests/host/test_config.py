@@ -63,3 +63,17 @@ def test_a_wrong_file_is_one_line(file: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)) as caught:
         configured("play", "device")
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [["presets"], ["render", "gm-keys", "gone.mid", "-o", "out.wav"]])
+def test_a_folder_of_presets_that_does_not_exist_is_told(file: Path, tmp_path: Path, timbrel, arguments) -> None:
+    file.write_text(f'[presets]\nfolder = "{tmp_path}/mine"\n')
+    line = f"warning: {file}: presets.folder = '{tmp_path}/mine' is no folder; create it, or name another\n"
+    assert timbrel(*arguments).err.startswith(line)
+    (tmp_path / "mine").mkdir()
+    assert "presets.folder" not in timbrel(*arguments).err
+
+
+def test_a_command_for_a_shipped_preset_reads_no_broken_configuration(file: Path, timbrel) -> None:
+    file.write_text("[play\n")
+    assert "gone.mid" in timbrel("render", "gm-keys", "gone.mid", "-o", "out.wav").err
