@@ -312,11 +312,9 @@ class StreamEngine(Engine[StreamSound]):
         decoded_frame = current_frame.ready()
         assert decoded_frame is not None
         step_time, pitch = current_frame.plan.end, self._pitch(stream, motion, voice_index, time)
-        ratio, exact_end = (
-            self._ratio(pitch),
-            current_frame.plan.exact_end + self._samples(motion, stream, time, step_time, pitch),
-        )
-        fade_samples = min(self._fade(ratio), current_frame.plan.end - current_frame.plan.begin)
+        ratio, step_samples = self._ratio(pitch), self._samples(motion, stream, time, step_time, pitch)
+        exact_end = current_frame.plan.exact_end + step_samples
+        fade_samples = min(self._fade(ratio, step_samples), current_frame.plan.end - current_frame.plan.begin)
         stream.history.append(_recurrent_inputs(decoded_frame.state))
         inputs = FrameInputs(
             state=decoded_frame.state,
@@ -339,7 +337,7 @@ class StreamEngine(Engine[StreamSound]):
     def _first(self, pitch: float, slot: int, code: Array, step_samples: float, image: float) -> FirstFrame:
         """Without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
-        fade_samples = self._fade(ratio)
+        fade_samples = self._fade(ratio, step_samples)
         first_position = 0.0 if self._of_magnitudes else self._overlap - fade_samples * ratio
         inputs = FrameInputs(
             seed.state,
@@ -376,9 +374,9 @@ class StreamEngine(Engine[StreamSound]):
         """Samples of a step without a beat."""
         return self._step / (1.0 if self._of_magnitudes else self._ratio(pitch))
 
-    def _fade(self, ratio: float) -> int:
-        """Samples of the fade between frames."""
-        return int(self._overlap / (1.0 if self._of_magnitudes else ratio))
+    def _fade(self, ratio: float, step_samples: float) -> int:
+        """Samples of the fade between frames, which is stretched as their steps are."""
+        return int(self._overlap * step_samples / self._step if self._of_magnitudes else self._overlap / ratio)
 
     def _ratio(self, pitch: float) -> float:
         """Frequency ratio of a pitch."""

@@ -248,10 +248,9 @@ def beats(patch_, events, count):
     return np.flatnonzero(sound > 0.05)
 
 
-def spectral(tmp_path, patch, **preset):
+def spectral(tmp_path, patch, length=2048, **preset):
     """A patch of clicks given as magnitudes, a quarter of a beat apart at 125 BPM."""
     transform, hop, step = 256, 64, 1920  # 16000 * 60 / 125 / 4
-    length = 2048
     spectra = length // hop + 1
     click = np.zeros((spectra, transform // 2 + 1))
     click[(length - step) // hop] = 0.5
@@ -275,9 +274,10 @@ def spectral(tmp_path, patch, **preset):
     )
 
 
+@pytest.mark.parametrize("length", [2048, 2880])  # samples of a frame, with short and long fades
 @pytest.mark.parametrize(("bpm", "follows"), [(125.0, True), (110.0, True), (140.0, True), (140.0, False)])
-def test_steps_fall_on_their_parts_of_the_beat(tmp_path, patch, bpm, follows):
-    made = spectral(tmp_path, patch, tempo_bpm=bpm, stream={"follow_tempo": follows})
+def test_steps_fall_on_their_parts_of_the_beat(tmp_path, patch, bpm, follows, length):
+    made = spectral(tmp_path, patch, length, tempo_bpm=bpm, stream={"follow_tempo": follows})
     sound = played(made, [NoteOn(0, 0, 60, 127)], 5 * RATE)
     apart = RATE * 60 / (bpm if follows else 125.0) / 4
     found = clicks(sound, apart)
