@@ -105,6 +105,9 @@ class Motion(Protocol):
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         """Semitones over a block: a scalar if constant, else [count]."""
 
+    def next_bend(self, time: int) -> float:
+        """Semitones of a note that begins at ``time`` on the channel of the last one."""
+
     def morph(self, time: int) -> float:
         """Position, 0 to 1; 0 without a morph."""
 

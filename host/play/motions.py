@@ -465,6 +465,9 @@ class VoiceMotion:
         gestures = [self._voices[voice].gesture for voice in voices]
         return [None if gesture is None else gesture.decoded_key for gesture in gestures]
 
+    def next_bend(self, time: int) -> float:
+        return self._layers.mpe.next_bend(time)
+
     def morph(self, time: int) -> float:
         return self._layers.codes.morph(time)
 

@@ -218,6 +218,7 @@ class MpeChannels:
         self._ramp = ramp
         self._sizes = {LOWER: 0, UPPER: 0}
         self._zones: dict[int, _Zone] = {}
+        self.last_channel = 0  # of the last note
         self._master_tuning = Tuning()  # of all channels, also outside zones
         self.channel_wheels = ChannelWheels(semitones, ramp, self._master_tuning)
 
@@ -247,6 +248,11 @@ class MpeChannels:
         """The wheel that bends all notes of a channel: its zone's master's, or its own."""
         master = self.zone(channel)
         return self.channel_wheels.of(channel) if master is None else self._zones[master].wheel
+
+    def next_bend(self, time: int) -> float:
+        """Semitones of a note that begins at a sample on the last note's channel."""
+        touch = self.touch(self.last_channel)
+        return self.wheel(self.last_channel).bend.value(time) if touch is None else touch.bent(time)
 
     def is_member(self, channel: int) -> bool:
         return self.zone(channel) not in (None, channel)

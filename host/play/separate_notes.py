@@ -224,6 +224,9 @@ class SeparateMotions:
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         return self._motions[voice].bend_of(0, start, count)
 
+    def next_bend(self, time: int) -> float:
+        return self._motions[0].next_bend(time)
+
     def morph(self, time: int) -> float:
         return self._motions[0].morph(time)
 

@@ -59,6 +59,7 @@ class VoiceFactory:
 
     def start_voice(self, time: int, note: Note, gain: float, bus: int, part: int) -> Voice:
         channel, key = note
+        self.mpe.last_channel = channel
         pitch = self.pitch(key)
         stream = self._engine.start_stream(pitch, time, nearest_key(key), self._velocities[note])
         offsets = NO_OFFSETS if self._note_values is None else self._note_values.offsets(note)

@@ -196,7 +196,7 @@ class StreamEngine(Engine[StreamSound]):
         self._first_frames = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
-        self._struck_pitches = [float(MIDDLE_C)]  # the last first
+        self._struck = [(float(MIDDLE_C), 0)]  # pitches and slots, the last first
         self._age_ms = 0.0
         if self._first_frames is not None:
             self._first_frames.want(
@@ -221,11 +221,12 @@ class StreamEngine(Engine[StreamSound]):
 
     def start_stream(self, pitch: float, time: int, key: int, velocity: int = LOUDEST) -> StreamSound:
         self._note_count += 1
-        if pitch in self._struck_pitches:
-            self._struck_pitches.remove(pitch)
-        self._struck_pitches.insert(0, pitch)
-        del self._struck_pitches[PREFETCHED_KEYS:]
-        return StreamSound(key=pitch, on=time, note=self._note_count, slot=self._slot(key))
+        slot = self._slot(key)
+        if (pitch, slot) in self._struck:
+            self._struck.remove((pitch, slot))
+        self._struck.insert(0, (pitch, slot))
+        del self._struck[PREFETCHED_KEYS:]
+        return StreamSound(key=pitch, on=time, note=self._note_count, slot=slot)
 
     def number_next(self, number: int) -> None:
         self._note_count = number - 1
@@ -447,21 +448,21 @@ class StreamEngine(Engine[StreamSound]):
         return (np.sin(fade_shares * (math.pi / 2)) if self._of_magnitudes else fade_shares).astype(np.float32)
 
     def _look(self, first_frames: FirstFrameCache, motion: Motion, voice_index: int, now: int) -> None:
-        """Request the struck keys' first frames at the present code."""
-        code, image = self._code(motion, voice_index, now), self._image(now)
+        """Request the struck keys' first frames at the present code and bend."""
+        code, image, bend = self._code(motion, voice_index, now), self._image(now), motion.next_bend(now)
         grid_samples = None if self._steps_per_beat is None else round(motion.beat_samples(now) / self._steps_per_beat)
         first_frames.want(
-            (code.tobytes(), image, grid_samples, tuple(self._struck_pitches)),
+            (code.tobytes(), image, grid_samples, bend, tuple(self._struck)),
             [
                 functools.partial(
                     self._first,
-                    pitch,
-                    self._slot(round(pitch)),
+                    pitch + bend,
+                    slot,
                     code,
-                    self._own_samples(pitch) if grid_samples is None else grid_samples,
+                    self._own_samples(pitch + bend) if grid_samples is None else grid_samples,
                     image,
                 )
-                for pitch in self._struck_pitches
+                for pitch, slot in self._struck
             ],
             now,
         )

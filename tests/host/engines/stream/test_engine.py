@@ -14,7 +14,7 @@ from timbrel.host.engines.stream.engine import StreamEngine
 from timbrel.host.engines.stream.frames import FrameInputs, FrameMaker, StreamDecodeWorker
 from timbrel.host.engines.stream.side_filters import SideFilters
 from timbrel.host.errors import UserError
-from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, Tempo
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend, Tempo
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import Patch
@@ -212,6 +212,37 @@ def test_a_key_that_was_never_struck_is_late_and_comes_in_without_a_click(patch)
     assert np.array_equal(late, np.zeros(64))
     assert np.abs(np.diff(np.concatenate([late, rest]))).max() < 0.2
     assert np.abs(rest).max() > 0.05
+
+
+def entry(channel, number, value):
+    """A registered parameter's value."""
+    return [ControlChange(0, channel, *pair) for pair in ((101, 0), (100, number), (6, value))]
+
+
+@pytest.mark.parametrize(
+    ("moves", "channel", "preset"),
+    [
+        ([PitchBend(0, 0, 4096)], 0, {}),
+        (entry(0, 2, 66), 0, {}),
+        ([PitchBend(0, 3, 4096)], 3, {}),
+        ([*entry(0, 6, 3), PitchBend(0, 0, 4096), PitchBend(0, 1, 1024)], 1, {}),
+        ([], 0, {"stream": {"keys": "seed"}, "tuning": {"a4_hz": 466.16}}),
+    ],
+    ids=["bent", "tuned", "channel", "finger", "seeds"],
+)
+def test_first_frames_are_made_ahead_at_the_bend_the_tuning_and_the_code_of_the_moment(patch, moves, channel, preset):
+    made = patch(None, {"push": np.full((2, LENGTH), 0.1)}, **preset)
+    first, again = NoteOn(1024, channel, 64, 127), NoteOn(6400, channel, 64, 127)
+    events = [*moves, first, NoteOff(2048, channel, 64), ParameterChange(2560, 0, "latent.0", 0.9), again]
+    offline = played(made, events, 8000, omni=True)
+    rack = Rack({0: made}, RATE, omni=True, live=True)
+    settled(rack)
+    blocks = []
+    for start in range(0, 8000, 64):
+        blocks.append(rack.process([event for event in events if start <= event.time < start + 64], 64)[0][0])
+        settled(rack)
+    assert np.array_equal(np.concatenate(blocks)[6400:], offline[6400:])
+    assert np.abs(offline[6400:]).max() > 0.1
 
 
 @pytest.mark.parametrize("key", [55, 72])  # whose frames are longer and shorter than a step
