@@ -238,6 +238,7 @@ class FrameShape(NamedTuple):
     overlap: int  # frames per frame length
     terms: tuple[float, ...]  # of the window, a sum of cosines
     taps: int  # bins of a lobe beside its center
+    loop: int = 0  # least samples of its noise loop
 
 
 @functools.lru_cache(maxsize=4)  # presets loaded while others play share it

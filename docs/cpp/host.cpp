@@ -371,7 +371,7 @@ static Numbers play_partials(const Decoder &decoder, const Numbers &code, int ke
             sound[n] += amplitude * height * fade * std::cos(2 * PI * std::fmod(begin + cycles * n, 1.0));
     }
     // Noise is a loop of stored noise through a filter: at rest one transform of the whole loop is exact.
-    const int loop = (std::max(65536, 2 * synthesis) + hop - 1) / hop * hop, entry = 29 * hop - hop / 4 + synthesis;
+    const int loop = (std::max(65536, 64 * synthesis) + hop - 1) / hop * hop, entry = 29 * hop - hop / 4 + synthesis;
     Numbers powers(frame.begin() + harmonics, frame.end()), white(loop), level(synthesis / 2 + 1, 0), high(level);
     for (double &power : powers) power *= power;
     for (int n = 0; n < loop; n++) white[n] = std::sqrt(3) * stored(n);

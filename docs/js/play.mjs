@@ -140,7 +140,7 @@ function playPartials(card, frame, key, count) {
         for (let n = 0; n < count; n++)
             sound[n] += amplitude * height * fade * Math.cos(2 * Math.PI * ((begin + cycles * n) % 1));
     });
-    const loop = 65536, entry = 29 * hop - hop / 4 + synthesis, binHz = rate / synthesis;
+    const loop = Math.max(65536, 64 * synthesis), entry = 29 * hop - hop / 4 + synthesis, binHz = rate / synthesis;
     const least = Math.max(2, Math.ceil(edges[1] / binHz + 0.5)), lows = least > 16 ? 2 : least;
     const width = Array.from({length: 8}, (_, fine) => (fine - 3.5) / 8);  // a bin has the mean power over its width
     const bins = Array.from({length: synthesis / 2 + 1}, (_, n) => n);

@@ -4,6 +4,7 @@ Frames of ``spectrum`` are magnitudes without phases; those of ``partials`` are 
 pitch.
 """
 
+import math
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -130,6 +131,7 @@ class PartialsKind(SpectrumKind):
         return [FramePart("heights", (layout.harmonics,), heights), FramePart("noise", (layout.bands,), noise)]
 
     def formulas(self, card: CardFields) -> list[str]:
+        loop_samples = max(65536, 64 << round(math.log2(0.0232 * card.sample_rate)))
         return [
             f"N = frame_length = {card.frame_length}, M = 2^round(log2(0.0232 sample_rate)), pitch = key",
             "f_k = k sqrt((1 + B k^2) / (1 + B)) 440 2^((key - 69) / 12) Hz",
@@ -144,7 +146,7 @@ class PartialsKind(SpectrumKind):
             "P(f) = noise_b^2, linear over log f between the middles of bands, geometric means of edges; the lowest "
             "band is constant to its upper edge; 0 below 20 Hz and below edges_hz[0]",
             "hiss = white noise of variance 1 through the filter g sqrt(N / 6 P(f))",
-            "a host's white noise is sqrt(3) noise[i mod 65536], from i = 131 M / 16 on",
+            f"a host's white noise is sqrt(3) noise[i mod {loop_samples}], from i = 131 M / 16 on",
             "a host's filter is the root of P's mean over each of M / 2 + 1 bins, smoothed twice by 1/4, 1/2, 1/4; it "
             "starts above edges_hz[1], at bin 2 or later, and P(f) itself crossfades into it from below",
             "sound = tone + hiss",

@@ -83,7 +83,8 @@ class CoherentVoicing:
         card = model.card
         check_window(card, character.phase)
         short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
-        self.shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
+        shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
+        self.shape = shape._replace(loop=64 * short)  # lasts as long at any rate
         self.frame_length = self.shape.length
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time

@@ -63,7 +63,7 @@ class NoisePhase:
         return spectra
 
 
-LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
+LOOP_SAMPLES = 65536  # at least: 1.5 s at 44.1 kHz, too long to be heard as a loop
 
 
 @functools.lru_cache(maxsize=4)
@@ -120,7 +120,7 @@ def _left(first: int) -> Array:
 def white_loop(shape: FrameShape) -> Array:
     """White noise of variance 1, a whole number of hops."""
     hop = shape.length // shape.overlap
-    loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
+    loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, shape.loop, 2 * shape.length) // hop) * hop)
     return loop
 
 

@@ -7,7 +7,22 @@ from timbrel.host.engines.spectrum.noise_voicing import white_frames
 from timbrel.host.events import NoteOn
 from timbrel.host.signal import FrameShape, white_noise
 
-from .coherent import BINS, FRAME, LEVEL, PURE, RATE, Knobs, amplitudes, centroid, level_db, noisy, one, sound_of
+from .coherent import (
+    BINS,
+    FRAME,
+    LEVEL,
+    PUBLISHED,
+    PURE,
+    RATE,
+    Given,
+    Knobs,
+    amplitudes,
+    centroid,
+    level_db,
+    noisy,
+    one,
+    sound_of,
+)
 
 
 def test_no_noise_is_asked_for_and_none_is_heard(model_of):
@@ -134,6 +149,16 @@ def test_the_loop_of_noise_has_no_seam(shape):
     inside = sound[shape.length : -shape.length]
     wrapped = np.sqrt(3) * np.roll(white_noise(len(spectra) * hop), 3 * shape.overlap * hop)
     assert inside == pytest.approx(wrapped[shape.length : shape.length + len(inside)], abs=1e-4)
+
+
+@pytest.mark.parametrize(("rate", "loop"), [(22_050, 65_536), (48_000, 65_536), (96_000, 131_072), (192_000, 262_144)])
+def test_the_loop_of_noise_lasts_more_than_1_3_seconds_at_any_rate(tiny, rate, loop):
+    """A held sound repeats after it, and not after half of it."""
+    model = Given(tiny(**PUBLISHED | {"sample_rate": rate}).card, lambda latent, key: np.full(BINS, 0.2))
+    sound = one(model, 60, loop + 20_000)
+    halves = [np.corrcoef(sound[4000:20_000], sound[4000 + lag : 20_000 + lag])[0, 1] for lag in (loop // 2, loop)]
+    assert halves == pytest.approx([0.0, 1.0], abs=0.05)
+    assert loop > 1.3 * rate
 
 
 @pytest.mark.parametrize("key", [60, 84])
