@@ -72,6 +72,8 @@ class PartialsPlayer(FramePlayer):
     turns: list[float]
     lasts: list[float]
     next_noise: list[int]
+    order_turns: list[Tensor]
+    last_keys: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
         """``decoder``: latents and pitch, [rows, 1], → frames, [rows, frame_width]."""
@@ -118,13 +120,17 @@ class PartialsPlayer(FramePlayer):
         self.quietest, self.golden, self.stride = QUIETEST, GOLDEN, STRIDE
         self.limit = FORMANT_DB / 20 * math.log(10)
         self.turns, self.lasts, self.next_noise = [0.0], [0.0], [0]
+        self.order_turns, self.last_keys = [torch.zeros(self.harmonics, dtype=torch.float64)], [-1]
 
     def begin_states(self, rows: int) -> None:
         self.turns, self.lasts, self.next_noise = [0.0] * rows, [0.0] * rows, [0] * rows
+        self.order_turns = [torch.zeros(self.harmonics, dtype=torch.float64, device=self.orders.device)] * rows
+        self.last_keys = [-1] * rows
 
     def begin_state(self, row: int, number: int) -> None:
         self.turns[row], self.lasts[row] = number * self.golden % 1.0, 0.0
         self.next_noise[row] = number * self.stride % self.noise.shape[0]
+        self.order_turns[row], self.last_keys[row] = torch.zeros_like(self.order_turns[row]), -1
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
         """As `CoherentVoicing.parts_of`."""
@@ -144,7 +150,8 @@ class PartialsPlayer(FramePlayer):
             heights = self.keep_formants(heights, formant_ratios)
         fundamental_bins = self.fundamentals[key_indices] * frequency_ratios
         partial_bins = fundamental_bins[:, None] * self.orders[key_indices]
-        phase_cycles = self.advance(row, fundamental_bins)[:, None] * self.orders[key_indices] + self.phases
+        turns = self.advance(row, fundamental_bins)
+        phase_cycles = turns[:, None] * self.orders[key_indices] + self.phases + self.keep_phases(row, turns, keys)
         if hasattr(self, "image"):
             noise_ratios = frequency_ratios * (self.values[2] / self.model_rate) / formant_ratios
             return self.sides(row, partial_bins, phase_cycles, heights, noise_bands, noise_ratios)
@@ -225,6 +232,15 @@ class PartialsPlayer(FramePlayer):
             frame_phases.append(phase_cycles)
         self.turns[row], self.lasts[row] = phase_cycles, last_bin
         return exact(frame_phases).to(fundamental_bins.device)
+
+    def keep_phases(self, row: int, turns: Tensor, keys: list[int]) -> Tensor:
+        """Return cycles added to harmonics, [frames, harmonics], as `CoherentVoicing` adds ``order_turns``."""
+        last_key = self.last_keys[row] if self.last_keys[row] >= 0 else keys[0]
+        orders = self.orders[torch.tensor(keys, device=turns.device)]
+        changes = -torch.diff(orders, dim=0, prepend=self.orders[last_key][None])
+        order_turns = self.order_turns[row] + torch.cumsum(turns[:, None] * changes, 0)
+        self.order_turns[row], self.last_keys[row] = order_turns[-1], keys[-1]
+        return order_turns
 
     def sinusoids(self, places: Tensor, turns: Tensor, strengths: Tensor) -> Tensor:
         """Return the spectra of partials around frame centers, [frames, bins].

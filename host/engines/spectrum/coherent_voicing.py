@@ -51,14 +51,18 @@ class CoherentState:
         ratio: last pitch ratio; None before the first frame.
         free: phases of the last free partials around each decoded bin, [bins, unison].
         noise: index of the next noise frame.
+        key: of the last frame's orders; None before the first frame.
+        order_turns: added phases of harmonics, [harmonics, unison]; None while the key has always been the same.
     """
 
-    __slots__ = ("first", "free", "noise", "ratio", "turns")
+    __slots__ = ("first", "free", "key", "noise", "order_turns", "ratio", "turns")
 
     def __init__(self, turns: Doubles, free: Doubles, noise: int) -> None:
         self.turns, self.free, self.noise = turns, free, noise
         self.first: float | None = None
         self.ratio: float | None = None
+        self.key: int | None = None
+        self.order_turns: Doubles | None = None
 
 
 class CoherentVoicing:
@@ -240,7 +244,9 @@ class CoherentVoicing:
         if self._layout.harmonics and not np.all(formant_ratios == 1.0):
             strengths = _keep_formants(strengths, formant_ratios)
         orders, residue, low = self.parts_of_frames.orders, self._layout.residue(rows), self._layout.low(rows)
+        order_turns: list[Doubles | None] = [None] * len(rows)
         if orders.ndim > 1:
+            order_turns = self._order_turns(states, chroma, turns, residual)
             orders = orders[chroma]
         split = SplitFrames(orders, strengths, residue, low)
         if residual is not None:
@@ -255,6 +261,9 @@ class CoherentVoicing:
         harmonic = first[of_harmonic] * order
         frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
         turn = turns[of_harmonic] * order[:, np.newaxis] + self.harmonic_phases[number, np.newaxis]
+        for row, added_turns in enumerate(order_turns):
+            if added_turns is not None:
+                turn[of_harmonic == row] += added_turns[number[of_harmonic == row]]
         turn = np.concatenate([turn, free_turns[of_free, slot]])
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
         strength *= self.amplitude * np.float32(self.frame_length)
@@ -319,6 +328,24 @@ class CoherentVoicing:
                 last[neighbours[row, :count]] = sounding[:, np.newaxis]
                 free_turns[row, :count] = sounding
         return turns, free_turns
+
+    def _order_turns(
+        self, states: Sequence[CoherentState], keys: Indices | Array, turns: Doubles, residual: Residual | None
+    ) -> list[Doubles | None]:
+        """Each row's `CoherentState.order_turns`: a new key changes the orders of harmonics, not their phases.
+
+        None with modes, whose orders no key changes.
+        """
+        order_turns = list[Doubles | None]()
+        for row, (state, key) in enumerate(zip(states, keys.tolist(), strict=True)):
+            if state.key not in (None, key):
+                changes = self.parts_of_frames.orders[state.key] - self.parts_of_frames.orders[key]
+                added_turns = np.multiply.outer(changes, turns[row])
+                state.order_turns = added_turns if state.order_turns is None else state.order_turns + added_turns
+            state.key = key
+            has_modes = residual is not None and residual.modes[row] is not None
+            order_turns.append(None if has_modes else state.order_turns)
+        return order_turns
 
     def _sinusoids(
         self,

@@ -253,7 +253,7 @@ int64_t core_voice_bytes(const Instrument *instrument)
 	int64_t phases = instrument->chord ? MOST_KEYS : 1, pending = (int64_t)instrument->channels * 2 * instrument->frame;
 	int64_t floats = (int64_t)CODE_HOPS * instrument->latents + pending;
 	int64_t doubles = 4 * (int64_t)instrument->latents + (int64_t)instrument->directions * 2 * SINES; /* of CodeState */
-	doubles += (int64_t)instrument->model_bins * instrument->unison;
+	doubles += (int64_t)instrument->model_bins * instrument->unison + order_turns_count(instrument);
 	floats += instrument->image ? (int64_t)CURVES * instrument->bins : 0;
 	return (int64_t)sizeof(Voice) + floats * (int64_t)sizeof(float) + 16 + phases * (int64_t)sizeof(Phases) +
 	       doubles * (int64_t)sizeof(double);
@@ -280,6 +280,7 @@ void core_voice_open(void *memory, Voice *voice)
 	voice->moved_amount = NAN;
 	if (!model->chord)
 		plain_begin_phases(model, voice->number, voice_phases(core, voice));
+	memset(voice_order_turns(core, voice), 0, (size_t)order_turns_count(model) * sizeof(double));
 	double *free_turns = voice_free_turns(core, voice);
 	for (int32_t bin = 0; bin < model->model_bins; ++bin)
 		for (int32_t partial = 0; partial < model->unison; ++partial)

@@ -105,7 +105,7 @@ typedef struct {
 
 typedef struct {
 	double turns[MOST_UNISON], first, ratio; /* cycles of the fundamental; its last frequency in bins; last pitch ratio */
-	int32_t noise, started, begun;
+	int32_t noise, started, begun, key, has_moved; /* key of the last frame's orders; whether it has been another */
 } Phases;
 
 typedef struct {

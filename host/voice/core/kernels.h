@@ -1029,8 +1029,9 @@ static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequenc
 	}
 }
 
-static void NAME(add_partials)(Core *core, const Phases *phases, double first, const NAME(Split) *split,
-                               const float *image)
+/* `order_turns`: of `keep_order_turns`; null where the key has always been the same. */
+static void NAME(add_partials)(Core *core, const Phases *phases, const double *order_turns, double first,
+                               const NAME(Split) *split, const float *image)
 {
 	const Instrument *model = core->instrument;
 	float scale = model->amplitude * (float)model->frame;
@@ -1039,10 +1040,27 @@ static void NAME(add_partials)(Core *core, const Phases *phases, double first, c
 			continue;
 		double order = split->orders[partial], harmonic = first * order;
 		float height = split->heights[partial] * scale;
-		for (int32_t voice = 0; voice < model->unison; ++voice)
-			NAME(add_sinusoid)(core, voice, harmonic, phases->turns[voice] * order + model->phases[partial], height,
-			                   model->harmonic_signs[partial], image);
+		for (int32_t voice = 0; voice < model->unison; ++voice) {
+			double turn = phases->turns[voice] * order + model->phases[partial];
+			if (order_turns && partial < model->harmonics)
+				turn += order_turns[partial * model->unison + voice];
+			NAME(add_sinusoid)(core, voice, harmonic, turn, height, model->harmonic_signs[partial], image);
+		}
 	}
+}
+
+/* A new key changes the orders of harmonics, not their phases. */
+static void NAME(keep_order_turns)(const Instrument *model, Phases *phases, int32_t key, double *order_turns)
+{
+	const double *last = model->orders + (int64_t)phases->key * model->harmonics;
+	const double *orders = model->orders + (int64_t)key * model->harmonics;
+	if (phases->started && key != phases->key) {
+		for (int32_t harmonic = 0; harmonic < model->harmonics; ++harmonic)
+			for (int32_t voice = 0; voice < model->unison; ++voice)
+				order_turns[harmonic * model->unison + voice] += phases->turns[voice] * (last[harmonic] - orders[harmonic]);
+		phases->has_moved = 1;
+	}
+	phases->key = key;
 }
 
 /* Free partials continue from the phases of the last ones around their bins, [model_bins, unison] cycles. All phases
@@ -1205,8 +1223,8 @@ static double NAME(fundamental)(const Instrument *model, int32_t condition)
 
 /* The next frame of a row, [channels, frame], in core->frame; `semitones`: from its pitch to the sounding one; `image`:
    its curves, or null. */
-static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, const Row *row, double semitones,
-                             const Gesture *gesture, const float *gains, const float *image)
+static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, double *order_turns, const Row *row,
+                             double semitones, const Gesture *gesture, const float *gains, const float *image)
 {
 	const Instrument *model = core->instrument;
 	int32_t key = (int32_t)row->condition;
@@ -1219,6 +1237,8 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 	double last_ratio = phases->started ? phases->ratio : ratio;
 	for (int32_t voice = 0; first > 0.0 && voice < model->unison; ++voice)
 		phases->turns[voice] += (last_first + first) / 8.0 * model->detune[voice];
+	if (model->orders_by_key)
+		NAME(keep_order_turns)(model, phases, key, order_turns);
 	phases->first = first;
 	phases->ratio = ratio;
 	phases->started = 1;
@@ -1235,7 +1255,8 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 	int32_t bins = model->bins, apart = bins + PADDING;
 	memset(core->spectrum_re, 0, sizeof(float) * core->sides * apart);
 	memset(core->spectrum_im, 0, sizeof(float) * core->sides * apart);
-	NAME(add_partials)(core, phases, first, &split, image);
+	int32_t plays_modes = gesture && gesture->modes; /* whose orders no key changes */
+	NAME(add_partials)(core, phases, phases->has_moved && !plays_modes ? order_turns : NULL, first, &split, image);
 	if (model->most_free)
 		NAME(add_free_partials)(core, row, ratio, last_ratio, free_turns, image);
 	for (int32_t channel = 0; channel < core->sides; ++channel) {
@@ -1381,7 +1402,7 @@ static void NAME(add_chord)(Core *core, Voice *voice, const float *codes, int64_
 		if (!phases->begun)
 			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, phases);
 		double distance = pitch - lowest + semitones + (key - model_key); /* every key moves alike */
-		NAME(make_frame)(core, phases, NULL, NAME(row_of)(core, codes, model_key), distance,
+		NAME(make_frame)(core, phases, NULL, NULL, NAME(row_of)(core, codes, model_key), distance,
 		                 gains ? voice->gesture : NULL, gains, image);
 		NAME(add_to_pending)(core, time, now, scale, voice_pending(core, voice));
 	}
@@ -1408,8 +1429,8 @@ static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
 	}
 	double from_key, to_row;
 	const Row *row = NAME(row_of)(core, codes, NAME(condition)(model, voice, moment, &from_key, &to_row));
-	NAME(make_frame)(core, voice_phases(core, voice), voice_free_turns(core, voice), row, from_key + semitones + to_row,
-	                 gains ? gesture : NULL, gains, image);
+	NAME(make_frame)(core, voice_phases(core, voice), voice_free_turns(core, voice), voice_order_turns(core, voice), row,
+	                 from_key + semitones + to_row, gains ? gesture : NULL, gains, image);
 	NAME(add_to_pending)(core, time, now, 1.0f, voice_pending(core, voice));
 }
 

@@ -99,10 +99,21 @@ static inline double *voice_free_turns(const Core *core, const Voice *voice)
 	return voice_code_state(core, voice).sines + (int64_t)core->instrument->directions * 2 * SINES;
 }
 
+/* Cycles by which harmonics went on where their orders changed with the key, [harmonics, unison]. */
+static inline double *voice_order_turns(const Core *core, const Voice *voice)
+{
+	return voice_free_turns(core, voice) + (int64_t)core->instrument->model_bins * core->instrument->unison;
+}
+
+static inline int64_t order_turns_count(const Instrument *model)
+{
+	return model->orders_by_key ? (int64_t)model->harmonics * model->unison : 0;
+}
+
 /* Curves of the voice's image at `moved_amount`, [CURVES, bins]. */
 static inline float *voice_curves(const Core *core, const Voice *voice)
 {
-	return (float *)(voice_free_turns(core, voice) + (int64_t)core->instrument->model_bins * core->instrument->unison);
+	return (float *)(voice_order_turns(core, voice) + order_turns_count(core->instrument));
 }
 
 #endif

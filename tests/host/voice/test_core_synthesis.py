@@ -1,5 +1,6 @@
 """The core plays as the numpy voice does, in any blocks, with any instructions."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -43,6 +44,16 @@ def partials():
 def test_a_performance_sounds_as_by_numpy(make_patch, partials, name):
     patch = make_patch(partials, **PRESETS[name])
     assert differences(patch, performance(1, name == "mpe"))[0] < 2e-6
+
+
+@pytest.mark.parametrize("name", ["mono", "modes"])
+def test_glides_of_stiff_strings_sound_as_by_numpy(make_patch, recorded, name):
+    """Modes have no key of their own where gestures move no codes."""
+    model, keys = copy.copy(recorded), PRESETS["mono"]["play"] | PRESETS["unison"]["play"]
+    stiff = model.card.partials.model_copy(update={"stretch": (-9.0, 0.05)})
+    model.card = model.card.model_copy(update={"partials": stiff})
+    gesture = {"amount": 0.0} if name == "mono" else {"codes": 0.0}
+    assert differences(make_patch(model, play=keys, gesture=gesture), performance(2))[0] < 2e-6
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.signal
 from timbrel.host.engines.spectrum.engine import SpectrumEngine
 from timbrel.host.engines.spectrum.frames import PartialsOfFrames, VoicingSettings
 from timbrel.host.kinds.card_fields import PartialsLayout
@@ -61,6 +62,18 @@ def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(p
     found, rest_db = amplitudes(sound, hz[hz < 0.48 * RATE])
     assert rest_db < -55
     assert 20 * np.log10(found[:4] / (LEVEL * HEIGHTS[:4])) == pytest.approx(np.zeros(4), abs=0.2)
+
+
+def test_a_glide_over_the_keys_of_stiff_strings_leaves_no_gap(partials_of):
+    """Of one partial alone, whose order is another at each key."""
+    model = partials_of(lambda latent, key: np.concatenate([np.zeros(11), [1.0], np.zeros(5)]), stretch=(-9.0, 0.05))
+    engine = SpectrumEngine(model, 4096, character=VoicingSettings(**PURE))
+    stream = engine.start_stream(48, 0)
+    stream.pitch = Ramp(48.0, RATE)
+    stream.pitch.move(2 * RATE, 54.0, RATE)
+    sound = np.concatenate([engine.render([stream], STILL, at, 4096)[0][0].copy() for at in range(0, 4 * RATE, 4096)])
+    level = np.abs(scipy.signal.hilbert(sound))[RATE : 4 * RATE - 4096]
+    assert level == pytest.approx(np.full(len(level), LEVEL), rel=0.1)
 
 
 def test_a_chord_in_one_voice_has_the_partials_of_each_of_its_keys_above_the_lowest(partials_of):
