@@ -165,15 +165,15 @@ def _of_hub(name: str) -> str:
 
     repository, pack_name = "/".join(name_parts[:2]), "/".join(name_parts[2:])
     if not pack_name:
-        try:
-            pack_names = [
-                repository_file
-                for repository_file in HfApi().list_repo_files(repository)
-                if repository_file.endswith(SUFFIX)
-            ]
+        try:  # `list_repo_files` would print its retries
+            repository_files = HfApi().model_info(repository, timeout=SILENT_SECONDS).siblings or []
         except Exception as error:  # the library's errors have no common class
             error_line = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-            raise UserError(f"{name} cannot be listed: {error_line}; check its name and the connection") from None
+            line = f"{name} cannot be listed: {error_line}; check its name and the connection"
+            status = getattr(getattr(error, "response", None), "status_code", SERVER_ERROR)
+            is_wrong_name = isinstance(error, ValueError) or (status < SERVER_ERROR and status not in BUSY)
+            raise (UserError if is_wrong_name else Failure)(line) from None
+        pack_names = [entry.rfilename for entry in repository_files if entry.rfilename.endswith(SUFFIX)]
         if len(pack_names) != 1:
             pack_list_text = ", ".join(pack_names) or "none"
             raise UserError(f"{name} holds {len(pack_names)} packs ({pack_list_text}); name one: {name}/FILE{SUFFIX}")

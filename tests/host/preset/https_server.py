@@ -69,9 +69,8 @@ class Answers(BaseHTTPRequestHandler):
                 self._move(path)
             case "down":
                 self._move(f"http://localhost:1/{name}")
-            case "api" if name.startswith("models/me/reeds/tree/"):
-                listed = [{"type": "file", "path": one, "size": len(self.files[one]), "oid": "0"} for one in self.files]
-                body = json.dumps(listed).encode()
+            case "api" if name == "models/me/reeds":
+                body = json.dumps({"id": "me/reeds", "siblings": [{"rfilename": one} for one in self.files]}).encode()
                 self._head(200, len(body), kind="application/json")
                 self.wfile.write(body)
             case _ if "/resolve/main/" in path:

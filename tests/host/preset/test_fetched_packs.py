@@ -254,3 +254,18 @@ def test_a_hugging_face_repository(net: Net, tmp_path: Path, name: str) -> None:
         assert done.returncode == 2
         [line] = besides_progress(done.stderr)
         assert "holds 3 packs (reed.timbrel, digits.timbrel, text.timbrel); name one" in line
+
+
+@pytest.mark.parametrize(
+    ("repository", "endpoint", "status"),
+    [("me/reeds", "https://localhost:1", 1), ("me/none", None, 2), ("me/--", None, 2)],
+)
+def test_a_repository_that_cannot_be_listed_is_one_line(
+    net: Net, tmp_path: Path, repository: str, endpoint: str | None, status: int
+) -> None:
+    env = {**os.environ, "HF_ENDPOINT": endpoint or net.address, "HF_HUB_OFFLINE": "0", "HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "timbrel", "get", f"hf:{repository}"]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    [line] = besides_progress(done.stderr)
+    assert line.startswith(f"timbrel: hf:{repository} cannot be listed: ")
