@@ -78,8 +78,8 @@ def process(
         progress: receives 0 to 1.
 
     Raises:
-        UserError: as `codes.follow`; the model cannot process sound; the preset does not fit it; the output exists
-            or cannot be written.
+        UserError: as `codes.follow`; the model cannot process sound; the preset does not fit it; the freeze is not
+            within the sound; the output exists or cannot be written.
         Failure: a code is not finite, or the output cannot be written.
     """
     card = patch.model.card
@@ -107,6 +107,11 @@ def process(
                     progress(min(1.0, written_length / max(1, expected_length)))
             if written_length * card.sample_rate < card.frame_length * rate:
                 raise too_short(sound, written_length / rate, card)
+            if freeze_seconds is not None and freeze_seconds >= written_length / rate:
+                raise UserError(
+                    f"--freeze {freeze_seconds:g} is not within {sound}, which lasts {written_length / rate:.3g} s; "
+                    "give an earlier second"
+                )
             if not effects.heard_any:
                 raise silent(sound)
             if effects.any_effects:

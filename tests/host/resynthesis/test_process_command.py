@@ -81,6 +81,8 @@ WRONG = {
     "good.wav --preset keyed.onnx --wet 2": "process.wet: Input should be less than or equal to 1",
     "good.wav --preset keyed.onnx --smooth -1": "process.smooth_seconds: Input should be greater than or equal to 0",
     "good.wav --preset keyed.onnx --freeze -1": "'--freeze'",
+    "good.wav --preset keyed.onnx --freeze inf": "--freeze inf is not within good.wav, which lasts 1.36 s; give an ear",
+    "good.wav --preset keyed.onnx --freeze 1.4": "--freeze 1.4 is not within good.wav, which lasts 1.36 s; give an ear",
     "good.wav --preset keyed.onnx --phase none": "'--phase'",
     "good.wav --preset keyed.onnx --to midle": "'midle' is no landmark of model 'analytic' and no preset; did you mean",
     "good.wav --preset keyed.onnx --to gone.toml": "gone.toml does not exist",
