@@ -211,22 +211,12 @@ def _function_of(kind: Kind, module: str, name: str) -> Callable[..., Any]:
         return function
 
 
-def check_mode(card: Card, play: PlaySettings) -> None:
-    """Raise UserError for play.mode 'chord' without keys for notes."""
-    if play.mode == "chord" and not card.keyed:
-        raise UserError(
-            f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
-            "'mono', or a model of notes"
-        )
-
-
 def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
     """Imports the engine's module on first use.
 
     Raises:
-        UserError: play.mode 'chord' without keys for notes, or the engine refuses the request, or cannot be loaded.
+        UserError: the engine refuses the request, or cannot be loaded.
     """
-    check_mode(model.card, request.play)
     engine: Engine[Any] = _function_of(kind_of(model.card), "engine", "make_engine")(model, request)
     return engine
 

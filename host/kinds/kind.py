@@ -129,9 +129,9 @@ class Kind:
         """File name of the seed sound."""
         return None
 
-    def sound_samples(self, card: CardFields) -> int:
-        """Maximum samples of the seed."""
-        return 0
+    def sound_samples(self, card: CardFields) -> tuple[int, int]:
+        """Minimum and maximum samples of the seed."""
+        return 0, 0
 
     def ahead_seconds(self, section: Any, card: CardFields, tempo_bpm: float) -> float | None:
         """Lead of frames over their sound; parameters act after one to two leads. None: at once."""

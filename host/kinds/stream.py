@@ -113,9 +113,9 @@ class StreamKind(Kind):
     def sound(self, section: StreamSettings | None) -> str | None:
         return None if section is None else section.seed_sound
 
-    def sound_samples(self, card: CardFields) -> int:
+    def sound_samples(self, card: CardFields) -> tuple[int, int]:
         assert card.stream is not None
-        return MOST_SEED * card.stream.step_length
+        return card.stream.step_length, MOST_SEED * card.stream.step_length
 
     def ahead_seconds(self, section: StreamSettings | None, card: CardFields, tempo_bpm: float) -> float:
         assert card.stream is not None

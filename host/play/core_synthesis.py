@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import Array, address_of
-from ..engines.engine import check_mode
 from ..engines.spectrum.frames import VoicingSettings
 from ..events import Event
 from ..kinds.spectrum import CONTROLS, VIBRATO
@@ -29,10 +28,9 @@ def core_for(patch: Patch) -> CoreEngine | None:
     """The core's engine for a patch; None where the numpy voice plays it.
 
     Raises:
-        UserError: as `voice_library` and `check_mode`.
+        UserError: as `voice_library`.
     """
     play = patch.preset.play
-    check_mode(patch.model.card, play)
     return core_engine_of(patch.model, VoicingSettings.of(play), play.mode == "chord")
 
 

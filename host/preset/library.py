@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -294,18 +294,30 @@ class Patch:
 
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
-        try:
-            kind, tuned_pitches = kind_of(card), tuned_keys(preset.tuning, self.folder, self.draft_files)
+        kind = kind_of(card)
+        with self._naming_line("tuning"):
+            tuned_pitches = tuned_keys(preset.tuning, self.folder, self.draft_files)
             object.__setattr__(self, "tuning", kind.pitches(kind.select_section(preset), tuned_pitches))
+        with self._naming_line("morph"):
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.draft_files))
+        with self._naming_line("motion"):
             object.__setattr__(self, "path", path_of(preset, self.model, self.draft_files))
-            if self.path is not None and self.path.stamp is not None:
-                object.__setattr__(self, "files", {**self.files, self.path.path: self.path.stamp})
+        if self.path is not None and self.path.stamp is not None:
+            object.__setattr__(self, "files", {**self.files, self.path.path: self.path.stamp})
+        with self._naming_line("process", "to"):
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.draft_files))
-            if (sound_name := kind.sound(kind.select_section(preset))) is not None:
-                self._read_sound(sound_name, kind.sound_samples(card))
+        if (sound_name := kind.sound(kind.select_section(preset))) is not None:
+            with self._naming_line(*kind.sound_key or ()):
+                self._read_sound(sound_name, *kind.sound_samples(card))
+
+    @contextlib.contextmanager
+    def _naming_line(self, *key_path: str) -> Iterator[None]:
+        """Add the preset's name and the line of a key to errors."""
+        try:
+            yield
         except UserError as error:
-            raise UserError(*(f"preset {self.name!r}: {error_line}" for error_line in error.args)) from None
+            key_faults = [Fault(key_path, line) for line in error.args]
+            raise UserError(*complaints(repr(self.name), key_faults, self.text or "")) from None
 
     @property
     def digest(self) -> str:
@@ -316,12 +328,20 @@ class Patch:
         digest_fields = [settings, self.model.sha256, sorted(self.tuning.items()), morph_end]
         return hashlib.sha256(json.dumps(digest_fields, sort_keys=True).encode()).hexdigest()
 
-    def _read_sound(self, name: str, samples: int) -> None:
+    def _read_sound(self, name: str, least_samples: int, memory_samples: int) -> None:
         """Keep the end of a sound; warn if it is longer than the model's memory."""
         from ..audio.sound_files import end_of  # lazy: few presets name a sound
+        from ..model.encoder import SILENT
 
-        rate, most_samples = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
+        rate, most_samples = self.model.card.sample_rate, min(MOST_SAMPLES, memory_samples)
         sound = end_of(as_on_disk(self.folder / name), rate, most_samples + 1, self.draft_files.get(name))
+        if len(sound) < least_samples:
+            raise UserError(
+                f"the sound {name!r} is {len(sound)} samples long at the model's rate, and a frame takes "
+                f"{least_samples}; give a longer sound"
+            )
+        if float(sound.std()) < SILENT:
+            raise UserError(f"the sound {name!r} is silent; give a sound that is heard, or leave it out")
         object.__setattr__(self, "sound", sound[-most_samples:])
         if len(sound) > most_samples:
             warning = (

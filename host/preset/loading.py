@@ -78,13 +78,13 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
     raise UserError(*[*toml_complaints, *complaints(path, faults, text)][:MOST_FAULTS])
 
 
-def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
-    """A line for each fault, with the number of its line in the file, in order of lines."""
-    line_by_path = lines_of(preset_text(path) if text is None else text)
+def complaints(preset: Path | str, faults: Iterable[Fault], text: str) -> list[str]:
+    """A line for each fault, with the number of its line in the text, in order of lines."""
+    line_by_path = lines_of(text)
     faults_by_line = [(_line(line_by_path, fault.location), fault) for fault in faults]
     faults_by_line.sort(key=lambda entry: entry[0] or 0)
     return [
-        f"preset {path}{f', line {line_number}' if line_number else ''}: {fault.message}"
+        f"preset {preset}{f', line {line_number}' if line_number else ''}: {fault.message}"
         for line_number, fault in faults_by_line
     ]
 

@@ -231,6 +231,12 @@ def _value_faults(preset: Preset, card: Card) -> Iterator[Fault]:
             f"knobs has {len(preset.knobs)} controllers, model {card.name!r} has {len(card.latents)} latents; "
             f"give {len(card.latents)} or less",
         )
+    if preset.play.mode == "chord" and not card.keyed:
+        yield Fault(
+            ("play", "mode"),
+            f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
+            "'mono', or a model of notes",
+        )
 
 
 def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:

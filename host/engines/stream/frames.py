@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array, Doubles
-from ...errors import UserError
 from ...kinds.card_fields import ImageBand
 from ...kinds.stream import MOST_SEED, PLACE, PREVIOUS_FRAME, StreamSettings
 from ...model.card import Card
-from ...model.encoder import SILENT, Encoder
+from ...model.encoder import Encoder
 from ...model.model import Model, States
 from ...units import db_to_gain
 from ..clip.resampling import OCTAVES, ONE, ResampledClip, Stretch, read
@@ -201,7 +200,7 @@ def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest_l
     """A preset's seeds: one, or one per landmark if keys select them.
 
     Raises:
-        UserError: the sound is silent or shorter than a step, or the model has no encoder.
+        UserError: the model has no encoder.
     """
     rest_code, landmarks = np.array(rest_latents, np.float32), model.card.landmarks
     rest_state = model.at_rest(1)
@@ -213,22 +212,15 @@ def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest_l
         landmark_code = next(mark.latent for mark in landmarks if mark.label == settings.seed_landmark)
         return [Seed(rest_state, np.array(landmark_code, np.float32) - rest_code)]
     if sound is not None:
-        return [_seed(model, settings.seed_sound or "", sound, rest_code)]
+        return [_seed(model, sound, rest_code)]
     return [Seed(rest_state, 0 * rest_code)]
 
 
-def _seed(model: Model, sound_name: str, sound: Array, rest_code: Array) -> Seed:
+def _seed(model: Model, sound: Array, rest_code: Array) -> Seed:
     """The seed of a sound's last frames."""
     card = model.card
     assert card.stream is not None
     step_length, frame_length = card.stream.step_length, card.frame_length
-    if len(sound) < step_length:
-        raise UserError(
-            f"stream.seed_sound {sound_name!r} is {len(sound)} samples long at the model's rate, "
-            f"and a frame takes {step_length}; give a longer sound"
-        )
-    if float(sound.std()) < SILENT:
-        raise UserError(f"stream.seed_sound {sound_name!r} is silent; give a sound that is heard, or leave it out")
     sound = sound[-(len(sound) // step_length) * step_length :]
     padded_sound = np.concatenate([np.zeros(frame_length - step_length, np.float32), sound])
     frames = np.lib.stride_tricks.sliding_window_view(padded_sound, frame_length)[::step_length][-MOST_SEED:]

@@ -308,7 +308,7 @@ def test_a_refused_morph_names_the_preset_that_asks_for_it(tmp_path, tiny_path):
     (tmp_path / "near.toml").write_text(HEAD.format(tiny_path()) + "morph.to = 'far.toml'\n")
     (tmp_path / "far.toml").write_text(HEAD.format(tiny_path()) + "latent.values = [0.1]\n")
     message = refusal(open_patch, str(tmp_path / "near.toml"))
-    assert message.startswith("preset 'near': morph.to 'far.toml': latent.values has 1 numbers")
+    assert message.startswith("preset 'near', line 3: morph.to 'far.toml': latent.values has 1 numbers")
 
 
 def test_a_preset_with_a_morph_reads_back_as_it_was_written(make_preset, tmp_path):

@@ -287,7 +287,8 @@ def test_notes_of_a_preset_with_scala_files_sound_by_them_and_unmapped_keys_do_n
     assert [hertz(pitch) for pitch, _ in begun] == pytest.approx([250 * 5 / 4, 250 * 3 / 2])
     assert rack.sounding == 2
     (tmp_path / "scala" / "just.scl").write_text("nothing\n")
-    assert f"preset 'just': {tmp_path / 'scala' / 'just.scl'}: the file ends" in refusal(open_patch, str(preset))
+    message = refusal(open_patch, str(preset))
+    assert f"preset 'just', line 3: {tmp_path / 'scala' / 'just.scl'}: the file ends" in message
 
 
 def test_equal_temperament_from_a_file_sounds_to_the_bit_as_without(folder, make_preset, tiny, play):

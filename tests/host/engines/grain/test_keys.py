@@ -160,6 +160,13 @@ def test_what_a_model_of_grains_cannot_do_is_refused(noise, tmp_path, keys, word
     assert words in str(caught.value)
 
 
+def test_a_chord_of_grains_is_refused_with_its_line(noise, tmp_path):
+    preset = tmp_path / "p.toml"
+    preset.write_text(f'format = 1\nmodel = "{noise.path}"\n[play]\nmode = "chord"\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"^preset .*p\.toml, line 4: play\.mode 'chord' needs a model whose keys"):
+        open_patch(str(preset))
+
+
 def test_grains_of_a_model_of_spectra_are_refused(make_instrument):
     with pytest.raises(UserError, match=r"\[grain\] is for models of kind 'grain', 'analytic' is of kind 'spectrum'"):
         make_instrument(grain={"density": 10})

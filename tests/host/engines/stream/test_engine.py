@@ -17,7 +17,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend, Tempo
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
-from timbrel.host.preset.library import Patch
+from timbrel.host.preset.library import Patch, open_patch
 from timbrel.host.preset.preset import Preset
 
 from ....patience import PATIENCE_SECONDS
@@ -535,10 +535,12 @@ def test_a_trimmed_memory_is_of_the_last_frames_alone(patch):
         (np.zeros(5 * STEP, np.float32), "is silent"),
     ],
 )
-def test_a_seed_that_cannot_be_gone_on_from_is_refused(patch, sound, words):
-    made = patch(stream={"seed_sound": "seed.wav"}, sound=sound)
-    with pytest.raises(UserError, match=words):
-        Rack({0: made}, RATE)
+def test_a_seed_that_cannot_be_gone_on_from_is_refused_with_its_line(patch, tmp_path, sound, words):
+    patch(sound=sound)
+    preset = tmp_path / "sea.toml"
+    preset.write_text('format = 1\nmodel = "streams.onnx"\n[stream]\nheat = 1.0\nseed_sound = "seed.wav"\n')
+    with pytest.raises(UserError, match=rf"^preset 'sea', line 5: the sound 'seed.wav' {words}"):
+        open_patch(str(preset))
 
 
 def test_what_a_long_seed_begins_with_is_left_out_and_said_in_one_line(patch, monkeypatch):
