@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from . import __version__
 from .host import interrupts
-from .host.errors import TimbrelError, printable, without_secrets
+from .host.errors import TimbrelError, UserError, printable, without_secrets
 
 if TYPE_CHECKING:
     import typer
@@ -77,6 +77,9 @@ def _run() -> int:
     debug = "--debug" in arguments
     status = 0
     try:
+        if "" in arguments:  # as of a script's unset variable; as a path it would be the working folder
+            words = ["timbrel", *arguments]
+            raise UserError(f"the word after {words[words.index('') - 1]!r} is empty; give a path or a value")
         status = _invoke(arguments)
     except TimbrelError as error:
         lines = list(error.args)

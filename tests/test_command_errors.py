@@ -67,6 +67,24 @@ def test_a_wrong_word_is_one_line_and_status_2(timbrel, tmp_path, monkeypatch, a
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([""], "timbrel"),
+        (["make", "", "-o", "y"], "make"),
+        (["render", "gm-keys", DEMO, "-o", ""], "-o"),
+        (["render", "gm-keys", DEMO, "-o", "x.wav", "--set", ""], "--set"),
+        (["train", "tuned-8", "--corpus", "", "-o", "r"], "--corpus"),
+        (["process", "", "--preset", "gm-keys", "-o", "z.wav"], "process"),
+    ],
+)
+def test_an_empty_word_is_not_the_working_folder(timbrel, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    line = one_line(timbrel(*arguments), 2)
+    assert line == f"the word after {word!r} is empty; give a path or a value"
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- failures
 
 
