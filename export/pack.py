@@ -22,8 +22,8 @@ from ..host.play.render import render_samples
 from ..host.preset.collected_files import collect
 from ..host.preset.library import Patch
 from ..host.preset.shipped import MADE
+from ..host.resynthesis.picture import SMALL_DOTS_PER_INCH, spectrograms_png
 from .api.notes import Note, performance_of
-from .api.sound import spectrogram_png
 
 MODEL = "model.onnx"
 PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
@@ -149,5 +149,6 @@ def _preview(patch: Patch) -> dict[str, bytes]:
     sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
     contents_by_name = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
     if importlib.util.find_spec("matplotlib"):
-        contents_by_name[PICTURE] = spectrogram_png(patch.name, sound.mean(axis=0), PREVIEW_RATE)
+        mono_sounds = {patch.name: sound.mean(axis=0)}
+        contents_by_name[PICTURE] = spectrograms_png(mono_sounds, PREVIEW_RATE, SMALL_DOTS_PER_INCH)
     return contents_by_name

@@ -4,7 +4,6 @@ import base64
 import html
 import importlib.util
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from ...host.arguments import check_flag, location, number, value_text, whole_number
 from ...host.audio.sound_files import flac_bytes, sound_writer
 from ...host.errors import UserError
-from ...host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
+from ...host.resynthesis.picture import SMALL_DOTS_PER_INCH, spectrograms_png
 
 if TYPE_CHECKING:
     Samples = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -120,7 +119,8 @@ class Sound(Samples):
             flac_base64 = base64.b64encode(flac_bytes(samples, self.sample_rate)).decode()
             html_parts.append(f'<audio controls src="data:audio/flac;base64,{flac_base64}"></audio>')
         if importlib.util.find_spec("matplotlib"):
-            picture_base64 = base64.b64encode(spectrogram_png("", samples.mean(axis=0), self.sample_rate)).decode()
+            png = spectrograms_png({"": samples.mean(axis=0)}, self.sample_rate, SMALL_DOTS_PER_INCH)
+            picture_base64 = base64.b64encode(png).decode()
             html_parts.append(f'<br><img width="600" alt="spectrogram" src="data:image/png;base64,{picture_base64}">')
         return "".join(html_parts)
 
@@ -160,11 +160,3 @@ def _rates(argument: Any) -> Iterator[int]:
     elif isinstance(argument, tuple | list):
         for element in argument:
             yield from _rates(element)
-
-
-def spectrogram_png(label: str, samples: Samples, rate: int) -> bytes:
-    """Return a small spectrogram of a sound, [samples]."""
-    with tempfile.TemporaryDirectory() as folder:
-        picture_file = Path(folder) / "sound.png"
-        draw_spectrograms(picture_file, {label: samples}, rate, dots_per_inch=SMALL_DOTS_PER_INCH)
-        return picture_file.read_bytes()

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from ...host.arrays import Array
 from ...host.errors import UserError
 from ...host.preset.library import Patch
+from ...host.resynthesis.picture import DRAWING
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.metrics.clips import Judge
@@ -142,7 +143,7 @@ class Picture:
     def save(self, folder: Path) -> None:
         """Write ``name.png``, ``name-dark.png``, and with dots ``name.json``."""
         for suffix, theme in THEMES.items():
-            with matplotlib.rc_context(theme.settings()):
+            with DRAWING, matplotlib.rc_context(theme.settings()):
                 figure = self.draw(theme)
                 figure.savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
         if self.dots is not None:

@@ -1,5 +1,7 @@
 """Draws performances as PNG (waveform, spectrogram, piano roll, latents), and codes among the training codes."""
 
+import io
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
+DRAWING = threading.Lock()  # matplotlib's settings are those of the process: two threads would mix or lose them
 INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
 DOTS_PER_INCH, SMALL_DOTS_PER_INCH = 150, 64  # of files, and of pictures inside other files
 COLUMNS = 1500  # of waveform and spectrogram: about a panel's width in pixels
@@ -65,7 +68,7 @@ def draw_performance(
     assert latents.ndim == 2
     assert latents.shape[1] == len(latent_names)
     seconds = max(audio.shape[1], 1) / rate
-    with replacing(path, overwrite) as temporary_path, rc_context(style()):
+    with replacing(path, overwrite) as temporary_path, DRAWING, rc_context(style()):
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
         grid = figure.add_gridspec(
             4, 2, width_ratios=(1, 0.012), height_ratios=(1, 2.7, 1.9, 1.5), wspace=0.02, hspace=0.16,
@@ -89,26 +92,32 @@ def draw_performance(
         figure.savefig(temporary_path, format="png")
 
 
-def draw_spectrograms(
-    path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False, dots_per_inch: int = DOTS_PER_INCH
-) -> None:
+def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False) -> None:
     """Draw spectrograms of sounds, [n], side by side, 12 by 4.5 inches.
 
     Raises:
         UserError, Failure: as `draw_performance`.
     """
     check_picture(path)
+    with replacing(path, overwrite) as temporary_path:
+        temporary_path.write_bytes(spectrograms_png(sounds, rate))
+
+
+def spectrograms_png(sounds: Mapping[str, Array], rate: int, dots_per_inch: int = DOTS_PER_INCH) -> bytes:
+    """Return the file that `draw_spectrograms` writes."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with replacing(path, overwrite) as temporary_path, rc_context(style()):
+    png = io.BytesIO()
+    with DRAWING, rc_context(style()):
         figure = Figure(figsize=SIDE_BY_SIDE, dpi=dots_per_inch, layout="constrained")
         *panels, key_axes = figure.subplots(1, len(sounds) + 1, width_ratios=[*[1.0] * len(sounds), 0.03])
         for panel, (title, sound) in zip(panels, sounds.items(), strict=True):
             panel.set_title(title, fontsize=10)
             panel.set_xlabel("seconds")
             _draw_spectrogram(panel, key_axes, sound[None], rate, max(len(sound), 1) / rate)
-        figure.savefig(temporary_path, format="png")
+        figure.savefig(png, format="png")
+    return png.getvalue()
 
 
 def check_picture(path: Path) -> None:
@@ -349,7 +358,7 @@ def draw_way(
     from matplotlib.figure import Figure
 
     plane = LatentPlane(card)
-    with replacing(path, overwrite) as temporary_path, rc_context(style()):
+    with replacing(path, overwrite) as temporary_path, DRAWING, rc_context(style()):
         figure = Figure(figsize=MAP_INCHES, dpi=DOTS_PER_INCH)
         axes = figure.add_axes((LEFT, 0.08, RIGHT - LEFT, 0.84))
         heading = figure.text(LEFT, 0.956, "", fontsize=12, weight="bold", parse_math=False)

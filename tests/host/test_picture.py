@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+import threading
 
+import matplotlib
 import numpy as np
 import pytest
 import scipy.signal
 from matplotlib.image import imread
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.resynthesis import picture
 from timbrel.host.resynthesis.picture import COLUMNS, LOWEST_HZ, ROWS, draw_performance, note_spans, spectrogram
+
+from ..patience import PATIENCE_SECONDS
 
 RATE = 44100
 # of the picture's height, from the top: the waveform, the spectrogram, the keys, the latents
@@ -65,6 +70,44 @@ def test_a_change_shows_in_its_own_panel(tmp_path, drawn, name, change):
     assert changed[name] > 0.001
     if name in ("keys", "latents"):
         assert [other for other in PANELS if changed[other] > 0] == [name]
+
+
+def test_a_second_thread_waits_until_a_picture_is_drawn(tmp_path, drawn, monkeypatch):
+    """Matplotlib's settings are those of the process: the second thread would take the first one's for the user's."""
+    second_comes, order = threading.Event(), []
+
+    def is_second():
+        return threading.current_thread() is second
+
+    class Watched:
+        def __enter__(self):
+            if is_second():
+                second_comes.set()
+            lock.acquire()
+
+        def __exit__(self, *_):
+            lock.release()
+
+    def draw_waveform(*arguments):
+        order.append(is_second())
+        if is_second():
+            second_comes.set()
+        else:
+            second.start()
+            assert second_comes.wait(PATIENCE_SECONDS)
+        original(*arguments)
+        order.append(is_second())
+
+    lock, original = picture.DRAWING, picture._draw_waveform
+    monkeypatch.setattr(picture, "DRAWING", Watched())
+    monkeypatch.setattr(picture, "_draw_waveform", draw_waveform)
+    settings = dict(matplotlib.rcParams)
+    second = threading.Thread(target=draw, args=[tmp_path / "second.png"])
+    assert np.array_equal(draw(tmp_path / "first.png"), drawn)
+    second.join()
+    assert order == [False, False, True, True]
+    assert np.array_equal(imread(tmp_path / "second.png")[:, :, :3], drawn)
+    assert dict(matplotlib.rcParams) == settings
 
 
 def test_a_note_is_drawn_as_long_as_it_sounds(tmp_path):
