@@ -174,7 +174,7 @@ class EngineRequest(NamedTuple):
     rest_latents: Sequence[float]  # for decoding ahead
     play: PlaySettings
     kind_settings: Any  # from `Kind.select_section`
-    bend: float  # range in semitones
+    bend: float  # semitones either way, for which streams reserve their time; `VoiceFactory.lengthen` adds the rest
     live: bool = False  # the engine must not block on other processes
     sound: npt.NDArray[np.float32] | None = None  # seed at the model's rate, [samples]
     morph_label: str | None = None  # at the morph's end; None: unchanged

@@ -26,7 +26,7 @@ from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
 from ..preset.library import Patch
 from ..preset.modulation import modulations
-from ..preset.preset import MORPH, PROCESS_CONTROLS, Preset
+from ..preset.preset import MORPH, PROCESS_CONTROLS
 from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
 from .blended_trajectory import BlendedTrajectory
@@ -39,8 +39,6 @@ from .parameters import Level, Move, Parameters
 from .trajectory import GestureGrid
 from .voice import Voice
 from .voices import Latch, MonoAssignment, VoiceFactory, keyed
-
-ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
 
 LONGEST_GLIDE_SECONDS = 5.0  # at CC 5 = 127
 GLIDE_CURVE = 3.0  # exponent of CC 5: half of its range is for glides of up to 0.6 s, the most common
@@ -97,7 +95,7 @@ class EventProcessor(EventDispatcher):
             self._velocities,
             note_values,
             self._gesturing,
-            _known_bend(preset),
+            play.bend_range_semitones,
         )
         low, high = np.array(card.spans, np.float64).T
         self._layers = MotionLayers(self.codes, self._mpe, low, high, note_path, note_values, self._gesturing)
@@ -320,11 +318,6 @@ def engine_for(patch: Patch, live: bool = False) -> Engine[Any]:
     preset, card = patch.preset, patch.model.card
     section = kind_of(card).select_section(preset)
     label = patch.morph and patch.morph.label
-    bend = _known_bend(preset)
-    request = EngineRequest(preset.latent_values(card), preset.play, section, bend, live, patch.sound, label)
+    bend_range = preset.play.bend_range_semitones
+    request = EngineRequest(preset.latent_values(card), preset.play, section, bend_range, live, patch.sound, label)
     return engine_of(patch.model, request)
-
-
-def _known_bend(preset: Preset) -> float:
-    """Semitones that notes may be bent, before a message changes that."""
-    return max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)

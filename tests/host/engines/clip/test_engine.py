@@ -334,14 +334,15 @@ def test_processes_that_share_the_voices_give_the_same_bytes(patch, keys):
     assert sounds[0].any()
 
 
-@pytest.mark.parametrize("members", [0, 15])
+@pytest.mark.parametrize("zone", ["none", "by RPN 6", "of the preset"])
 @pytest.mark.parametrize("begin", [10, 40])
-def test_a_sound_plays_whole_however_far_it_is_bent_before_or_after_it_begins(sound, members, begin):
-    """An octave by RPN 0; or by a finger of a zone of 48 semitones, by RPN 6."""
-    channel, bend = (1, -2048) if members else (0, -8192)
-    wider = ZoneSize(0, 0, members) if members else DataEntry(0, 0, True, 0, "coarse", 12)
-    events = [wider, PitchBend(20, channel, bend), NoteOn(begin, channel, 60, 100)]
-    found = sound(sorted(events, key=lambda event: event.time), 3 * LENGTH)
+def test_a_sound_plays_whole_however_far_it_is_bent_before_or_after_it_begins(sound, zone, begin):
+    """An octave by RPN 0; or by a finger of a zone of 48 semitones."""
+    channel, bend = (0, -8192) if zone == "none" else (1, -2048)
+    wider = {"none": [DataEntry(0, 0, True, 0, "coarse", 12)], "by RPN 6": [ZoneSize(0, 0, 15)]}.get(zone, [])
+    events = [*wider, PitchBend(20, channel, bend), NoteOn(begin, channel, 60, 100)]
+    mpe = {"enabled": zone == "of the preset"}
+    found = sound(sorted(events, key=lambda event: event.time), 3 * LENGTH, mpe=mpe)
     assert found[2 * LENGTH - 4 * FADE : 2 * LENGTH - FADE].any()
     assert not found[2 * LENGTH + 2 * FADE :].any()
 
@@ -351,12 +352,14 @@ def test_a_tuning_far_down_lets_a_sound_play_whole_too(sound):
     assert found[2 * LENGTH - 4 * FADE : 2 * LENGTH - FADE].any()
 
 
-@pytest.mark.parametrize("wider", [DataEntry(0, 0, True, 0, "coarse", 48), ZoneSize(0, 0, 15)])
+@pytest.mark.parametrize("wider", [DataEntry(0, 0, True, 0, "coarse", 48), ZoneSize(0, 0, 15), None])
 def test_a_wide_range_alone_lets_no_voice_last_longer(patch, wider):
+    """By RPN 0, by RPN 6, or by the preset's own zone."""
     spans = []
-    for events in ([], [wider]):
-        instrument = ChannelInstrument(patch(), RATE)
-        instrument.process([*events, NoteOn(10, 1 if isinstance(wider, ZoneSize) else 0, 60, 100)], 1000)
+    for is_wide in (False, True):
+        instrument = ChannelInstrument(patch(mpe={"enabled": is_wide and wider is None}), RATE)
+        events = [wider] if is_wide and wider is not None else []
+        instrument.process([*events, NoteOn(10, 0 if isinstance(wider, DataEntry) else 1, 60, 100)], 1000)
         spans.append([voice.stream.over for voice in instrument._processor.voices])
     assert spans[0] == spans[1]
     assert len(spans[0]) == 1
