@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ...host.arguments import check_text, mapping, number, value_text
 from ...host.errors import UserError, nearest
-from ...host.events import DataEntry, Event, ParameterChange, PitchBend
-from ...host.midi.controllers import BEND_RANGE
+from ...host.events import ControlChange, DataEntry, Event, ParameterChange, PitchBend, SystemReset, retimed
+from ...host.midi.controllers import BEND_RANGE, ENTRY, RESET
 from ...host.midi.files import LONGEST_SECONDS
 
 STEP_SECONDS = 0.005  # between the values of a moving knob; the player's own ramps smooth them
@@ -90,6 +90,21 @@ def bend_events(points: Points, channels: Iterable[int], sample_rate: int) -> li
             events.append(DataEntry(time, channel, True, BEND_RANGE, "coarse", range_semitones))
             events.append(PitchBend(time, channel, value))
     return events
+
+
+def hold_bends(events: Iterable[Event], bends: Iterable[Event]) -> Iterator[Event]:
+    """Yield events, with the present ones of ``bends`` again after messages that may reset wheels or set their range.
+
+    Files often begin with such messages, at the time of the first bend.
+    """
+    bend_ids = set(map(id, bends))
+    present_bends: dict[tuple[int, type], Event] = {}
+    for event in events:
+        yield event
+        if isinstance(event, DataEntry | PitchBend) and id(event) in bend_ids:
+            present_bends[event.channel, type(event)] = event
+        elif isinstance(event, SystemReset) or (isinstance(event, ControlChange) and event.number in (RESET, *ENTRY)):
+            yield from (retimed(bend, event.time) for bend in present_bends.values())
 
 
 class _Bounds(NamedTuple):

@@ -52,7 +52,7 @@ from ...host.resynthesis.recover import recover
 from ...host.session.messages import Setup
 from ...host.session.view_builder import controls
 from ..recovery.method import chosen_method
-from .automation import KnobRange, Points, bend_events, knob_changes
+from .automation import KnobRange, Points, bend_events, hold_bends, knob_changes
 from .live import LivePlayer
 from .notes import Music, Note, performance_of_music
 from .sound import MOST_CHANNELS, Sound
@@ -189,8 +189,8 @@ class Instrument:
             knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one; or
                 (seconds, position) pairs that lines join, also as an array [points, 2]; or an array with one position
                 a sample, of which one in 5 ms counts.
-            bend: semitones, -24 to 24, that all its notes are bent by, as ``knobs`` takes positions. The music may
-                have no bends of its own then.
+            bend: semitones, -24 to 24, that all its notes are bent by, as ``knobs`` takes positions, whatever the music
+                resets, and whatever range it sets. It may have no bends of its own then.
             channels: other presets by MIDI channel, 1 to 16; None mutes one. Knobs and bend leave them alone.
             tail_seconds: the longest that sound may ring on, 0 to 600; unused with ``seconds``.
 
@@ -210,18 +210,17 @@ class Instrument:
         _warn(arranged.warnings)
         performance = arranged.performance
         own_channels = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]
-        automation: list[Event] = []
+        bends: list[Event] = []
         if bend is not None:
             _check_unbent(performance.events, own_channels, music_name)
-            automation += bend_events(bend, own_channels, sample_rate)
-        if knobs is not None:
-            automation += knob_changes(knobs, self.knobs, own_channels, sample_rate)
+            bends = bend_events(bend, own_channels, sample_rate)
+        changes = [] if knobs is None else knob_changes(knobs, self.knobs, own_channels, sample_rate)
         # stable: knobs move first
-        sorted_events = sorted([*automation, *performance.events], key=lambda event: event.time)
+        sorted_events = sorted([*bends, *changes, *performance.events], key=lambda event: event.time)
         limiter_lines: list[str] = []
         samples = render_samples(
             arranged.patches,
-            performance._replace(events=sorted_events) if automation else performance,
+            performance._replace(events=list(hold_bends(sorted_events, bends))),
             sample_rate=sample_rate,
             tail_seconds=tail_seconds,
             omni=performance.recorded,

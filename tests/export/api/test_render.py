@@ -116,6 +116,19 @@ def test_a_bend_keeps_its_semitones_where_the_music_sets_the_wheels_range(oboe: 
     assert abs(cents(found, RATE, 63) - cents(oboe.render(Note(60, 0, 0.9)), RATE, 60)) < 2
 
 
+@pytest.mark.parametrize("seconds", [0, 0.4])
+@pytest.mark.parametrize("name", ["all controllers", "range", "General MIDI"])
+def test_a_bend_holds_through_resets_and_ranges(oboe: timbrel.Instrument, name: str, seconds: float) -> None:
+    """Files often begin with these, at the time of the first bend."""
+    numbers = {"all controllers": [(121, 0)], "range": [(101, 0), (100, 0), (6, 12)]}.get(name, [])
+    messages = [mido.Message("control_change", control=each, value=value, time=seconds) for each, value in numbers]
+    messages = messages or [mido.Message("sysex", data=bytes.fromhex("7e7f0901"), time=seconds)]
+    first = [mido.Message("note_on", note=60), mido.Message("note_off", note=60, time=0.3)]
+    second = [mido.Message("note_on", note=64, time=0.4), mido.Message("note_off", note=64, time=0.7)]
+    music = [*first, *messages, *second] if seconds else [*messages, *first, *second]
+    np.testing.assert_array_equal(oboe.render(music, bend=3), oboe.render([*first, *second], bend=3))
+
+
 def test_an_array_with_a_position_a_sample_is_the_line_of_its_points(oboe: timbrel.Instrument) -> None:
     note, positions = Note(60, 0, 0.5), np.linspace(0.2, 0.8, RATE // 2)
     line = oboe.render(note, knobs={"gain": [(0, 0.2), (0.5, 0.8)]})
