@@ -36,7 +36,7 @@ class SpectraView(View):
         frame_notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
         if np.isnan(frame_notes).all():
             return TargetSound(_combine_spectra(spectra), self.unpitched(spectra))
-        median_note = float(np.nanmedian(frame_notes))
+        median_note = float(np.nanquantile(frame_notes, 0.5, method="lower"))  # of a frame, not between two notes
         condition, target_note = self.place(math.floor(median_note + 0.5))
         # Others are detection errors, or of another note.
         note_frame_indices = np.flatnonzero(np.abs(frame_notes - median_note) < 1)

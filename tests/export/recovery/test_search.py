@@ -173,6 +173,13 @@ def test_a_note_of_any_octave_is_looked_for_at_the_key_that_the_model_knows(make
     assert min(abs(strongest - hz * harmonic) for harmonic in (1, 2)) < 44100 / length
 
 
+def test_of_two_notes_equally_long_one_is_looked_for_and_not_a_pitch_between_them(make_tone):
+    searcher = CodeSearcher(opened("gm-chroma-8"))
+    two_frames = 14 * searcher._view.card.frame_length
+    tones = [make_tone(note, 1.0, 44100)[9000:][:two_frames].reshape(2, -1) for note in (69, 76)]
+    assert searcher._view.target_sound(np.concatenate(tones)).condition == 69 % 12
+
+
 def played(name, code, key, seconds=0.5, label=None):
     """Return what a preset of a shipped model at a code plays, [samples] at the model's rate."""
     model = opened(name)
