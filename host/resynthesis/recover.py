@@ -129,14 +129,15 @@ def _recover_sound(
     play_table = _image(sound, track, card)
 
     def render_code(code: _Code) -> tuple[Preset, Reconstruction]:
-        """Return the preset of a code, and its reconstruction."""
-        code_preset = _preset_of(sound, model, output).model_copy(
-            update={"latent": LatentSettings(values=_rounded(code.code))}
-        )
-        preset_tables = dict(kind_of(card).tables(code.label, sustained=False)) | _gesture(track, code, model)
-        preset_tables |= play_table
-        code_preset = code_preset.model_copy(update=preset_tables)
-        return code_preset, reconstruct(sound, track, code_preset, model, output)
+        """Return the preset of a code with the gesture that comes nearest, and its reconstruction."""
+        preset_tables = dict(kind_of(card).tables(code.label, sustained=False)) | play_table
+        preset_tables["latent"] = LatentSettings(values=_rounded(code.code))
+        presets = [
+            _preset_of(sound, model, output).model_copy(update=preset_tables | gesture_table)
+            for gesture_table in _gestures(track, code, model)
+        ]
+        renders = [(preset, reconstruct(sound, track, preset, model, output)) for preset in presets]
+        return min(renders, key=lambda render: render[1].measures.log_mel_db)
 
     resting_code = _resting_code(sound, track, model, method, lambda fraction: report_share(0.2 + 0.6 * fraction))
     preset, reconstruction = render_code(resting_code)
@@ -346,17 +347,20 @@ def _image(sound: Path, track: CodeTrack, card: Card) -> dict[str, PlaySettings]
     return {"play": PlaySettings(image_bands=rounded_bands(measured_image(sides, card.sample_rate)))}
 
 
-def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
-    """The encoder's code chooses: a search may end near similar spectra with other gestures."""
+def _gestures(track: CodeTrack, code: _Code, model: Model) -> list[dict[str, GestureSettings]]:
+    """Tables with the loudness of recorded notes and without: a sustained sound may be near a struck instrument's code.
+
+    The encoder's code chooses the instrument: a search may end near similar spectra with other gestures.
+    """
     if model.gestures is None:
-        return {}
+        return [{}]
     gesture_settings = GestureSettings(codes=0.0)
     if model.card.landmarks:
         encoder_code = _encoder_code(track, model.card)
         nearest_label, _ = _nearest(code if encoder_code is None else _Code(encoder_code, code.label), model.card)
         if nearest_label and nearest_label in {instrument.label for instrument in model.gestures.instruments}:
             gesture_settings = GestureSettings(codes=0.0, instrument=nearest_label)
-    return {"gesture": gesture_settings}
+    return [{"gesture": gesture_settings}, {"gesture": gesture_settings.model_copy(update={"loudness": 0.0})}]
 
 
 def _path(

@@ -295,6 +295,22 @@ def test_a_recovered_sound_is_as_loud_as_notes_of_what_it_is_nearest_to(pair, so
     assert gesture.instrument == ("middle" if "middle" in labels else None)
 
 
+@pytest.mark.parametrize(("fall_db_second", "loudness"), [(0.0, 0.0), (60.0, 1.0)])
+def test_a_sustained_sound_does_not_decay_as_the_notes_of_a_struck_instrument(
+    pair, sound_of, tmp_path, fall_db_second, loudness
+):
+    struck = note(levels=[0.0, -6.0, -12.0, -30.0], fall_db_second=60.0)
+    model = with_gestures(pair.path, tmp_path / "own.onnx", gestures(struck))
+    shutil.copy(encoder_path(pair.path), encoder_path(model.path))
+    fall = 10 ** (-fall_db_second / 20 * np.arange(RATE) / RATE)
+    tone = np.sign(np.sin(2 * np.pi * 261.6 * np.arange(RATE) / RATE))
+    recover(sound_of(0.2 * fall * tone), model, tmp_path / "made.toml")
+    assert read_preset(tmp_path / "made.toml").gesture.loudness == loudness
+    written, _ = soundfile.read(tmp_path / "made.wav")
+    early, late = (np.sqrt(np.square(part).mean()) for part in (written[4000:6000], written[16000:18000]))
+    assert 20 * np.log10(early / late) == pytest.approx(fall_db_second * 12000 / RATE, abs=3)
+
+
 def test_a_path_follows_the_sound(pair, sound_of, tmp_path):
     seconds = np.arange(4 * RATE) / RATE
     swell = 0.2 + 0.15 * np.sin(2 * np.pi * 0.5 * seconds)  # slower than what the path smoothes away
