@@ -20,7 +20,7 @@ from ..midi.files import Performance
 from ..model.card import Card
 from ..model.model import Model
 from ..play.rack import Rack
-from ..play.render import blocks
+from ..play.render import blocks, fade_out
 from ..preset.library import Patch
 from ..preset.preset import Preset
 from ..signal import sounding_note
@@ -114,6 +114,7 @@ def reconstruct(sound: Path, track: CodeTrack, preset: Preset, model: Model, out
         key = int(np.clip(np.floor(sounding_note(target, card.sample_rate) + 0.5), 0, KEYS - 1))
     events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(target), 0, key)]
     rendition = _render(preset, model, output, events, len(target))
+    fade_out(rendition, card.sample_rate)
     return _compare(target, rendition, card)
 
 

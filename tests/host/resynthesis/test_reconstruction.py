@@ -52,6 +52,14 @@ def test_the_image_of_a_model_is_in_the_sound_and_the_mix_of_its_sides_is_compar
     assert distances[1] == pytest.approx(distances[0], abs=0.5)
 
 
+def test_a_note_that_sounds_to_its_end_fades_out_there_without_a_click(sound_of, make_tone, tmp_path):
+    model = Model(shipped_models()["gm-partials-8"])
+    sound = sound_of(make_tone(60, 1.0, model.card.sample_rate), model.card.sample_rate)
+    [rendition] = reconstruct(sound, follow(sound, model), PRESET, model, tmp_path / "a.toml").rendition
+    assert np.abs(rendition[-20:]).max() < 0.1 * np.abs(rendition[-2000:-400]).max()
+    assert rendition[-1] == 0
+
+
 def test_a_sound_with_two_sides_is_written_with_both(tmp_path):
     outputs, mono = Outputs.beside_preset(tmp_path / "a.toml", tmp_path / "sound.wav"), part(16000)
     sides = np.concatenate([mono.rendition, -0.5 * mono.rendition])
