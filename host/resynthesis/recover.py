@@ -257,7 +257,9 @@ def _recover_kit(
 ) -> Recovered:
     """Recover a folder's sounds as a kit, one key each."""
     card, output = model.card, outputs.preset
-    sounds = sorted(path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS)
+    sounds = sorted(
+        path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS and not path.name.startswith(".")
+    )
     if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
         raise UserError(
             f"{folder} holds {len(sounds)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"

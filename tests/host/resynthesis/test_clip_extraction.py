@@ -102,6 +102,7 @@ def test_a_folder_becomes_a_kit_in_the_order_of_its_names(model, tmp_path):
     write(folder / "b.wav", clip(0, 20))
     write(folder / "a.wav", clip(20, 0))
     (folder / "notes.txt").write_text("no sound")
+    (folder / "._a.wav").write_text("of macOS, beside a.wav")
     told = recover(folder, model, tmp_path / "kit.toml")
     assert [line.split(": ")[1] for line in told.summary.splitlines()] == ["key 36 has a.wav", "key 37 has b.wav"]
     patch = open_patch(str(tmp_path / "kit.toml"))
