@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from operator import index
 from typing import Any, SupportsIndex
@@ -42,6 +43,12 @@ def whole_number(name: str, value: SupportsIndex, low: int, high: int | None = N
     if integer < low or (high is not None and integer > high):
         raise UserError(f"{name} {value_text(value)} is out of range; give {range_text}")
     return integer
+
+
+def check_main_thread(name: str) -> None:
+    """Raise UserError in other threads, which no signal reaches: Ctrl-C could not save the training."""
+    if threading.current_thread() is not threading.main_thread():
+        raise UserError(f"{name} needs the main thread, where Ctrl-C arrives; call it there, or in another process")
 
 
 def check_text(name: str, value: object) -> None:

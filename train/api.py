@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ..host.arguments import (
     check_callback,
     check_flag,
+    check_main_thread,
     check_text,
     elements,
     location,
@@ -178,6 +179,7 @@ def train_recipe(
             missing.
         Failure: the loss is not finite, or the disk is full.
     """
+    check_main_thread("train_recipe")
     recipe_name, corpus_folder, run_folder = (
         location(argument_name, path)
         for argument_name, path in (("recipe", recipe), ("corpus", corpus), ("output", output))

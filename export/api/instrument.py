@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ...host.arguments import (
     check_flag,
+    check_main_thread,
     check_text,
     elements,
     location,
@@ -495,6 +496,7 @@ def make(
         UserError: the sounds or a value cannot be used, or a package of timbrel[train] is missing.
         Failure: the instrument cannot be trained or written.
     """
+    check_main_thread("make")
     sound_paths, folder = locations("sounds", sounds), Path(location("output", output))
     for argument_name, budget_minutes in {"minutes": minutes, "more_minutes": more_minutes}.items():
         if budget_minutes is not None:

@@ -311,6 +311,14 @@ def test_a_sustained_sound_does_not_decay_as_the_notes_of_a_struck_instrument(
     assert 20 * np.log10(early / late) == pytest.approx(fall_db_second * 12000 / RATE, abs=3)
 
 
+@pytest.mark.parametrize("seconds", [29, 31])
+def test_a_sound_longer_than_the_note_that_is_rendered_is_warned_of(pair, sound_of, tmp_path, seconds):
+    told = recover(sound_of(noise(seconds * RATE)), pair, tmp_path / "made.toml")
+    warning = f"{tmp_path / 'made.wav'} and the figures are of 30 s of the sound's {seconds}.0 s"
+    assert told.warnings == ((warning,) if seconds > 30 else ())
+    assert soundfile.info(tmp_path / "made.wav").duration == pytest.approx(min(seconds, 30), abs=0.1)
+
+
 def test_a_path_follows_the_sound(pair, sound_of, tmp_path):
     seconds = np.arange(4 * RATE) / RATE
     swell = 0.2 + 0.15 * np.sin(2 * np.pi * 0.5 * seconds)  # slower than what the path smoothes away
