@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..midi.decode import Programs, missing_program
 from ..midi.files import Performance
 from ..preset.library import Patch, open_patch
 from ..preset.recording_notes import differences, edits, read_notes
+from ..preset.tuning import pitch_of
 from ..progress import TOO_LOUD, clock, warn_if_slow
 from ..units import db_to_gain
 from .player import LOOK_SAMPLES, SILENCE, Succession, Successor, successors
@@ -33,6 +34,7 @@ WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second proce
 DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion
 RATES = (16_000, 96_000)  # Hz: below, keys above the middle lose their brightness; above, nobody hears more
 FADE_SECONDS = 0.005  # at the end of a sound that is cut, where a note may still sound
+MOST_RUNS = 6  # of keys that a warning lists
 PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (EBU R 128)
 
 
@@ -144,6 +146,47 @@ def programmed(
         now |= chosen_patches
         successors.append(Successor(time, dict(now), list(chosen_patches), 0, LOOK_SAMPLES))
     return first, successors
+
+
+def _silent_notes(
+    patches: Mapping[int, Patch], successors: Iterable[Successor], performance: Performance
+) -> Iterator[str]:
+    """Warn of notes on keys that their preset does not play, with a line for each preset."""
+    zones = Zones(
+        {channel: patch.preset.mpe.enabled for channel, patch in patches.items()},
+        next(iter(patches), None) if performance.recorded else None,
+    )
+    changes = deque(successors)
+    keys_by_preset = defaultdict[tuple[str, frozenset[int]], list[float]](list)
+    for event in performance.events:
+        while changes and changes[0].time <= event.time:
+            patches = changes.popleft().patches
+        for channel, message in zones.route(event):
+            if isinstance(message, NoteOn) and channel is not None:
+                patch = patches.get(channel) or next(iter(patches.values()))  # the first plays others of a recording
+                keys_by_preset[patch.name, frozenset(patch.tuning)].append(message.key)
+    for (name, playable_keys), keys in keys_by_preset.items():
+        tuning = dict.fromkeys(playable_keys, 0.0)
+        if silent_keys := [key for key in keys if pitch_of(key, tuning) is None]:
+            are_text = "is" if len(silent_keys) == 1 else "are"
+            yield (
+                f"{len(silent_keys)} of {len(keys)} notes {are_text} silent: their keys are {_key_list(silent_keys)}, "
+                f"and preset {name!r} plays {_key_list(playable_keys)}"
+            )
+
+
+def _key_list(keys: Iterable[float]) -> str:
+    """Return keys as runs, such as "36, 38 to 41"; many runs as their number and ends."""
+    runs: list[list[float]] = []
+    distinct_keys = sorted(set(keys))
+    for key in distinct_keys:
+        if runs and key == runs[-1][-1] + 1:
+            runs[-1].append(key)
+        else:
+            runs.append([key])
+    if len(runs) > MOST_RUNS:
+        return f"{len(distinct_keys)} keys from {distinct_keys[0]:g} to {distinct_keys[-1]:g}"
+    return ", ".join(f"{run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"{run[0]:g}" for run in runs)
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:
@@ -406,4 +449,5 @@ def arrange(
         by_channel, later_patches = programmed(
             by_channel, performance.events, programs, lambda line: warn(f"{source}: {line}"), opened
         )
+    warnings += [f"{source}: {line}" for line in _silent_notes(by_channel, later_patches, performance)]
     return Arrangement(performance, by_channel, later_patches, tuple(warnings))

@@ -139,6 +139,13 @@ def test_channels_take_other_presets_or_are_muted(oboe: timbrel.Instrument) -> N
         oboe.render(tune, channels={17: None})
 
 
+def test_a_note_on_a_key_that_a_kit_does_not_play_is_told() -> None:
+    kit = timbrel.open("stereo-kit")
+    line = "the notes: 1 of 2 notes is silent: their keys are 10, and preset 'stereo-kit' plays 35 to 81"
+    with pytest.warns(UserWarning, match=line):
+        kit.render([timbrel.Note(10), timbrel.Note(36)], seconds=0.1)
+
+
 def test_codes_of_a_note_decode_to_its_spectrum(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
     codes = oboe.encode(sound)
     assert codes.dtype == np.float32

@@ -187,6 +187,31 @@ def test_a_preset_of_the_set_that_cannot_be_read_is_warned_of_before_it_is_chose
     assert line.startswith(f"warning: program 2 cannot be chosen: preset {chosen / 'aa.toml'} is not TOML in line 1: ")
 
 
+KEYMAP = "1\n40\n61\n40\n40\n440.0\n1\n0\n"  # keys 40 to 61
+
+
+def test_notes_on_keys_that_a_preset_does_not_play_are_told_for_each_file_and_preset(timbrel, chosen, tmp_path):
+    (chosen / "even.scl").write_text("even\n1\n100.0\n")
+    (chosen / "even.kbm").write_text(KEYMAP)
+    tuned = chosen / "b.toml"
+    tuned.write_text(tuned.read_text() + '[tuning]\nscale = "even.scl"\nkeymap = "even.kbm"\n')
+    tunes = tmp_path / "tunes"
+    tunes.mkdir()
+    high = [message.copy(note=key) for key in (64, 72, 65, 64) for message in (ON, OFF)]
+    save(tunes / "one.mid", [*high, *programs((0, 1)), ON, OFF, *high])
+    save(tunes / "two.mid", [*programs((0, 1)), ON, OFF])
+    ended = timbrel("render", chosen / "a.toml", tunes, "-o", tmp_path / "sounds", "--set", chosen)
+    assert ended.status == 0
+    assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [
+        f"warning: {tunes / 'one.mid'}: 4 of 5 notes are silent: their keys are 64 to 65, 72, and preset 'b' plays 40 "
+        "to 61"
+    ]
+
+
+def test_many_keys_are_told_by_their_number():
+    assert render_module._key_list(range(20, 40, 3)) == "7 keys from 20 to 38"
+
+
 ABSENT = {
     "a model": 'model = "none.onnx"',
     "a scale": 'model = "MODEL"\n[tuning]\nscale = "none.scl"',
