@@ -101,11 +101,9 @@ class Sound(Samples):
             raise UserError(f"{path} exists; give another name, or overwrite=True to replace it")
         with sound_writer(path, self.sample_rate, len(samples), overwrite) as writer:
             writer.write(samples)
-        if (peak := float(np.abs(samples).max(initial=0.0))) > 1:
-            warnings.warn(
-                f"{path} is clipped: its samples reach {peak:.4g}, and 1 is full scale; save the sound divided by that",
-                stacklevel=2,
-            )
+            clip_lines = writer.clip_remarks("save the sound divided by that")
+        for line in clip_lines:
+            warnings.warn(line, stacklevel=2)
         return path
 
     def _repr_html_(self) -> str | None:

@@ -91,6 +91,7 @@ class SoundWriter:
         self._piece = np.empty((file.channels, PIECE), np.float32)
         self._filled_frames = 0
         self._written_frames = 0
+        self._peak = 0.0
         sample_bytes = 4 if file.subtype == FLOAT else 3
         self._most_frames = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
 
@@ -105,6 +106,7 @@ class SoundWriter:
         assert block.shape[0] == self._file.channels
         if not np.isfinite(block).all():
             raise Failure(f"cannot write {self._path}: its sound is not finite; {self._kept_note}")
+        self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
         self._written_frames += block.shape[1]
         if self._most_frames is not None and self._written_frames > self._most_frames:
             float_advice = "leave out --float, and " if self._file.subtype == FLOAT else ""
@@ -119,6 +121,12 @@ class SoundWriter:
             if self._filled_frames == PIECE:
                 with self._naming_the_file():
                     self._flush()
+
+    def clip_remarks(self, advice: str) -> list[str]:
+        """A line that ends in ``advice`` if samples were clipped, else none."""
+        if self._peak <= 1 or self._file.subtype == FLOAT:
+            return []
+        return [f"{self._path} is clipped: its samples reach {self._peak:.4g}, and 1 is full scale; {advice}"]
 
     def finish(self) -> None:
         """Flush and close; a FLAC file without samples gets a silent one. Finish all of several files before any is

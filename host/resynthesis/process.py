@@ -72,7 +72,7 @@ def process(
         sample_rate: of the output, Hz; default: the input's.
         events: returns events in samples at the rate it receives.
         programs: presets that program changes select on any channel; without any, these are skipped.
-        say: receives warnings about program changes.
+        say: receives warnings about program changes and clipped samples.
         freeze_seconds: start of the freeze.
         as_float: 32-bit float; ``.wav`` only.
         progress: receives 0 to 1.
@@ -117,6 +117,9 @@ def process(
             if effects.any_effects:
                 for block in _tail(effects, rate):
                     writer.write(block)
+            clip_lines = writer.clip_remarks(f"lower the level of {sound}")
+    for line in clip_lines:
+        say(line)
     return Processed(written_length / rate, effects.first.latency_samples / rate, fit, kind_of(card).of_magnitudes)
 
 

@@ -35,6 +35,14 @@ def test_options_take_the_place_of_what_the_preset_says(keyed, make_patch):
     }
 
 
+@pytest.mark.parametrize(("level", "said"), [(1.5, "reach 1.5, and 1 is full scale; lower the level of"), (1.0, "")])
+def test_samples_that_are_clipped_are_told(shelf, sound_of, tmp_path, timbrel, level, said):
+    sound, output = sound_of(level * np.sin(np.arange(30_000))), tmp_path / "out.wav"
+    ended = timbrel("process", sound, "--preset", shelf / "keyed.onnx", "--wet", 0, "-o", output)
+    line = f"warning: {output} is clipped: its samples {said} {sound}\n" if said else ""
+    assert (ended.status, ended.err) == (0, line)
+
+
 @pytest.fixture(scope="module")
 def shelf(analytic, keyed, make_allpass, tmp_path_factory):
     """A folder of sounds and presets of which most do not go together."""
