@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,21 @@ def test_make_hands_its_arguments_on_and_opens_the_instrument(tmp_path: Path, mo
     }
     assert asked == {"sounds": [folder]} | options
     assert (found.name, found.kind) == ("made", "clip")
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("make", lambda folder: timbrel.make(folder / "tones", output=folder / "made")),
+        ("train_recipe", lambda folder: timbrel.train_recipe("tuned-8", folder / "corpus", folder / "made")),
+    ],
+)
+def test_training_in_another_thread_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str, call: Callable[[Path], object]
+) -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(timbrel.UserError, match=f"^{name} needs the main thread"):
+        pool.submit(call, tmp_path).result()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
