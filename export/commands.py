@@ -251,7 +251,7 @@ def sample(
     preset: PresetName,
     output: Annotated[Path, typer.Option("-o", "--output", help="The instrument for samplers: a new folder.")],
     knobs: Annotated[
-        str | None, typer.Option(help="One or two knobs as layers on a controller: brightness,air")
+        list[str] | None, typer.Option(help="One or two knobs as layers on a controller: brightness,air")
     ] = None,
     every: Annotated[int, typer.Option(min=1, max=12, help="Semitones between sampled keys.")] = 3,
     velocities: Annotated[int, typer.Option(min=1, max=16, help="Layers of velocity.")] = 4,
@@ -270,7 +270,7 @@ def sample(
         print(f"warning: {warning}", file=sys.stderr)
     with Display() as display:
         display.stage("sampling")
-        knob_names = [name.strip() for name in knobs.split(",")] if knobs else []
+        knob_names = [name.strip() for option in knobs or [] for name in option.split(",")]
         summary = write_samples(
             patch, output, knobs=knob_names, every=every, velocities=velocities, takes=takes, progress=display.update
         )

@@ -2,8 +2,10 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pysfizz
@@ -157,6 +159,14 @@ def test_knobs_have_controllers_of_their_own(tmp_path: Path) -> None:
         assert 74 in ccs
     with pytest.raises(UserError, match="a knob is named twice"):
         _map_knobs(open_patch("gm-keys"), ["gain", "gain"])
+
+
+def test_knobs_may_be_given_one_by_one(timbrel: Callable[..., Any], tmp_path: Path) -> None:
+    ended = timbrel("sample", "gm-keys", "-o", tmp_path / "k", "--knobs", "gain", "--knobs", "gain, latent 4")
+    assert (ended.status, ended.err) == (
+        2,
+        "timbrel: --knobs gain,gain,latent 4: a knob is named twice; name each once\n",
+    )
 
 
 def test_the_other_format_names_the_same_samples(oboe: Path) -> None:
