@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ..settings import SettingsSection, Whole
 
 Interpolation = Literal["linear", "spherical"]
+LatentValue = Annotated[float, Field(ge=-1e6, le=1e6)]  # far beyond training codes; squares are finite in float32
 TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
 ONE_END = "give one of to (a preset's name or path) and values (one number a latent)"
 
@@ -20,7 +21,7 @@ class MorphSettings(SettingsSection):
     """
 
     to: str | None = None
-    values: list[float] | None = None
+    values: list[LatentValue] | None = None
     shape: Interpolation = "linear"
     position: Annotated[float, Field(ge=0, le=1)] = 0.0
 
@@ -90,7 +91,7 @@ class MotionSettings(SettingsSection):
     depth: float | None = None
     low: float | None = None
     high: float | None = None
-    path: Annotated[list[list[float]], Field(min_length=2)] | None = None
+    path: Annotated[list[list[LatentValue]], Field(min_length=2)] | None = None
     legs: Interpolation = "linear"
     times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # more than eleven days
     loop: bool = False

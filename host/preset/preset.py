@@ -24,7 +24,7 @@ from ..settings import Knob, Misplaced, SettingsSection, Whole, as_whole, contro
 from ..velocity import VelocityLevels, velocity_gain
 from .controls import Macros, NoteSettings, Snapshots, each_once
 from .midi_learn import Encoder
-from .motions import ONE_END, TEMPO_BPM, MorphSettings, MotionSettings
+from .motions import ONE_END, TEMPO_BPM, LatentValue, MorphSettings, MotionSettings
 from .shipped import shipped_presets
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where
 class LatentSettings(SettingsSection):
     """The [latent] table: rest values, one a latent; None for the model's defaults."""
 
-    values: list[float] | None = None
+    values: list[LatentValue] | None = None
 
 
 class PlaySettings(SettingsSection):
@@ -85,7 +85,7 @@ class ProcessSettings(SettingsSection):
     wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
     scale: Annotated[float, Field(ge=-4, le=4), Knob("times the distance from the centre")] = 1.0
     scales: list[Annotated[float, Field(ge=-4, le=4)]] | None = None
-    shift: list[float] | None = None
+    shift: list[LatentValue] | None = None
     smooth_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.0
     freeze: Annotated[float, Field(ge=0, le=1), Knob("the code is held from 0.5 on")] = 0.0
     to: str | None = None
