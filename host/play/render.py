@@ -168,10 +168,9 @@ def _silent_notes(
     for (name, playable_keys), keys in keys_by_preset.items():
         tuning = dict.fromkeys(playable_keys, 0.0)
         if silent_keys := [key for key in keys if pitch_of(key, tuning) is None]:
-            are_text = "is" if len(silent_keys) == 1 else "are"
             yield (
-                f"{len(silent_keys)} of {len(keys)} notes {are_text} silent: their keys are {_key_list(silent_keys)}, "
-                f"and preset {name!r} plays {_key_list(playable_keys)}"
+                f"{len(silent_keys)} of {len(keys)} notes make no sound: preset {name!r} plays keys "
+                f"{_key_list(playable_keys)}, and not {_key_list(silent_keys)}"
             )
 
 
