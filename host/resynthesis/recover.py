@@ -38,7 +38,7 @@ from .codes import (
     simplified,
     smoothed,
 )
-from .reconstruction import Outputs, Reconstruction, reconstruct, reconstruct_kit, rendered_span
+from .reconstruction import LONGEST_SECONDS, Outputs, Reconstruction, reconstruct, reconstruct_kit, rendered_span
 from .refinement import MARGIN, Search, SearchResult, SearchTarget, can_refine
 
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
@@ -158,6 +158,11 @@ def _recover_sound(
             f"half of their codes lie within {np.median(training_distances):.2f} deviations of a training code"
         )
     warnings = _code_warnings(sound, track, resting_code, card)
+    if track.clip is None and rendered_span(track, card)[1] < track.seconds[-1]:
+        warnings.append(
+            f"{outputs.sound} and the figures are of {LONGEST_SECONDS:.0f} s of the sound's "
+            f"{track.length_seconds:.1f} s"
+        )
     if points is not None:
         motion_settings, path_summary, path_warnings = _path(sound, track, model, latent_scales, points, method)
         preset = preset.model_copy(update={"motion": [motion_settings]})
