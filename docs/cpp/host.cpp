@@ -447,7 +447,8 @@ static Numbers levelled(Numbers sound, const Numbers &levels, int part, int pool
         double asked = 0, found = 0;
         for (int other = std::max(0, p - pooled / 2); other <= std::min(count - 1, p + pooled / 2); other++)
             asked += levels[other] * levels[other] / pooled, found += squares[other] / pooled;
-        gains[p] = std::log(std::clamp(std::sqrt(asked) / std::max(std::sqrt(found), 1e-7), 0.25, 4.0));
+        const double least = pooled > 1 ? 1e-7 : 0.25;  // at the end, spectra may be far above the levels
+        gains[p] = std::log(std::clamp(std::sqrt(asked) / std::max(std::sqrt(found), 1e-7), least, 4.0));
     }
     for (int n = 0; n < int(sound.size()); n++)
         sound[n] *= std::exp(between(gains, std::max(0.0, double(n) / part - 0.5)));

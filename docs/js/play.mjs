@@ -166,8 +166,9 @@ function levelled(sound, levels, part, pooled) {
     const mean = (numbers, p) => numbers.slice(Math.max(0, p - (pooled >> 1)), p + (pooled >> 1) + 1)
         .reduce((sum, square) => sum + square / pooled, 0);
     const asked = levels.map(level => level * level);
+    const least = pooled > 1 ? 1e-7 : 0.25;  // at the end, spectra may be far above the levels
     const gains = levels.map((_, p) =>
-        Math.log(clamp(Math.sqrt(mean(asked, p)) / Math.max(Math.sqrt(mean(squares, p)), 1e-7), 0.25, 4)));
+        Math.log(clamp(Math.sqrt(mean(asked, p)) / Math.max(Math.sqrt(mean(squares, p)), 1e-7), least, 4)));
     return levels.length ? sound.map((sample, n) => sample * Math.exp(between(gains, n / part - 0.5))) : sound;
 }
 

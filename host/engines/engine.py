@@ -106,7 +106,7 @@ class Motion(Protocol):
         """Semitones over a block: a scalar if constant, else [count]."""
 
     def next_bend(self, time: int) -> float:
-        """Semitones of a note that begins at ``time`` on the channel of the last one."""
+        """Semitones of a note that begins at ``time`` on the channel of the last one, without a finger's own."""
 
     def morph(self, time: int) -> float:
         """Position, 0 to 1; 0 without a morph."""

@@ -51,7 +51,8 @@ PHASES = (
     "added(X) = overlap-add of irfft(X) w, over that of w^2; levelled(x): parts scaled to their loudness, by 12 dB at "
     "most, gains linear in dB between the middles of parts",
     "10 times: Y = transforms of levelled(added(|X| e^(i phase))); phase = arg(Y + 0.9 (Y - Y before))",
-    "sound = levelled(added(|X| e^(i phase))), the loudness of both sides first averaged over 5 parts",
+    "sound = levelled(added(|X| e^(i phase))), the loudness of both sides first averaged over 5 parts, and any factor "
+    "where it is lowered",
 )
 
 

@@ -250,9 +250,8 @@ class MpeChannels:
         return self.channel_wheels.of(channel) if master is None else self._zones[master].wheel
 
     def next_bend(self, time: int) -> float:
-        """Semitones of a note that begins at a sample on the last note's channel."""
-        touch = self.touch(self.last_channel)
-        return self.wheel(self.last_channel).bend.value(time) if touch is None else touch.bent(time)
+        """Semitones of a note that begins at a sample on the last note's channel, without its finger's own."""
+        return self.wheel(self.last_channel).bend.value(time)
 
     def is_member(self, channel: int) -> bool:
         return self.zone(channel) not in (None, channel)

@@ -197,6 +197,7 @@ class StreamEngine(Engine[StreamSound]):
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
         self._struck = [(float(MIDDLE_C), 0)]  # pitches and slots, the last first
+        self._last_bend = 0.0  # semitones, at the last look
         self._age_ms = 0.0
         if self._first_frames is not None:
             self._first_frames.want(
@@ -448,8 +449,11 @@ class StreamEngine(Engine[StreamSound]):
         return (np.sin(fade_shares * (math.pi / 2)) if self._of_magnitudes else fade_shares).astype(np.float32)
 
     def _look(self, first_frames: FirstFrameCache, motion: Motion, voice_index: int, now: int) -> None:
-        """Request the struck keys' first frames at the present code and bend."""
+        """Request the struck keys' first frames at the present code and bend, unless the bend moves."""
         code, image, bend = self._code(motion, voice_index, now), self._image(now), motion.next_bend(now)
+        last_bend, self._last_bend = self._last_bend, bend
+        if bend != last_bend:  # frames of each moment would push out those that stay
+            return
         grid_samples = None if self._steps_per_beat is None else round(motion.beat_samples(now) / self._steps_per_beat)
         first_frames.want(
             (code.tobytes(), image, grid_samples, bend, tuple(self._struck)),

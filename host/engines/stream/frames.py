@@ -68,7 +68,7 @@ class FrameMaker:
         bands = image_bands or card.image
         self._image: Doubles | None = None if bands is None else np.array(bands)
         self._side_filters: dict[float, SideFilters] = {}  # the last ones, by amount
-        self._past_samples = round(TAPS_SECONDS * card.sample_rate) + card.frame_length  # to the start of any next fade
+        self._tap_samples = round(TAPS_SECONDS * card.sample_rate)
 
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""
@@ -94,7 +94,8 @@ class FrameMaker:
         if self._image is None:
             return MadeFrame(sound[np.newaxis], next_state, None)
         past = sound if step.before is None else np.concatenate([step.before, sound])
-        return MadeFrame(self._sides(sound, step), next_state, past[-self._past_samples :])
+        past_samples = self._tap_samples + max(self._card.frame_length, step.length)  # to the start of any next fade
+        return MadeFrame(self._sides(sound, step), next_state, past[-past_samples:])
 
     def _sides(self, sound: Array, step: FrameInputs) -> Array:
         """A frame's sound, [sides, length]."""

@@ -225,15 +225,17 @@ def entry(channel, number, value):
         ([PitchBend(0, 0, 4096)], 0, {}),
         (entry(0, 2, 66), 0, {}),
         ([PitchBend(0, 3, 4096)], 3, {}),
-        ([*entry(0, 6, 3), PitchBend(0, 0, 4096), PitchBend(0, 1, 1024)], 1, {}),
+        ([*entry(0, 6, 3), PitchBend(0, 0, 4096)], 1, {}),
+        ([*entry(0, 6, 3), PitchBend(2100, 2, 2048), NoteOn(2200, 2, 67, 127), NoteOff(2500, 2, 67)], 1, {}),
         ([], 0, {"stream": {"keys": "seed"}, "tuning": {"a4_hz": 466.16}}),
     ],
-    ids=["bent", "tuned", "channel", "finger", "seeds"],
+    ids=["bent", "tuned", "channel", "zone", "another finger", "seeds"],
 )
 def test_first_frames_are_made_ahead_at_the_bend_the_tuning_and_the_code_of_the_moment(patch, moves, channel, preset):
     made = patch(None, {"push": np.full((2, LENGTH), 0.1)}, **preset)
     first, again = NoteOn(1024, channel, 64, 127), NoteOn(6400, channel, 64, 127)
     events = [*moves, first, NoteOff(2048, channel, 64), ParameterChange(2560, 0, "latent.0", 0.9), again]
+    events.sort(key=lambda event: event.time)
     offline = played(made, events, 8000, omni=True)
     rack = Rack({0: made}, RATE, omni=True, live=True)
     settled(rack)
