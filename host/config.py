@@ -1,6 +1,7 @@
 """The user's configuration file and folders, and the text of TOML files. Light import."""
 
 import codecs
+import contextlib
 import functools
 import os
 import re
@@ -116,7 +117,8 @@ def own_folder(name: str) -> Path:
 
 def missing_preset_folder() -> list[str]:
     """A line if the configuration file names a folder of presets that does not exist; UserError as `own_folder`."""
-    folder = str(own_folder("presets"))
-    if configured("presets", "folder") is None or os.path.isdir(folder):  # noqa: PTH112 - Path's raises PermissionError
-        return []
-    return [f"{config_file()}: presets.folder = {folder!r} is no folder; create it, or name another"]
+    folder = own_folder("presets")
+    with contextlib.suppress(OSError):  # no right to look
+        if configured("presets", "folder") is None or folder.is_dir():
+            return []
+    return [f"{config_file()}: presets.folder = {str(folder)!r} is no folder; create it, or name another"]

@@ -190,8 +190,8 @@ class Instrument:
             knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one; or
                 (seconds, position) pairs that lines join, also as an array [points, 2]; or an array with one position
                 a sample, of which one in 5 ms counts.
-            bend: semitones, -24 to 24, that all its notes are bent by, as ``knobs`` takes positions, whatever the music
-                resets, and whatever range it sets. It may have no bends of its own then.
+            bend: semitones, -24 to 24, that all its notes are bent by, as ``knobs`` takes positions. Resets and bend
+                ranges in the music do not change it; bends of the music's own are refused.
             channels: other presets by MIDI channel, 1 to 16; None mutes one. Knobs and bend leave them alone.
             tail_seconds: the longest that sound may ring on, 0 to 600; unused with ``seconds``.
 

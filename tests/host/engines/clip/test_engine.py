@@ -337,7 +337,7 @@ def test_processes_that_share_the_voices_give_the_same_bytes(patch, keys):
 @pytest.mark.parametrize("zone", ["none", "by RPN 6", "of the preset"])
 @pytest.mark.parametrize("begin", [10, 40])
 def test_a_sound_plays_whole_however_far_it_is_bent_before_or_after_it_begins(sound, zone, begin):
-    """An octave by RPN 0; or by a finger of a zone of 48 semitones."""
+    """RPN 0 bends it by an octave, or a finger of a zone does."""
     channel, bend = (0, -8192) if zone == "none" else (1, -2048)
     wider = {"none": [DataEntry(0, 0, True, 0, "coarse", 12)], "by RPN 6": [ZoneSize(0, 0, 15)]}.get(zone, [])
     events = [*wider, PitchBend(20, channel, bend), NoteOn(begin, channel, 60, 100)]
@@ -354,7 +354,7 @@ def test_a_tuning_far_down_lets_a_sound_play_whole_too(sound):
 
 @pytest.mark.parametrize("wider", [DataEntry(0, 0, True, 0, "coarse", 48), ZoneSize(0, 0, 15), None])
 def test_a_wide_range_alone_lets_no_voice_last_longer(patch, wider):
-    """By RPN 0, by RPN 6, or by the preset's own zone."""
+    """RPN 0, RPN 6 or the preset's own zone widen the range."""
     spans = []
     for is_wide in (False, True):
         instrument = ChannelInstrument(patch(mpe={"enabled": is_wide and wider is None}), RATE)

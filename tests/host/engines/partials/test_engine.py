@@ -65,7 +65,7 @@ def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(p
 
 
 def test_a_glide_over_the_keys_of_stiff_strings_leaves_no_gap(partials_of):
-    """Of one partial alone, whose order is another at each key."""
+    """A glide of a single partial, whose order changes at each key."""
     model = partials_of(lambda latent, key: np.concatenate([np.zeros(11), [1.0], np.zeros(5)]), stretch=(-9.0, 0.05))
     engine = SpectrumEngine(model, 4096, character=VoicingSettings(**PURE))
     stream = engine.start_stream(48, 0)

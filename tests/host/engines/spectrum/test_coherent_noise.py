@@ -153,7 +153,7 @@ def test_the_loop_of_noise_has_no_seam(shape):
 
 @pytest.mark.parametrize(("rate", "loop"), [(22_050, 65_536), (48_000, 65_536), (96_000, 131_072), (192_000, 262_144)])
 def test_the_loop_of_noise_lasts_more_than_1_3_seconds_at_any_rate(tiny, rate, loop):
-    """A held sound repeats after it, and not after half of it."""
+    """A held sound repeats after the whole loop, and not after half of it."""
     model = Given(tiny(**PUBLISHED | {"sample_rate": rate}).card, lambda latent, key: np.full(BINS, 0.2))
     sound = one(model, 60, loop + 20_000)
     halves = [np.corrcoef(sound[4000:20_000], sound[4000 + lag : 20_000 + lag])[0, 1] for lag in (loop // 2, loop)]
