@@ -1,7 +1,6 @@
 """The user's configuration file and folders, and the text of TOML files. Light import."""
 
 import codecs
-import contextlib
 import functools
 import os
 import re
@@ -118,7 +117,9 @@ def own_folder(name: str) -> Path:
 def missing_preset_folder() -> list[str]:
     """A line if the configuration file names a folder of presets that does not exist; UserError as `own_folder`."""
     folder = own_folder("presets")
-    with contextlib.suppress(OSError):  # no right to look
+    try:
         if configured("presets", "folder") is None or folder.is_dir():
             return []
+    except OSError:  # it may be there: the commands that read it say why they cannot
+        return []
     return [f"{config_file()}: presets.folder = {str(folder)!r} is no folder; create it, or name another"]

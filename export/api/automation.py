@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +92,7 @@ def bend_events(points: Points, channels: Iterable[int], sample_rate: int) -> li
     return events
 
 
-def hold_bends(events: Iterable[Event], bends: Iterable[Event]) -> Iterator[Event]:
+def hold_bends(events: Iterable[Event], bends: Collection[Event]) -> Iterator[Event]:
     """Yield events, with the present ones of ``bends`` again after messages that may reset wheels or set their range.
 
     Files often begin with such messages, at the time of the first bend.

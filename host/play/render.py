@@ -169,13 +169,13 @@ def _silent_notes(
         tuning = dict.fromkeys(playable_keys, 0.0)
         if silent_keys := [key for key in keys if pitch_of(key, tuning) is None]:
             yield (
-                f"{len(silent_keys)} of {len(keys)} notes make no sound: preset {name!r} plays keys "
+                f"{len(silent_keys)} of {len(keys)} notes make no sound: preset {name!r} plays "
                 f"{_key_list(playable_keys)}, and not {_key_list(silent_keys)}"
             )
 
 
 def _key_list(keys: Iterable[float]) -> str:
-    """Return keys as runs, such as "36, 38 to 41"; many runs as their number and ends."""
+    """Return keys as runs, such as "keys 36, 38 to 41"; many runs as their number and ends."""
     runs: list[list[float]] = []
     distinct_keys = sorted(set(keys))
     for key in distinct_keys:
@@ -185,7 +185,8 @@ def _key_list(keys: Iterable[float]) -> str:
             runs.append([key])
     if len(runs) > MOST_RUNS:
         return f"{len(distinct_keys)} keys from {distinct_keys[0]:g} to {distinct_keys[-1]:g}"
-    return ", ".join(f"{run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"{run[0]:g}" for run in runs)
+    run_texts = [f"{run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"{run[0]:g}" for run in runs]
+    return f"key{'s' if len(distinct_keys) > 1 else ''} {', '.join(run_texts)}"
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:

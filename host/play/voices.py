@@ -76,7 +76,7 @@ class VoiceFactory:
 
     def lengthen(self, voice: Voice, time: int) -> None:
         """Let a voice's stream end later where its bend, tuning included, is lower than the engine expects."""
-        if voice.stream.over is None:
+        if voice.stream.over is None or voice.stream.over <= time:
             return
         touch, wheel = voice.touch, self.mpe.wheel(voice.note[0])
         bend = wheel.bend.target if touch is None else touch.bend.target + touch.masters[-1][1].target

@@ -88,9 +88,9 @@ class MotionSettings(SettingsSection):
 
     target: str | None = None
     shape: Literal["sine", "triangle", "saw", "square", "random"] = "sine"
-    depth: float | None = None
-    low: float | None = None
-    high: float | None = None
+    depth: LatentValue | None = None
+    low: LatentValue | None = None
+    high: LatentValue | None = None
     path: Annotated[list[list[LatentValue]], Field(min_length=2)] | None = None
     legs: Interpolation = "linear"
     times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # more than eleven days

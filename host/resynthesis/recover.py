@@ -128,10 +128,12 @@ def _recover_sound(
     card, output, latent_scales = model.card, outputs.preset, in_deviations(model.card)
     play_table = _image(sound, track, card)
 
-    def render_code(code: _Code) -> tuple[Preset, Reconstruction]:
+    def render_code(code: _Code, motion: Sequence[MotionSettings] = ()) -> tuple[Preset, Reconstruction]:
         """Return the preset of a code with the gesture that comes nearest, and its reconstruction."""
         preset_tables = dict(kind_of(card).tables(code.label, sustained=False)) | play_table
         preset_tables["latent"] = LatentSettings(values=_rounded(code.code))
+        if motion:
+            preset_tables["motion"] = list(motion)
         presets = [
             _preset_of(sound, model, output).model_copy(update=preset_tables | gesture_table)
             for gesture_table in _gestures(track, code, model)
@@ -165,10 +167,9 @@ def _recover_sound(
         )
     if points is not None:
         motion_settings, path_summary, path_warnings = _path(sound, track, model, latent_scales, points, method)
-        preset = preset.model_copy(update={"motion": [motion_settings]})
+        preset, reconstruction = render_code(resting_code, [motion_settings])
         summary_lines.append(path_summary)
         warnings += path_warnings
-        reconstruction = reconstruct(sound, track, preset, model, output)
     report_entry = _entry(sound.name, resting_code, card, reconstruction, network_db)
     report = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
     warnings += outputs.write(preset, [reconstruction], card, report | report_entry, overwrite)

@@ -141,7 +141,7 @@ def test_channels_take_other_presets_or_are_muted(oboe: timbrel.Instrument) -> N
 
 def test_a_note_on_a_key_that_a_kit_does_not_play_is_told() -> None:
     kit = timbrel.open("stereo-kit")
-    line = "the notes: 1 of 2 notes make no sound: preset 'stereo-kit' plays keys 35 to 81, and not 10"
+    line = "the notes: 1 of 2 notes make no sound: preset 'stereo-kit' plays keys 35 to 81, and not key 10"
     with pytest.warns(UserWarning, match=line):
         kit.render([timbrel.Note(10), timbrel.Note(36)], seconds=0.1)
 

@@ -68,6 +68,7 @@ WRONG = {
     HEAD + "[latent]\nvalues = [nan]": "line 4: latent.values, number 1",
     HEAD + "[latent]\nvalues = [inf]": "line 4: latent.values, number 1",
     HEAD + "[latent]\nvalues = [0, 1e308]": "line 4: latent.values, number 2",
+    HEAD + '[[motion]]\ntarget = "latent.1"\ndepth = 1e308': "line 5: [[motion]] 1: depth",
     HEAD + "[morph]\nvalues = [-2e6]": "line 4: morph.values, number 1",
     HEAD + "[process]\nshift = [1e7]": "line 4: process.shift, number 1",
     HEAD + "[play]\nvoice = 3": "unknown key 'play.voice'; did you mean 'voices'?",

@@ -203,8 +203,8 @@ def test_notes_on_keys_that_a_preset_does_not_play_are_told_for_each_file_and_pr
     ended = timbrel("render", chosen / "a.toml", tunes, "-o", tmp_path / "sounds", "--set", chosen)
     assert ended.status == 0
     assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [
-        f"warning: {tunes / 'one.mid'}: 4 of 5 notes make no sound: preset 'b' plays keys 40 to 61, and not 64 to 65, "
-        "72"
+        f"warning: {tunes / 'one.mid'}: 4 of 5 notes make no sound: preset 'b' plays keys 40 to 61, and not keys 64 to "
+        "65, 72"
     ]
 
 

@@ -365,6 +365,16 @@ def test_a_wide_range_alone_lets_no_voice_last_longer(patch, wider):
     assert len(spans[0]) == 1
 
 
+def test_a_bend_after_a_sounds_end_leaves_the_end_where_it_was(patch):
+    """In one block, so that the ended voice is still there."""
+    ends = []
+    for bends in ([], [DataEntry(4 * LENGTH, 0, True, 0, "coarse", 24), PitchBend(4 * LENGTH + 1, 0, -8192)]):
+        instrument = ChannelInstrument(patch(), RATE)
+        instrument.process([NoteOn(10, 0, 60, 100), *bends], 5 * LENGTH)
+        ends.append(instrument._processor.voices.silent_since(5 * LENGTH))
+    assert ends[0] == ends[1] > LENGTH // 2
+
+
 def test_memory_stays_flat_however_long_it_plays(patch, monkeypatch):
     monkeypatch.setattr("timbrel.host.engines.clip.clip_cache.MOST_CACHED_BYTES", 8 * 4 * LENGTH)
     instrument = ChannelInstrument(patch(), RATE)
