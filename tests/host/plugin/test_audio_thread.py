@@ -49,6 +49,12 @@ class Loader:
         return self.loaded[loads]
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """Keeps the test process's priority: a realtime one that computes for ten seconds without a pause is killed."""
+    monkeypatch.setattr("timbrel.host.plugin.audio_thread.hurry", lambda priority: None)
+
+
 @pytest.mark.parametrize("offline", [False, True])
 def test_live_what_comes_is_prepared_once_a_block_is_handed_over_and_in_a_bounce_it_is_not(monkeypatch, offline):
     memory = Memory(offline)
