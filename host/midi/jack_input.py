@@ -18,7 +18,7 @@ from ..errors import UserError
 from .arrival import Arrival
 
 LIBRARY = Path(__file__).with_name("jack_core.so.1")  # no name of a Python module
-VERSION = 2
+VERSION = 3
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
 ACTIVE_SENSING = 0xFE
 QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
@@ -29,8 +29,12 @@ NO_START_SERVER, IS_INPUT = 1, 1  # JACK's option of a client, and its flag of a
 MIDI_TYPE = b"8 bit raw midi"
 
 
-class MessageSource(Protocol):
-    """An input as RtMidi has it."""
+class JackInput(Protocol):
+    """An input of messages, as RtMidi has it, that counts its connections."""
+
+    @property
+    def ended_connections(self) -> int:
+        """Number of its connections that have ended, also those that were made again; 0 if unknown."""
 
     def get_message(self) -> tuple[bytes, float] | None:
         """Next message, and seconds since the one before."""
@@ -39,7 +43,7 @@ class MessageSource(Protocol):
 class JackMidi(Protocol):
     """A client of JACK with any number of inputs: JACK wakes each client in each cycle."""
 
-    def open_input(self, name: str) -> MessageSource:
+    def open_input(self, name: str) -> JackInput:
         """Register an input, to which senders can be connected; close the client only after it."""
 
 
@@ -72,9 +76,11 @@ def _load_core(path: Path = LIBRARY) -> ctypes.CDLL | None:
     except (OSError, AttributeError):
         return None
     core.jack_client_bytes.restype = core.jack_input_bytes.restype = ctypes.c_int64
-    core.jack_client_open.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int32]
+    core.jack_input_ended_connections.restype = ctypes.c_uint32
+    core.jack_client_open.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int32]
     core.jack_input_open.argtypes = [ctypes.c_void_p] * 3
     core.jack_input_next.argtypes = [ctypes.c_void_p] * 3
+    core.jack_input_ended_connections.argtypes = [ctypes.c_void_p]
     return core
 
 
@@ -102,16 +108,22 @@ class CompiledJackMidi:
             raise no_server_error(f"status {status.value:#x}")
         self._core, self._jack, self._client = core, jack, ctypes.c_void_p(client)
         self._state = ctypes.create_string_buffer(core.jack_client_bytes())
-        functions = (jack.jack_port_get_buffer, jack.jack_midi_get_event_count, jack.jack_midi_event_get)
+        functions = (
+            jack.jack_port_get_buffer,
+            jack.jack_midi_get_event_count,
+            jack.jack_midi_event_get,
+            jack.jack_port_by_id,
+        )
         addresses = [ctypes.cast(function, ctypes.c_void_p) for function in functions]
-        core.jack_client_open(self._state, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
+        core.jack_client_open(self._state, *addresses, self._client, ctypes.byref(arrival.flag), arrival.descriptor)
         jack.jack_set_process_callback(self._client, core.jack_client_process, self._state)
+        jack.jack_set_port_connect_callback(self._client, core.jack_client_connection, self._state)
         jack.jack_activate(self._client)  # before there is an input: senders may be connected as soon as there is one
         self._ports: list[ctypes.c_void_p] = []
         self._queues: list[object] = []
         weakref.finalize(self, self._close, jack, self._client, self._ports, self._queues, self._state, arrival)
 
-    def open_input(self, name: str) -> MessageSource:
+    def open_input(self, name: str) -> JackInput:
         port = self._jack.jack_port_register(self._client, name.encode(), MIDI_TYPE, IS_INPUT, 0)
         if port is None:
             raise no_server_error("it refuses an input")
@@ -143,6 +155,10 @@ class _CompiledInput:
             return None
         return self._event.raw[:size], self._clock.elapsed(self._seconds.value)
 
+    @property
+    def ended_connections(self) -> int:
+        return int(self._core.jack_input_ended_connections(self._queue_at))
+
 
 class PythonJackMidi:
     """JACK's thread calls Python."""
@@ -162,7 +178,7 @@ class PythonJackMidi:
         # At exit at the latest: JACK's thread calls Python.
         weakref.finalize(self, _close, self._client, self._inputs, leaving)
 
-    def open_input(self, name: str) -> MessageSource:
+    def open_input(self, name: str) -> JackInput:
         self._inputs.append(_PythonInput(self._client.midi_inports.register(name)))
         return self._inputs[-1]
 
@@ -171,6 +187,7 @@ class _PythonInput:
     def __init__(self, port: Any) -> None:
         self.port = port
         self.messages: deque[tuple[bytes, float]] = deque(maxlen=QUEUE)
+        self.ended_connections = 0  # unknown: JACK may cancel its thread of notifications within Python
         self._clock = _Clock()
 
     def get_message(self) -> tuple[bytes, float] | None:

@@ -107,6 +107,7 @@ class _Port:
     place: str | None = None  # the input's own name, if connections are known
     leaving: str | None = None  # the last sender, until its connection has gone
     guests: frozenset[str] = frozenset()  # senders connected manually, at the last scan
+    ended_connections: int = 0  # over JACK, at the last scan
     was_listed: bool = False  # as connected, by ALSA's sequencer
     patience: int = PATIENCE_LOOKS  # scans left to wait for its sender; 0 once connected
     decoder: MidiDecoder = field(default_factory=MidiDecoder)
@@ -260,18 +261,23 @@ class Inputs:
             self._idle.append(port.source)
 
     def _see_guests(self) -> list[str]:
-        """Note the senders connected by hand; return a message for each that has gone."""
+        """Note the senders connected by hand; return a message for each that has gone, also if it has come back."""
         messages: list[str] = []
         for port in self._ports:
+            ended_connections = 0 if self._wires is None else port.source.ended_connections
             sender_names = frozenset(self._senders(port) or ())
+            has_ended = ended_connections != port.ended_connections and port.leaving is None
+            port.ended_connections = ended_connections
             if port.leaving not in sender_names:
                 port.leaving = None
             guest_names = sender_names - {port.name, port.leaving}
             departed_names = sorted(port.guests - guest_names)
             port.guests = guest_names
-            if departed_names:
+            returned_names = sorted(sender_names) if has_ended and not departed_names else []
+            if departed_names or returned_names:
                 self._departures.append((port, None))
                 messages += [_farewell(name) for name in departed_names]
+                messages += [f"MIDI port {name!r} was away; its notes are released" for name in returned_names]
         return messages
 
     def _senders(self, port: _Port) -> set[str] | None:

@@ -14,6 +14,8 @@ struct JackClient {
 	PortBuffer port_buffer;
 	EventCount event_count;
 	EventGet event_get;
+	PortById port_by_id;
+	void *jack_client;
 	int32_t *flag, bell;
 	_Atomic(JackInput *) newest;
 };
@@ -21,6 +23,7 @@ struct JackClient {
 struct JackInput {
 	void *port;
 	JackInput *older;
+	_Atomic uint32_t ended_connections;
 	_Atomic uint32_t written, read; /* bytes, modulo 2^32 */
 	uint8_t ring[RING_BYTES];       /* records: seconds, size, bytes */
 };
@@ -59,13 +62,15 @@ int64_t jack_client_bytes(void) { return sizeof(JackClient); }
 
 int64_t jack_input_bytes(void) { return sizeof(JackInput); }
 
-void jack_client_open(JackClient *client, PortBuffer buffer, EventCount count, EventGet get_event, int32_t *flag,
-                      int32_t bell)
+void jack_client_open(JackClient *client, PortBuffer buffer, EventCount count, EventGet get_event, PortById by_id,
+                      void *jack_client, int32_t *flag, int32_t bell)
 {
 	memset(client, 0, sizeof *client);
 	client->port_buffer = buffer;
 	client->event_count = count;
 	client->event_get = get_event;
+	client->port_by_id = by_id;
+	client->jack_client = jack_client;
 	client->flag = flag;
 	client->bell = bell;
 }
@@ -94,6 +99,20 @@ int jack_client_process(uint32_t frames, void *data)
 	}
 	return 0;
 }
+
+void jack_client_connection(uint32_t sender, uint32_t receiver, int is_connected, void *data)
+{
+	JackClient *client = data;
+	(void)sender;
+	if (is_connected)
+		return;
+	void *port = client->port_by_id(client->jack_client, receiver);
+	for (JackInput *input = atomic_load(&client->newest); input; input = input->older)
+		if (input->port == port)
+			atomic_fetch_add(&input->ended_connections, 1);
+}
+
+uint32_t jack_input_ended_connections(const JackInput *input) { return atomic_load(&input->ended_connections); }
 
 int32_t jack_input_next(JackInput *input, uint8_t *bytes, double *seconds)
 {

@@ -30,12 +30,13 @@ class Cycle:
             ctypes.CFUNCTYPE(at, at, ctypes.c_uint32)(lambda port, frames: port),
             ctypes.CFUNCTYPE(ctypes.c_uint32, at)(lambda buffer: len(self._events.get(buffer, ()))),
             ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Event), at, ctypes.c_uint32)(self._get),
+            ctypes.CFUNCTYPE(at, at, ctypes.c_uint32)(lambda jack_client, number: number - 100),
         )
         self._core = jack_input._load_core()
         self._client = ctypes.create_string_buffer(self._core.jack_client_bytes())
         addresses = [ctypes.cast(one, at) for one in self._functions]
         self._arrival = arrival
-        self._core.jack_client_open(self._client, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
+        self._core.jack_client_open(self._client, *addresses, None, ctypes.byref(arrival.flag), arrival.descriptor)
         self._queues = []
         for _ in range(ports):
             self.open_port()
@@ -50,6 +51,13 @@ class Cycle:
             port: [(len(event), ctypes.create_string_buffer(event, max(1, len(event)))) for event in events]
         }
         assert self._core.jack_client_process(128, self._client) == 0
+
+    def connect(self, port, is_connected):
+        """Report a change of a connection, as JACK does: by the port's number for all clients."""
+        self._core.jack_client_connection(7, 100 + port, is_connected, self._client)
+
+    def ended_connections(self, port):
+        return self._core.jack_input_ended_connections(ctypes.addressof(self._queues[port - 1]))
 
     def received(self, port=1):
         """All that waits: (bytes, seconds)."""
@@ -112,6 +120,14 @@ def test_each_port_of_a_client_has_a_queue_of_its_own():
     for port in (1, 2, 3):
         assert [data for data, _ in cycle.received(port)] == KEPT[:port]
         assert not cycle.received(port)
+
+
+@needs_core
+def test_ended_connections_are_counted_by_input():
+    cycle = Cycle(Arrival(), ports=2)
+    for port, is_connected in ((1, 1), (2, 1), (3, 0), (2, 0), (2, 1), (2, 0)):
+        cycle.connect(port, is_connected)
+    assert [cycle.ended_connections(port) for port in (1, 2)] == [0, 2]
 
 
 class Port:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.midi import ports
+from timbrel.host.midi import jack_input, ports
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.midi.ports import Inputs, port_names
 
@@ -326,6 +326,25 @@ def test_a_sender_that_is_connected_by_hand_to_an_input_without_sender_is_heard(
             assert comes(inputs, (other, b"\x90\x30\x01")) == [NoteOn(0, 0, 48, 1)]
         assert look(inputs) == ["MIDI port 'Other:out' has gone; its notes are released"]
         assert heard(inputs, 1) == [NoteOff(0, 0, 48)]
+
+
+@pytest.mark.skipif(jack_input._load_core() is None, reason="the queue is not compiled")
+def test_a_sender_that_a_patchbay_connects_again_between_two_looks_holds_no_notes():
+    with Hands() as patchbay:
+        with controller("Keystation 49") as keys:
+            inputs = Inputs(["virtual"], "jack")
+            virtual = inputs._ports[0]
+            patchbay.connect("Keystation 49:out", virtual.place)
+            until(lambda: not inputs.rescan() and inputs.open[1:] == ["Keystation 49:out"], "the connection")
+            assert comes(inputs, (keys, b"\x90\x3c\x64")) == [NoteOn(0, 0, 60, 100)]
+        with controller("Keystation 49") as keys:
+            patchbay.connect("Keystation 49:out", virtual.place)
+            until(lambda: "Keystation 49:out" in inputs._wires.into(virtual.place), "the connection")
+            assert look(inputs) == ["MIDI port 'Keystation 49:out' was away; its notes are released"]
+            assert heard(inputs, 1) == [NoteOff(0, 0, 60)]
+            assert inputs.rescan() == []
+            assert comes(inputs, (keys, b"\x90\x30\x01")) == [NoteOn(0, 0, 48, 1)]
+            assert inputs.rescan() == []
 
 
 def test_a_connection_that_exists_may_be_asked_for_again_and_one_that_cannot_be_is_refused_in_a_line():

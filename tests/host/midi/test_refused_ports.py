@@ -26,7 +26,7 @@ class Busy:
         return [self.API_MACOSX_CORE]
 
     def MidiIn(self, api, name, queue_size_limit):
-        client = SimpleNamespace(ignore_types=lambda **kinds: None, get_message=lambda: None)
+        client = SimpleNamespace(ignore_types=lambda **kinds: None, get_message=lambda: None, ended_connections=0)
         client.get_ports = lambda: list(self.listed)
         client.open_virtual_port = lambda name: None
         client.open_port = self.open
