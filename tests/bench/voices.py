@@ -1,7 +1,7 @@
 """Processor time of many voices and of chords, of a commit and of the checkout by turns: `voices.py COMMIT`.
 
 gm-keys at 48 kHz in blocks of 128: 64 voices held while all knobs move, and the two blocks where a chord of 8 begins
-(a short block begins four notes), of 16 voices. Each run has a process of its own.
+(a short block begins four notes), of 16 voices. Each run has a process of its own, by the script of its own commit.
 """
 
 import argparse
@@ -76,10 +76,14 @@ def chords():
 
 
 def measured(package):
-    """The two figures with the package in a folder."""
+    """The two figures with the package in a folder, by its own script: names of modules change."""
     environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
     found = subprocess.run(
-        [sys.executable, __file__, "--here"], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, package / "timbrel/tests/bench/voices.py", "--here"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [float(word) for word in found.stdout.split()]
 
