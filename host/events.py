@@ -95,6 +95,23 @@ class Tempo(Timing):
 
 
 @dataclass(frozen=True, slots=True)
+class BeatSync(Timing):
+    """Sets the beat of a rack that starts while a clock or tempo from outside runs.
+
+    ``beat``, in quarter notes, goes on to ``next_beat`` within ``seconds``. Clock ticks are ``tick_seconds`` apart; the
+    last one is at position ``last_tick``, in ticks, and came ``tick_age`` seconds ago. These are None before the first.
+    """
+
+    beat: float
+    next_beat: float
+    seconds: float
+    tick_seconds: float
+    last_tick: float | None
+    tick_age: float | None
+    is_running: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MasterTuning(Timing):
     """Tunes all channels (universal system exclusive); both parts add up.
 
@@ -199,6 +216,7 @@ Event = (
     | ProgramChange
     | Clock
     | Tempo
+    | BeatSync
     | MasterTuning
     | SystemReset
     | ParameterChange

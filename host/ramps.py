@@ -89,6 +89,11 @@ class Ramp:
         segment_indices = np.maximum(np.searchsorted(segment_columns[0], times, side="right") - 1, 0)
         return _glide(times, *(column[segment_indices] for column in segment_columns))
 
+    def under_way(self, time: int) -> tuple[float, float, float]:
+        """Value at a sample, target of the glide there, and its samples left, at least 1; none before `forget`."""
+        start_sample, length, _, target = self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)]
+        return self.value(time), target, max(1.0, start_sample + length - time)
+
     def has_settled(self, time: int) -> bool:
         """Return whether the value is constant from a sample on."""
         first_segment = self._segments[0]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..errors import Failure
 from ..events import (
     AllOff,
+    BeatSync,
     ChannelPressure,
     Clock,
     ControlChange,
@@ -220,5 +221,7 @@ def _message(event: "Event | _Note") -> bytes:
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
         # internal events
-        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | LatchEnd() | StealVoice():
+        case (
+            DataEntry() | AllOff() | ControllersReset() | ZoneSize() | LatchEnd() | StealVoice() | Tempo() | BeatSync()
+        ):
             raise ValueError(f"a MIDI file has no {event}")

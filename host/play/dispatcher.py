@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from ..events import (
     AllOff,
+    BeatSync,
     Clock,
     ControlChange,
     ControllersReset,
@@ -49,10 +50,8 @@ class EventDispatcher(ABC):
                 self.knobs.apply(event)
             case ParameterTouch(time, _, target, down):
                 self._latents.hold(time, target, down)
-            case Clock():
-                self._latents.clock(event)
-            case Tempo(time, bpm):
-                self._latents.tempo(time, bpm)
+            case Clock() | Tempo() | BeatSync():
+                self._latents.keep_time(event)
             case StealVoice(time):
                 self._steal_voice(time)
             case ZoneSize(time, master, members):

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from ..arrays import Array, Doubles
-from ..events import Clock
+from ..events import BeatSync, Clock, Tempo
 from ..model.card import Card
 from ..model.learned_path import LearnedPath
 from ..preset.motions import LearnedPathSettings, MotionSettings, WalkSettings
@@ -46,10 +46,46 @@ class Beats:
     def samples(self, time: int) -> float:
         return self._samples.value(time)
 
-    def tempo(self, time: int, bpm: float) -> None:
-        """Ignored after MIDI clock."""
-        if self._tick_times:
-            return
+    def apply(self, event: Clock | Tempo | BeatSync) -> None:
+        """Tempos are ignored after MIDI clock."""
+        match event:
+            case Tempo(time, bpm):
+                if not self._tick_times:
+                    self._run_at(time, bpm)
+            case BeatSync():
+                self._go_on(event)
+            case Clock(time, "tick"):
+                self._measure_tempo(time)
+                if self._running:
+                    self._advance(time)
+            case Clock(time, "start"):  # the next tick is beat 0 (MIDI 1.0)
+                self._running, self._last_tick = True, -1.0
+                self._beat.jump(time, 0.0)
+            case Clock(time, "stop"):
+                self._running = False
+                self._beat.jump(time, self.value(time))
+            case Clock(_, "continue"):
+                self._running = True
+
+    def sync(self, time: int) -> BeatSync:
+        """The event by which another rack goes on with the beat from sample ``time``."""
+        beat, next_beat, samples = self._beat.under_way(time)
+        return BeatSync(
+            time,
+            beat,
+            next_beat,
+            samples / self._rate,
+            self._tick_samples / self._rate,
+            self._last_tick,
+            (time - self._tick_times[-1]) / self._rate if self._tick_times else None,
+            self._running,
+        )
+
+    def forget(self, time: int) -> None:
+        self._beat.forget(time)
+        self._samples.forget(time)
+
+    def _run_at(self, time: int, bpm: float) -> None:
         samples = 60 * self._rate / bpm
         beat = self.value(time)
         self._beat.jump(time, beat)
@@ -57,24 +93,14 @@ class Beats:
         self._tick_samples = samples / TICKS_A_BEAT
         self._samples.jump(time, samples)
 
-    def clock(self, event: Clock) -> None:
-        match event.message:
-            case "tick":
-                self._measure_tempo(event.time)
-                if self._running:
-                    self._advance(event.time)
-            case "start":  # the next tick is beat 0 (MIDI 1.0)
-                self._running, self._last_tick = True, -1.0
-                self._beat.jump(event.time, 0.0)
-            case "stop":
-                self._running = False
-                self._beat.jump(event.time, self.value(event.time))
-            case "continue":
-                self._running = True
-
-    def forget(self, time: int) -> None:
-        self._beat.forget(time)
-        self._samples.forget(time)
+    def _go_on(self, sync: BeatSync) -> None:
+        self._beat.jump(sync.time, sync.beat)
+        self._beat.move(sync.time, sync.next_beat, sync.seconds * self._rate)
+        self._tick_samples = sync.tick_seconds * self._rate
+        self._samples.jump(sync.time, self._tick_samples * TICKS_A_BEAT)
+        self._last_tick, self._running = sync.last_tick, sync.is_running
+        if sync.tick_age is not None:
+            self._tick_times.append(sync.time - round(sync.tick_age * self._rate))
 
     def _measure_tempo(self, time: int) -> None:
         if self._tick_times and time - self._tick_times[-1] > self._longest_tick:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays import Array, Doubles, Times
 from ..engines.engine import Beginnings, Residual
-from ..events import Clock
+from ..events import BeatSync, Clock, Tempo
 from ..model.card import Card
 from ..model.learned_path import LearnedPath
 from ..preset.motions import TEMPO_BPM, MorphTarget, MotionSettings
@@ -254,20 +254,17 @@ class Latents:
                 parts[:, self._places[target]] = grip.share.values(times)
         return parts
 
-    def clock(self, event: Clock) -> None:
-        """A start resets the beat to 0, and motions glide there."""
-        followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
+    def keep_time(self, event: Clock | Tempo | BeatSync) -> None:
+        """A clock's start resets the beat to 0, and motions glide there."""
+        is_start = isinstance(event, Clock) and event.message == "start"
+        followers = [(mover, left) for mover, left in self._movers if mover.in_beats and is_start]
         offsets_before = [self._offsets(mover, left, event.time) for mover, left in followers]
-        self._beats.clock(event)
+        self._beats.apply(event)
         for (mover, left), was in zip(followers, offsets_before, strict=True):
             for ramp, old, new in zip(left, was, mover.at(self._beats.value(event.time)), strict=True):
                 ramp.jump(event.time, old - new)
                 ramp.move(event.time, 0.0)
         self._drop(lambda sample: sample >= event.time)
-
-    def tempo(self, time: int, bpm: float) -> None:
-        self._beats.tempo(time, bpm)
-        self._drop(lambda sample: sample >= time)
 
     def morph(self, time: int) -> float:
         if not self._morphs:

@@ -13,12 +13,14 @@ import numpy as np
 from ..arrays import Array
 from ..audio.output import limit
 from ..errors import UserError, printable
-from ..events import Event, LatchEnd, NoteOn, ParameterChange, Timing, nearest_key, retimed
+from ..events import Clock, Event, LatchEnd, NoteOn, ParameterChange, Tempo, Timing, nearest_key, retimed
 from ..midi.controllers import ControllerState, ends_all_notes
 from ..preset.library import Patch
+from ..preset.motions import TEMPO_BPM
 from ..preset.recording_notes import Notes
 from ..unattended import MOST_BLOCKS, UnattendedRun
 from .controllers import Mapper
+from .motion_sources import Beats
 from .rack import as_played
 
 # Most and fewest new notes in a short block: each costs Python at once, and 128 keys may come together. Between these,
@@ -140,6 +142,7 @@ class Player:
         self._strained = self._put_off = False
         self._seconds_of_note = 0.0  # the most of the last ones
         self._controllers = ControllerState()
+        self._beats: Beats | None = None  # of a clock or tempo from outside, once there was one
         self.now = 0  # samples rendered
         self.shed = 0  # voices stolen after underruns
         self.parts: dict[int, Array] = {}
@@ -282,6 +285,10 @@ class Player:
         due_events = self._due(self.now + count)
         for event in due_events:
             self._controllers.apply(event)
+            if isinstance(event, Clock | Tempo):
+                self._beats = self._beats or Beats(TEMPO_BPM, self._rate)
+                self._beats.apply(event)
+                self._beats.forget(event.time)
         *ringing, last = self._seats
         opening, last.opening = last.opening, ()
         own_events, ringing_events = _dealt(due_events, [seat.rack for seat in ringing])
@@ -326,7 +333,8 @@ class Player:
         primed_samples = rack.played
         self._controllers.forget_knobs(channels)
         held_notes = self._controllers.keys if rack.listens else []  # a rack keeps the notes that it started
-        self._open(rack, [*self._standing_events(channels), *(retimed(note, 0) for note in held_notes)])
+        beats = [] if self._beats is None else [self._beats.sync(self.now)]
+        self._open(rack, [*beats, *self._standing_events(channels), *(retimed(note, 0) for note in held_notes)])
         for on_start in calls_on_start:
             on_start(self.now, primed_samples)
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.events import Clock
+from timbrel.host.events import Clock, Tempo
 from timbrel.host.play.motion_sources import Beats
 
 from .motions import PATH, RAMP, RATE, SHAPES, lfo, path_of, ticks
@@ -22,7 +22,7 @@ def test_without_a_clock_beats_pass_at_the_presets_tempo(make_latents, tempo, be
 def heard(messages, tempo=120.0):
     beats = Beats(tempo, RATE)
     for message in messages:
-        beats.clock(message)
+        beats.apply(message)
     return beats
 
 
@@ -68,7 +68,7 @@ def test_the_beat_never_goes_back_nor_steps_but_to_0_and_its_past_stays_as_it_wa
         times = range(max(0, message.time - 50), message.time)
         past = np.array([beats.value(time) for time in times])
         before = beats.value(message.time)
-        beats.clock(message)
+        beats.apply(message)
         assert np.array_equal(past, [beats.value(time) for time in times])
         assert beats.value(message.time) == (0.0 if message.message == "start" else pytest.approx(before, abs=1e-9))
         after = np.array([beats.value(message.time + ahead) for ahead in range(0, 3000, 100)])
@@ -114,14 +114,14 @@ def test_no_clock_message_makes_a_latent_step(make_latents, messages, shape, beg
         if message.time < begin:
             continue
         before = np.array(latents.row(message.time))
-        latents.clock(message)
+        latents.keep_time(message)
         assert np.array(latents.row(message.time)) == pytest.approx(before, abs=1e-9)
 
 
 def test_a_start_glides_to_the_beginning_as_a_knob_would(make_latents):
     latents = make_latents({"path": PATH, "beats": 8.0})
     before = np.array(latents.row(40_000))
-    latents.clock(Clock(40_000, "start"))
+    latents.keep_time(Clock(40_000, "start"))
     halfway = np.array(latents.row(40_000 + RAMP // 2))
     assert halfway == pytest.approx((before + PATH[0]) / 2, abs=0.01)
     assert latents.row(40_000 + RAMP) == tuple(PATH[0])
@@ -130,14 +130,14 @@ def test_a_start_glides_to_the_beginning_as_a_knob_would(make_latents):
 def test_a_motion_in_hertz_does_not_hear_the_clock(make_latents):
     free, clocked = make_latents(lfo()), make_latents(lfo())
     for message in [*ticks(0, 300, 30), Clock(9000, "start"), Clock(9001, "stop")]:
-        clocked.clock(message)
+        clocked.keep_time(message)
     assert np.array_equal(path_of(free, range(0, 30_000, 99)), path_of(clocked, range(0, 30_000, 99)))
 
 
 def test_a_tempo_holds_from_where_it_is_told_and_how_long_a_beat_is_is_known():
     beats = Beats(120.0, RATE)
-    beats.tempo(RATE, 60.0)
-    beats.tempo(3 * RATE, 240.0)
+    beats.apply(Tempo(RATE, 60.0))
+    beats.apply(Tempo(3 * RATE, 240.0))
     assert [beats.value(second * RATE) for second in (0, 1, 2, 3, 4)] == pytest.approx([0, 2, 3, 4, 8])
     assert [beats.samples(time) for time in (0, RATE - 1, RATE, 3 * RATE)] == [RATE / 2, RATE / 2, RATE, RATE / 4]
 
@@ -146,6 +146,6 @@ def test_a_clock_that_was_heard_knows_the_tempo_better():
     clock = ticks(0, 60 * RATE / 90 / 24, 49)
     beats = heard(clock)
     before = beats.value(10 * RATE)
-    beats.tempo(clock[-1].time, 200.0)
+    beats.apply(Tempo(clock[-1].time, 200.0))
     assert beats.value(10 * RATE) == before
     assert beats.samples(10 * RATE) == pytest.approx(60 * RATE / 90, rel=1e-3)

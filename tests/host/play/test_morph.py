@@ -159,7 +159,7 @@ def test_a_motion_of_the_morph_adds_to_its_knob_and_stops_at_its_ends(make_laten
 
 def test_a_morph_that_follows_the_beat_glides_when_the_beat_begins_anew(make_latents):
     latents = make_latents({"target": "morph", "shape": "triangle", "low": 0.0, "high": 1.0, "beats": 4.0})
-    latents.clock(Clock(5000, "start"))
+    latents.keep_time(Clock(5000, "start"))
     rows = np.array([latents.row(time) for time in range(4000, 7000)])
     assert np.abs(np.diff(rows, axis=0)).max() < 2 / RAMP
     assert rows[-1] == pytest.approx(straight(HERE, THERE, 0.5, []), abs=0.05)

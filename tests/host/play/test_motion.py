@@ -132,7 +132,7 @@ def test_who_looks_at_the_latents_early_does_not_keep_them_from_moving(make_late
     latents = make_latents(lfo(rate_hz=None, beats=1.0))
     ahead = np.arange(1000, 4000, 100)
     seen = latents.codes_at(ahead)
-    for act in (lambda: latents.turn(1000, "latent.0", 0.9), lambda: latents.clock(Clock(1500, "start"))):
+    for act in (lambda: latents.turn(1000, "latent.0", 0.9), lambda: latents.keep_time(Clock(1500, "start"))):
         act()
         assert not np.array_equal(latents.codes_at(ahead), seen)
         seen = latents.codes_at(ahead)
@@ -147,7 +147,7 @@ def test_what_is_past_takes_no_memory_and_changes_nothing_to_come(make_latents, 
     for tick in ticks(100, 300.5, 800):
         for latents in (kept, forgetful):
             latents.turn(tick.time, "latent.0", tick.time % 7 / 7)
-            latents.clock(tick)
+            latents.keep_time(tick)
         assert np.array_equal(
             forgetful.codes_at(np.array([tick.time + 100])), kept.codes_at(np.array([tick.time + 100]))
         )
