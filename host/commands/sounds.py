@@ -225,6 +225,10 @@ def render(
             print(*written_files, sep="\n")
 
 
+def _is_tune(path: Path) -> bool:
+    return path.suffix.lower() in MIDI_SUFFIXES and path.name[0] != "."
+
+
 def _midi_files(midi_paths: list[Path], output: Path, options: "RenderOptions") -> list[tuple[Path, Path]]:
     """Return MIDI files, each with the sound file to write. Several were read once: none stops in the middle."""
     from ..files import check_output
@@ -234,14 +238,10 @@ def _midi_files(midi_paths: list[Path], output: Path, options: "RenderOptions") 
     if len(midi_paths) == 1 and not midi_paths[0].is_dir():
         return [(midi_paths[0], output)]
     tune_files = [
-        file
-        for path in midi_paths
-        for file in (
-            sorted(entry for entry in path.iterdir() if entry.suffix.lower() in MIDI_SUFFIXES and entry.name[0] != ".")
-            if path.is_dir()
-            else [path]
-        )
+        file for path in midi_paths for file in (sorted(filter(_is_tune, path.iterdir())) if path.is_dir() else [path])
     ]
+    subfolders = {tune.parent for path in midi_paths for tune in path.glob("*/*") if _is_tune(tune)} - {*midi_paths}
+    warn(f"the MIDI files in {folder} are not rendered; name this folder, too" for folder in sorted(subfolders))
     if not tune_files:
         raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, midi_paths))}; give some, or a folder of them")
     for tune_file in tune_files:

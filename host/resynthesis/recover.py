@@ -263,14 +263,22 @@ def _recover_kit(
 ) -> Recovered:
     """Recover a folder's sounds as a kit, one key each."""
     card, output = model.card, outputs.preset
-    sounds = sorted(
+    paths = sorted(
         path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS and not path.name.startswith(".")
     )
-    if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
+    if not 1 <= len(paths) <= LAST_KEY - FIRST_KEY + 1:
         raise UserError(
-            f"{folder} holds {len(sounds)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"
+            f"{folder} holds {len(paths)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"
         )
-    tracks = [clip_of(sound, card, encoder) for sound in sounds]
+    sounds, tracks, refusals = list[Path](), list[CodeTrack](), list[str]()
+    for path in paths:
+        try:
+            tracks.append(clip_of(path, card, encoder))
+            sounds.append(path)
+        except UserError as error:
+            refusals += error.args
+    if not sounds:
+        raise UserError(*refusals)
     report_share(0.2)
     if method.search is None:
         codes = [
@@ -318,7 +326,7 @@ def _recover_kit(
         _entry(sound.name, code, card, reconstruction, network_db)
         for sound, code, reconstruction, network_db in zip(sounds, codes, reconstructions, network_dbs, strict=True)
     ]
-    summary_lines, warnings = [], []
+    summary_lines, warnings = [], [f"left out: {refusal}" for refusal in refusals]
     for sound, track, code, kit_key, report_entry in zip(
         sounds, tracks, codes, preset.keys, report_entries, strict=True
     ):

@@ -128,6 +128,19 @@ def chosen(tmp_path, preset):
     return folder
 
 
+def test_tunes_of_subfolders_are_rendered_if_these_are_named(timbrel, preset, tmp_path):
+    for folder in ("tunes", "tunes/more", "tunes/empty"):
+        (tmp_path / folder).mkdir()
+    tunes = tmp_path / "tunes"
+    save(tunes / "a.mid", [ON, OFF])
+    save(tunes / "more" / "b.mid", [ON, OFF])
+    ended = timbrel("render", preset, tunes, "-o", tmp_path / "out")
+    assert ended.err == f"warning: the MIDI files in {tunes / 'more'} are not rendered; name this folder, too\n"
+    ended = timbrel("render", preset, tunes, tunes / "more", "-o", tmp_path / "out", "--overwrite")
+    assert "warning" not in ended.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "b.wav"]
+
+
 def test_program_changes_choose_among_a_folders_presets_at_their_sample(timbrel, chosen, tmp_path):
     tune = [*programs((0, 0)), ON, OFF, *programs((0, 1)), ON, OFF]
     save(tmp_path / "tune.mid", tune)

@@ -111,6 +111,21 @@ def test_a_folder_becomes_a_kit_in_the_order_of_its_names(model, tmp_path):
     assert np.corrcoef(sound, clip(0, 20))[0, 1] > 0.9999
 
 
+def test_a_kit_leaves_out_sounds_that_cannot_be_used(model, tmp_path):
+    folder = tmp_path / "hits"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"")
+    write(folder / "b.wav", np.zeros(LENGTH))
+    with pytest.raises(UserError) as refused:
+        recover(folder, model, tmp_path / "kit.toml")
+    assert ["a.wav" in line for line in refused.value.args] == [True, False]
+    assert "b.wav is silent" in refused.value.args[1]
+    write(folder / "c.wav", clip(20, 0))
+    told = recover(folder, model, tmp_path / "kit.toml")
+    assert "key 36 has c.wav" in told.summary
+    assert told.warnings[:2] == tuple(f"left out: {line}" for line in refused.value.args)
+
+
 def test_a_folder_without_sounds_or_for_another_kind_is_refused(model, tiny, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds 0 sounds; a kit has 1 to 92"):
