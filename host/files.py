@@ -3,9 +3,9 @@
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -111,8 +111,8 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     """Check an output file before any work.
 
     Raises:
-        UserError: it is a folder, exists without ``overwrite``, or its folder is missing or read-only; or no file can
-            have its name.
+        UserError: it is a folder, a device or a pipe, exists without ``overwrite``, or its folder is missing or
+            read-only; or no file can have its name.
     """
     folder = path.parent
     if not folder.is_dir():
@@ -129,6 +129,8 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise UserError(f"cannot write {path}: it is a folder; give a file name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists; give another name, or --overwrite to replace it")
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: it is a device, a pipe or a socket; give a file name")
     if not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {path}: no right to write in {folder}; choose another folder")
 
@@ -154,15 +156,18 @@ def check_new_folder(path: Path) -> None:
 def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary file beside ``path``, of its suffix; moved there only if the block succeeds.
 
+    With ``overwrite`` it replaces the file that a link leads to.
+
     Raises:
         UserError: as `check_output`; or another program has written ``path`` meanwhile, and this output has the name
             that the message says.
         Failure: the file cannot be written.
     """
+    if overwrite and path.exists():
+        path = _followed(path)
     check_output(path, overwrite)
     with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary_file:
         yield temporary_file
-        _share_like_new(temporary_file)
         if overwrite:
             temporary_file.replace(path)
         elif (actual_path := _place_new(temporary_file, path)) != path:
@@ -184,7 +189,6 @@ def building_folder(path: Path) -> Iterator[Path]:
         _temporary(path, _new_folder, _remove_folder) as temporary_folder,
     ):
         yield temporary_folder
-        temporary_folder.chmod(0o777 & ~_umask())
         if (actual_path := _place_new_folder(temporary_folder, path)) != path:
             raise _name_taken_error(path, actual_path)
 
@@ -268,22 +272,28 @@ def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path]
 
 def _new_file(path: Path) -> Path:
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= LONGEST_SUFFIX else ""
-    descriptor, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=suffix, dir=path.parent)
-    os.close(descriptor)
-    return Path(name)
+    return _made(path.parent, path.stem, suffix, lambda temporary_path: temporary_path.touch(exist_ok=False))
 
 
 def _new_folder(path: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
+    return _made(path.parent, path.name, "", Path.mkdir)
 
 
-def _prefix(name: str) -> str:
-    """Return the prefix of a temporary name, which has ten letters more: the longest names are cut."""
-    return f".{os.fsdecode(os.fsencode(name)[:LONGEST_PREFIX]).rstrip(UNDECODED)}."
+def _made(folder: Path, name: str, suffix: str, make: Callable[[Path], None]) -> Path:
+    """Make a file or folder of a free name, as open to others as all that the user makes.
+
+    The longest names are cut: ten letters more are needed.
+    """
+    prefix = os.fsdecode(os.fsencode(name)[:LONGEST_PREFIX]).rstrip(UNDECODED)
+    while True:
+        temporary_path = folder / f".{prefix}.{secrets.token_hex(4)}{suffix}"
+        with contextlib.suppress(FileExistsError):
+            make(temporary_path)
+            return temporary_path
 
 
 def _followed(path: Path) -> Path:
-    """The folder that a link leads to: a rename would replace the link."""
+    """The file or folder that a link leads to: a rename would replace the link."""
     return path.resolve() if path.is_symlink() else path
 
 
@@ -361,22 +371,3 @@ def hushed() -> Iterator[None]:
 
 
 _HUSH = threading.Lock()  # two threads would each restore the other's redirection
-
-
-def _share_like_new(path: Path) -> None:
-    """mkstemp creates private files."""
-    path.chmod(0o666 & ~_umask())
-
-
-def _umask() -> int:
-    """Read it without a change where the system tells it: two threads could each restore the other's."""
-    with contextlib.suppress(OSError):
-        for line in PROCESS_STATUS.read_text(errors="replace").splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-PROCESS_STATUS = Path("/proc/self/status")  # of Linux

@@ -297,6 +297,12 @@ WRITERS = {
 }
 
 
+def stop_at_the_end(patch):
+    """Have a signal come when all is written, and only its place is left to take."""
+    for name in ("_place_new", "_place_new_folder"):
+        patch.setattr(files, name, lambda *paths: signal.raise_signal(signal.SIGTERM))
+
+
 @pytest.mark.parametrize("what", WRITERS)
 def test_every_writer_that_is_stopped_at_its_very_end_leaves_nothing(
     timbrel, tmp_path, monkeypatch, make_tone, small_run, one_table, what
@@ -307,7 +313,7 @@ def test_every_writer_that_is_stopped_at_its_very_end_leaves_nothing(
     song.tracks.append(mido.MidiTrack([mido.Message("note_on", note=60), mido.Message("note_off", note=60, time=200)]))
     song.save("song.mid")
     before = content(tmp_path)
-    monkeypatch.setattr(files, "_umask", lambda: signal.raise_signal(signal.SIGTERM))
+    stop_at_the_end(monkeypatch)
     names = {"SOUND": "sound.wav", "SONG": "song.mid", "RUN": small_run}
     ended = timbrel(*(names.get(part, part) for part in WRITERS[what]))
     assert ended.status == 143
@@ -319,7 +325,7 @@ def test_a_corpus_whose_build_is_stopped_at_its_very_end_goes_on(timbrel, tmp_pa
     monkeypatch.chdir(tmp_path)
     soundfile.write("sound.wav", make_tone(60), 44100)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_umask", lambda: signal.raise_signal(signal.SIGTERM))
+        stop_at_the_end(patch)
         assert timbrel("corpus", "build", "sound.wav", "-o", "corpus").status == 143
     assert "its build was stopped" in timbrel("train", "tuned-8", "--corpus", "corpus", "-o", "run").err
     assert timbrel("corpus", "build", "sound.wav", "-o", "corpus").status == 0

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host import files
 from timbrel.host.errors import Failure, TimbrelError, UserError, nearest, without_secrets
 from timbrel.host.files import (
     as_on_disk,
@@ -220,6 +219,30 @@ def test_a_disk_without_hard_links_keeps_both_outputs_too(tmp_path, monkeypatch)
     write_twice(replacing, tmp_path / "out.wav")
 
 
+@pytest.mark.parametrize("target", ["kept/file.txt", "kept/missing.txt"])
+def test_a_link_to_a_file_leads_to_the_new_content(tmp_path, target):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file.txt").write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    with replacing(tmp_path / "link", overwrite=True) as path:
+        path.write_text("new")
+    assert (tmp_path / "link").read_text() == "new"
+    assert (tmp_path / "link").is_symlink() == (target == "kept/file.txt")  # one that leads nowhere is replaced
+    assert [file.name for file in (tmp_path / "kept").iterdir()] == ["file.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_devices_are_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "link.wav").symlink_to("pipe.wav")
+    for name in ("pipe.wav", "link.wav"):
+        with pytest.raises(UserError, match="it is a device, a pipe or a socket; give a file name"):
+            check_output(tmp_path / name, overwrite=True)
+        with pytest.raises(UserError, match="is a device"), replacing(tmp_path / name, overwrite=True):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.wav", "pipe.wav"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 @pytest.mark.parametrize("build", [building_folder, replacing_folder])
 def test_a_link_to_a_folder_leads_to_the_new_content(tmp_path, build):
@@ -308,10 +331,7 @@ def test_notes_and_intervals_have_their_names_and_ratios():
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o027])
-@pytest.mark.parametrize("told", [True, False])
-def test_new_files_are_as_readable_as_others_of_the_user(tmp_path, monkeypatch, mask, told):
-    if not told:
-        monkeypatch.setattr(files, "PROCESS_STATUS", tmp_path / "none")
+def test_new_files_are_as_readable_as_others_of_the_user(tmp_path, mask):
     before = os.umask(mask)
     try:
         with replacing(tmp_path / "new") as path:
