@@ -176,7 +176,9 @@ def _message(path: KeyPath, detail: Mapping[str, Any], known_keys: Iterable[str]
     if error_type == "list_type" and len(path) == 1 and isinstance(input_value, dict):
         return f"[{key_name}] is one of several: write [[{key_name}]], with two brackets"
     if error_type in ("model_type", "dict_type") and isinstance(input_value, list):
-        return f"[[{key_name}]] is there once: write [{key_name}], with one bracket"
+        if len(path) == 1 and input_value and all(isinstance(item, dict) for item in input_value):
+            return f"[[{key_name}]] is there once: write [{key_name}], with one bracket"
+        return f"{key_name} is a list; write a table: {{ key = value, ... }}"
     if isinstance(input_value, dict | list) or error_type == "value_error":
         return f"{key_name}: {message}" if key_name else message
     input_text = repr(input_value)

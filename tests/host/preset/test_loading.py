@@ -145,6 +145,8 @@ SLIPS = {
     "[latent]\nvalues = [0,5, 0,25]": "give 2 or leave values out; decimals have a point: 0.5",
     "[cc]\nnumber = 20\ntarget = 'gain'": "line 3: [cc] is one of several: write [[cc]], with two brackets",
     "[effects]\nplugin = 'Reverb'": "line 3: [effects] is one of several: write [[effects]]",
+    "[[snapshot]]\nslot = 1\nvalues = [0.5]": "line 5: [[snapshot]] 1: values is a list; write a table: { key",
+    "envelope = []": "line 3: envelope is a list; write a table",
     "[[play]]\nvoices = 3": "line 3: [[play]] is there once: write [play], with one bracket",
     "[envelope]\nattack_seconds = 250": "line 4: envelope.attack_seconds = 250 should be less than or equal to 10, "
     "in seconds; 250 ms are 0.25",
