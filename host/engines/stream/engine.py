@@ -103,7 +103,9 @@ class FirstFrameCache:
 
 LOOK_SECONDS = 0.03  # interval of live requests for first frames: each takes 7 ms from frames that are due
 LATE_SECONDS = 0.003  # fade-in of a late frame
-PREFETCHED_KEYS = 8  # last struck keys whose first frames are made ahead, live
+# Keys whose first frames are made ahead, live: at first the white ones of the two octaves around middle C, which are
+# played first, then those last struck. The first frame of any other key is late by its decoding.
+FIRST_KEYS = (60, 62, 59, 64, 57, 65, 55, 67, 53, 69, 52, 71, 50, 72, 48)
 PULL = 0.25  # of a step: maximum correction of a frame's timing
 SWITCH_THRESHOLD = 0.5
 
@@ -196,7 +198,7 @@ class StreamEngine(Engine[StreamSound]):
         self._first_frames = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
-        self._struck = [(float(MIDDLE_C), 0)]  # pitches and slots, the last first
+        self._struck = [(float(key), self._slot(key)) for key in FIRST_KEYS]  # pitches and slots, the last first
         self._last_bend = 0.0  # semitones, at the last look
         self._age_ms = 0.0
         if self._first_frames is not None:
@@ -226,7 +228,7 @@ class StreamEngine(Engine[StreamSound]):
         if (pitch, slot) in self._struck:
             self._struck.remove((pitch, slot))
         self._struck.insert(0, (pitch, slot))
-        del self._struck[PREFETCHED_KEYS:]
+        del self._struck[len(FIRST_KEYS) :]
         return StreamSound(key=pitch, on=time, note=self._note_count, slot=slot)
 
     def number_next(self, number: int) -> None:

@@ -14,7 +14,7 @@ from ...model.card import Card
 from ...model.encoder import Encoder
 from ...model.model import Model, States
 from ...units import db_to_gain
-from ..clip.resampling import OCTAVES, ONE, ResampledClip, Stretch, read
+from ..clip.resampling import OCTAVES, ONE, ResampledClip, Stretch, kernels, read
 from ..clip.synthesis import SpectraSound
 from ..model_process import Away, ModelProcess
 from .side_filters import TAPS_SECONDS, SideFilters
@@ -69,6 +69,11 @@ class FrameMaker:
         self._image: Doubles | None = None if bands is None else np.array(bands)
         self._side_filters: dict[float, SideFilters] = {}  # the last ones, by amount
         self._tap_samples = round(TAPS_SECONDS * card.sample_rate)
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """In a process of its own: the first frame of a note would wait 0.1 s for the low-passes."""
+        vars(self).update(attributes)
+        kernels()
 
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""

@@ -1,5 +1,6 @@
 """The engine of streams: frames joined, seeded, in time, in pitch; memory; heat; live as offline."""
 
+import pickle
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import scipy.signal
 import soundfile
 from onnx import helper
+from timbrel.host.engines.clip.resampling import kernels
 from timbrel.host.engines.engine import EngineRequest, engine_of
 from timbrel.host.engines.stream.engine import StreamEngine
 from timbrel.host.engines.stream.frames import FrameInputs, FrameMaker, StreamDecodeWorker
@@ -196,6 +198,26 @@ def test_live_is_offline_where_frames_are_ready_in_time(patch, heat):
         blocks.append(rack.process([event for event in events if start <= event.time < start + 64], 64)[0][0])
         settled(rack)
     assert np.array_equal(np.concatenate(blocks), offline)
+
+
+@pytest.mark.parametrize("key", [62, 48])
+def test_keys_around_middle_c_are_ready_before_they_are_struck(patch, key):
+    made, events = patch(), [NoteOn(12_800, 0, key, 100)]
+    offline = played(made, events, 16_000)
+    rack = Rack({0: made}, RATE, omni=True, live=True)
+    blocks = []
+    for start in range(0, 16_000, 64):
+        settled(rack)
+        blocks.append(rack.process([event for event in events if event.time == start], 64)[0][0])
+    assert np.array_equal(np.concatenate(blocks), offline)
+    assert np.abs(offline[12_800:]).max() > 0.05
+
+
+def test_a_process_of_frames_knows_the_low_passes_before_its_first_note(patch):
+    """They take 0.1 s: the first loop of another pitch would come so late."""
+    kernels.cache_clear()
+    pickle.loads(pickle.dumps(FrameMaker(patch().model)))
+    assert kernels.cache_info().currsize == 1
 
 
 def test_a_key_that_was_never_struck_is_late_and_comes_in_without_a_click(patch):
