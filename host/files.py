@@ -129,7 +129,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise UserError(f"cannot write {path}: it is a folder; give a file name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists; give another name, or --overwrite to replace it")
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_symlink():  # a link alone would be replaced
         raise UserError(f"cannot write {path}: it is a device, a pipe or a socket; give a file name")
     if not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {path}: no right to write in {folder}; choose another folder")
@@ -156,15 +156,11 @@ def check_new_folder(path: Path) -> None:
 def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary file beside ``path``, of its suffix; moved there only if the block succeeds.
 
-    With ``overwrite`` it replaces the file that a link leads to.
-
     Raises:
         UserError: as `check_output`; or another program has written ``path`` meanwhile, and this output has the name
             that the message says.
         Failure: the file cannot be written.
     """
-    if overwrite and path.exists():
-        path = _followed(path)
     check_output(path, overwrite)
     with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary_file:
         yield temporary_file
@@ -293,7 +289,7 @@ def _made(folder: Path, name: str, suffix: str, make: Callable[[Path], None]) ->
 
 
 def _followed(path: Path) -> Path:
-    """The file or folder that a link leads to: a rename would replace the link."""
+    """The folder that a link leads to: a rename would replace the link."""
     return path.resolve() if path.is_symlink() else path
 
 

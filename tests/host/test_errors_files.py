@@ -219,28 +219,15 @@ def test_a_disk_without_hard_links_keeps_both_outputs_too(tmp_path, monkeypatch)
     write_twice(replacing, tmp_path / "out.wav")
 
 
-@pytest.mark.parametrize("target", ["kept/file.txt", "kept/missing.txt"])
-def test_a_link_to_a_file_leads_to_the_new_content(tmp_path, target):
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept/file.txt").write_text("old")
-    (tmp_path / "link").symlink_to(target)
-    with replacing(tmp_path / "link", overwrite=True) as path:
-        path.write_text("new")
-    assert (tmp_path / "link").read_text() == "new"
-    assert (tmp_path / "link").is_symlink() == (target == "kept/file.txt")  # one that leads nowhere is replaced
-    assert [file.name for file in (tmp_path / "kept").iterdir()] == ["file.txt"]
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_pipes_and_devices_are_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
-    (tmp_path / "link.wav").symlink_to("pipe.wav")
-    for name in ("pipe.wav", "link.wav"):
-        with pytest.raises(UserError, match="it is a device, a pipe or a socket; give a file name"):
-            check_output(tmp_path / name, overwrite=True)
-        with pytest.raises(UserError, match="is a device"), replacing(tmp_path / name, overwrite=True):
-            pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.wav", "pipe.wav"]
+    with pytest.raises(UserError, match="it is a device, a pipe or a socket; give a file name"):
+        check_output(tmp_path / "pipe.wav", overwrite=True)
+    with pytest.raises(UserError, match="is a device"), replacing(tmp_path / "pipe.wav", overwrite=True):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.wav"]
+    assert (tmp_path / "pipe.wav").is_fifo()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

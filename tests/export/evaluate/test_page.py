@@ -174,10 +174,10 @@ def test_a_corpus_that_fell_silent_is_refused(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tuned, monkeypatch):
-    def refuse(**_):
+    def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(files, "_new_folder", refuse)
     with pytest.raises(UserError) as error:
         measured(tuned)
     assert f"cannot write {tuned.folder / 'report'}: Permission denied" in one_line(error)
